@@ -1,0 +1,82 @@
+//! The counters. Where Linux counts the same thing, the printed name is Linux's, so that graphs
+//! and scripts made for `/proc/vmstat` read ours.
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+        /// Something worth counting. One slot of a per-CPU array each.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u8)]
+        pub enum Event { $($(#[$doc])* $variant,)* }
+
+        impl Event {
+            /// Every event, in printing order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name that `vmstat` prints.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+events! {
+    /// Pages handed out by the page allocator, counted in 4 KiB.
+    PgAlloc => "pgalloc",
+    /// Pages given back to the page allocator, counted in 4 KiB.
+    PgFree => "pgfree",
+    /// Allocations that found no memory.
+    AllocFail => "allocfail",
+    /// Pages cleared, counted in 4 KiB.
+    PgClear => "pgclear",
+    /// Page faults of any kind.
+    PgFault => "pgfault",
+    /// Faults that found the entry already right (a stale walk or a lost race).
+    PgFaultSpurious => "pgfault_spurious",
+    /// Faults that no mapping permits.
+    PgFaultDenied => "pgfault_denied",
+    /// THPs given by a fault.
+    ThpFaultAlloc => "thp_fault_alloc",
+    /// Faults that wanted a THP and got small pages.
+    ThpFaultFallback => "thp_fault_fallback",
+    /// Huge PMDs split into PTEs.
+    ThpSplitPmd => "thp_split_pmd",
+    /// Table pages linked.
+    PgTableAlloc => "pgtable_alloc",
+    /// Table pages freed.
+    PgTableFree => "pgtable_free",
+    /// Gathers that flushed.
+    TlbGather => "tlb_gather_flush",
+    /// TLBI by VA, all levels.
+    TlbiVa => "tlbi_va",
+    /// TLBI by VA, last level only.
+    TlbiVaLast => "tlbi_va_last",
+    /// TLBI by range, either form.
+    TlbiRange => "tlbi_range",
+    /// TLBI of one ASID.
+    TlbiAsid => "tlbi_asid",
+    /// TLBI of everything.
+    TlbiAll => "tlbi_all",
+    /// TLBIs of any kind that stayed on the issuing CPU.
+    TlbiLocal => "tlbi_local",
+    /// Barriers that waited for the completion of TLBIs.
+    DsbComplete => "dsb_complete",
+    /// Barriers that made descriptor stores visible to walkers.
+    DsbPublish => "dsb_publish",
+    /// Waits for lockless walkers to leave tables about to be freed.
+    WalkerGrace => "walker_grace",
+    /// Switches of the user address space.
+    SpaceSwitch => "space_switch",
+    /// ASIDs given out.
+    AsidAlloc => "asid_alloc",
+    /// Times that the ASIDs ran out and a new generation began.
+    AsidRollover => "asid_rollover",
+    /// Pages pinned or referenced by the lockless walker.
+    GupFast => "gup_fast_pages",
+    /// Lockless walks that gave up because the entry changed under them.
+    GupFastRetry => "gup_fast_changed",
+    /// Pages that the locked walker had to find.
+    GupSlow => "gup_slow_pages",
+}

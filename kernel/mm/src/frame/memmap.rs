@@ -1,0 +1,221 @@
+//! One descriptor for each page of memory: 32 bytes, two to a 64-byte cache line.
+//!
+//! # The one invariant
+//! Every page belongs to exactly one block, an aligned power of two of pages. The descriptor of the
+//! block's first page (the *head*) says whose it is and how large; the descriptors of the others say
+//! [`Kind::Tail`]. Splitting and merging keep this with one store each, so nobody ever writes 511
+//! tails, and the head of any page is found by clearing low bits of its number until a descriptor is
+//! not a tail.
+//!
+//! Corresponds to Linux's `struct page` and `compound_head`.
+
+use abi::{Order, Pfn, PhysRange};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use sync::{Class, SpinLock};
+
+/// Whose a block is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// Not the first page of its block.
+    Tail = 0,
+    /// No memory, or memory that the allocator was never given.
+    Absent = 1,
+    /// Free, in the zone.
+    Free = 2,
+    /// Free, in a CPU's stock.
+    Stocked = 3,
+    /// The kernel's: heap, stacks.
+    Kernel = 4,
+    /// A translation table.
+    Table = 5,
+    /// User memory, counted by `refs`.
+    Folio = 6,
+}
+
+impl Kind {
+    const fn from_bits(bits: u32) -> Self {
+        match bits & 0xff {
+            0 => Self::Tail,
+            2 => Self::Free,
+            3 => Self::Stocked,
+            4 => Self::Kernel,
+            5 => Self::Table,
+            6 => Self::Folio,
+            _ => Self::Absent,
+        }
+    }
+}
+
+/// What the memory manager knows about one page.
+///
+/// | field | in a folio's head | in a table | in a free block's head |
+/// | --- | --- | --- | --- |
+/// | `state` | kind, order | kind, order 0 | kind, order |
+/// | `refs` | references; 0 means frozen or free | 0 | 0 |
+/// | `ptl` | - | guards its slots | - |
+/// | `next` | - | deposited tables | the zone's list |
+/// | `prev` | - | - | the zone's list |
+/// | `owner` | - | the gather's chain, with the level | - |
+/// | `maps` | kept for the mapcount | - | - |
+#[repr(C, align(32))]
+pub struct PageDesc {
+    pub(crate) refs: AtomicI32,
+    pub(crate) maps: AtomicI32,
+    state: AtomicU32,
+    pub(crate) ptl: SpinLock<()>,
+    pub(crate) prev: AtomicU32,
+    pub(crate) next: AtomicU32,
+    pub(crate) owner: AtomicU64,
+}
+
+const _: () = assert!(size_of::<PageDesc>() == 32);
+
+impl PageDesc {
+    /// The descriptor of a page that the allocator was not given.
+    pub const fn absent() -> Self {
+        Self {
+            refs: AtomicI32::new(0),
+            maps: AtomicI32::new(0),
+            state: AtomicU32::new(Kind::Absent as u32),
+            ptl: SpinLock::new(Class::PteTable, ()),
+            prev: AtomicU32::new(NIL),
+            next: AtomicU32::new(NIL),
+            owner: AtomicU64::new(0),
+        }
+    }
+
+    /// Whose block this page starts, or that it starts none.
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        Kind::from_bits(self.state.load(Ordering::Acquire))
+    }
+
+    /// The size of the block that this page starts.
+    #[inline]
+    pub fn order(&self) -> Order {
+        Order((self.state.load(Ordering::Relaxed) >> 8) as u8)
+    }
+
+    /// References to this folio, as they are right now.
+    pub fn refs(&self) -> i32 {
+        self.refs.load(Ordering::Relaxed)
+    }
+
+    /// Entries that map pages of this folio, as they are right now.
+    pub fn maps(&self) -> i32 {
+        self.maps.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, kind: Kind, order: Order) {
+        self.state.store(kind as u32 | u32::from(order.0) << 8, Ordering::Release);
+    }
+
+    /// Turns a taken block into `kind`'s.
+    #[inline]
+    pub(crate) fn own(&self, kind: Kind, order: Order) {
+        self.maps.store(0, Ordering::Relaxed);
+        self.set(kind, order);
+        // Last, and with release: a lockless walker that gets a reference sees the rest.
+        self.refs.store(i32::from(kind == Kind::Folio), Ordering::Release);
+    }
+
+    /// Turns `kind`'s block into nobody's, and says how large it is.
+    ///
+    /// # Panics
+    /// When the block is not `kind`'s: a double free, or the wrong block. Going on would hand one
+    /// page to two owners.
+    #[inline]
+    pub(crate) fn disown(&self, pfn: Pfn, kind: Kind) -> Order {
+        let state = self.state.load(Ordering::Relaxed);
+        let was = Kind::from_bits(state);
+        assert!(was == kind, "freeing frame {pfn} as {kind:?}, but it is {was:?}");
+        Order((state >> 8) as u8)
+    }
+}
+
+/// "No page" in a descriptor's links.
+pub(crate) const NIL: u32 = u32::MAX;
+
+/// The descriptors of all pages from the first to the last byte of memory, holes included.
+#[derive(Clone, Copy)]
+pub struct MemMap {
+    base: Pfn,
+    descs: &'static [PageDesc],
+}
+
+impl MemMap {
+    /// A memmap whose first descriptor is `base`'s. `base` is aligned to the largest order, so that
+    /// a block's buddy has the same offset from it as from zero.
+    ///
+    /// # Panics
+    /// When `base` is not so aligned, or there are 2^32 pages or more: both are the boot's mistake.
+    pub fn new(base: Pfn, descs: &'static [PageDesc]) -> Self {
+        assert!(base.is_aligned(Order::MAX) && descs.len() < NIL as usize);
+        Self { base, descs }
+    }
+
+    /// The memory it spans.
+    pub fn range(&self) -> PhysRange {
+        PhysRange::new(self.base.base(), (self.base + self.descs.len() as u64).base())
+    }
+
+    /// The descriptor of a page that is known to be memory.
+    ///
+    /// # Panics
+    /// When `pfn` is outside: the number came from nowhere.
+    #[inline]
+    pub fn desc(&self, pfn: Pfn) -> &'static PageDesc {
+        &self.descs[self.index(pfn) as usize]
+    }
+
+    /// The descriptor of a page that may be anything, such as one read from a table.
+    #[inline]
+    pub fn find(&self, pfn: Pfn) -> Option<&'static PageDesc> {
+        self.descs.get(usize::try_from(pfn.0.checked_sub(self.base.0)?).ok()?)
+    }
+
+    /// The head of the block that contains `pfn`.
+    #[inline]
+    pub fn head(&self, pfn: Pfn) -> Option<Pfn> {
+        let mut at = pfn.0;
+        // Blocks are aligned to their size and at most of the largest order.
+        let floor = pfn.align_down(Order::MAX).0;
+        loop {
+            if self.find(Pfn(at))?.kind() != Kind::Tail {
+                return Some(Pfn(at));
+            }
+            if at == floor {
+                return None;
+            }
+            at &= at - 1;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn index(&self, pfn: Pfn) -> u32 {
+        (pfn.0.wrapping_sub(self.base.0)) as u32
+    }
+
+    #[inline]
+    pub(crate) fn pfn(&self, index: u32) -> Pfn {
+        self.base + u64::from(index)
+    }
+
+    /// Every block head with its descriptor, in address order. A walk over a machine at work sees
+    /// each block as it was at some moment.
+    pub fn blocks(&self) -> impl Iterator<Item = (Pfn, &'static PageDesc)> + '_ {
+        let mut at = 0;
+        core::iter::from_fn(move || {
+            let desc = self.descs.get(at)?;
+            let pfn = self.base + at as u64;
+            let step = match desc.kind() {
+                Kind::Tail | Kind::Absent => 1,
+                _ => desc.order().pages() as usize,
+            };
+            at += step;
+            Some((pfn, desc))
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! Who owns a physical page.
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | `memmap` | one descriptor for each page, and what its fields mean for each owner |
+//! | `buddy` | free blocks of orders 0 to 10, split and merged |
+//! | `pcp` | each CPU's stock of the common orders, so that CPUs rarely meet at the zone |
+//! | `early` | memory before there is a memmap: the boot's list of ranges |
+//! | `folio` | references to an owned block |
+//!
+//! Corresponds to Linux's `mm/page_alloc.c` and `include/linux/mm_types.h`.
+
+mod buddy;
+mod early;
+mod folio;
+mod memmap;
+mod pcp;
+
+pub use early::{EarlyError, EarlyMemory};
+pub use folio::FolioRef;
+pub(crate) use memmap::NIL;
+pub use memmap::{Kind, MemMap, PageDesc};
+
+use crate::{Hardware, Mm, Note};
+use abi::{Event, MAX_CPUS, Order, Pfn, PhysRange};
+use buddy::Buddy;
+use core::fmt;
+use pcp::Stock;
+use sync::{Class, Cpu, SpinLock};
+
+/// No block of this order could be found, also not by splitting larger ones or by taking what other
+/// CPUs keep in stock. Nothing was changed. Free something, ask for less, or give up cleanly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutOfMemory {
+    /// What was asked for.
+    pub order: Order,
+}
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "out of memory: no free block of {} KiB", self.order.bytes() >> 10)
+    }
+}
+
+impl core::error::Error for OutOfMemory {}
+
+/// The page allocator of one machine.
+pub struct Frames {
+    map: MemMap,
+    zone: SpinLock<Buddy>,
+    stocks: [SpinLock<Stock>; MAX_CPUS],
+}
+
+impl Frames {
+    /// An allocator over `map` with nothing to give yet.
+    pub(crate) fn new(map: MemMap) -> Self {
+        Self {
+            map,
+            zone: SpinLock::new(Class::Zone, Buddy::new()),
+            stocks: [const { SpinLock::new(Class::PageList, Stock::new()) }; MAX_CPUS],
+        }
+    }
+
+    /// The descriptors.
+    pub const fn map(&self) -> &MemMap {
+        &self.map
+    }
+
+    /// Gives the allocator the whole pages of `range`, which lies inside the memmap and belongs to
+    /// nobody. Boot, or a device that returns memory.
+    pub fn add<C: Cpu>(&self, cpu: &C, range: PhysRange) {
+        let first = range.start.align_up(abi::PAGE_SIZE).pfn();
+        let end = range.end.align_down(abi::PAGE_SIZE).pfn();
+        if first < end {
+            self.zone.lock(cpu).add(&self.map, first, end);
+        }
+    }
+
+    /// Pages that are free, those in the CPUs' stocks included. A snapshot.
+    pub fn free_pages<C: Cpu>(&self, cpu: &C) -> u64 {
+        let stocked: u64 = self.stocks.iter().map(|stock| stock.lock(cpu).pages()).sum();
+        stocked + self.zone.lock(cpu).free_pages()
+    }
+
+    /// Pages that were ever given to the allocator.
+    pub fn managed_pages<C: Cpu>(&self, cpu: &C) -> u64 {
+        self.zone.lock(cpu).managed_pages()
+    }
+
+    /// Free blocks in the zone, by order: what Linux prints as `/proc/buddyinfo`.
+    pub fn free_blocks<C: Cpu>(&self, cpu: &C) -> [u64; Order::COUNT] {
+        self.zone.lock(cpu).free_blocks()
+    }
+
+    /// Gives every CPU's stock back to the zone, where blocks can merge.
+    pub fn drain<C: Cpu>(&self, cpu: &C) {
+        for stock in &self.stocks {
+            let mut stock = stock.lock(cpu);
+            if stock.pages() > 0 {
+                stock.drain(&self.map, &mut self.zone.lock(cpu));
+            }
+        }
+    }
+
+    /// Takes a block. Its content is whatever the last owner left.
+    #[inline]
+    fn take<C: Cpu>(&self, cpu: &C, order: Order) -> Option<Pfn> {
+        if pcp::is_stocked(order) {
+            let mut stock = self.stock(cpu).lock(cpu);
+            if let Some(pfn) = stock.pop(order) {
+                return Some(pfn);
+            }
+            stock.refill(&self.map, &mut self.zone.lock(cpu), order);
+            if let Some(pfn) = stock.pop(order) {
+                return Some(pfn);
+            }
+        } else if let Some(pfn) = self.zone.lock(cpu).take(&self.map, order) {
+            return Some(pfn);
+        }
+        self.take_hard(cpu, order)
+    }
+
+    /// The last resort: what other CPUs keep may do, or merge into what is wanted.
+    #[cold]
+    fn take_hard<C: Cpu>(&self, cpu: &C, order: Order) -> Option<Pfn> {
+        self.drain(cpu);
+        self.zone.lock(cpu).take(&self.map, order)
+    }
+
+    #[inline]
+    fn give<C: Cpu>(&self, cpu: &C, pfn: Pfn, order: Order) {
+        if pcp::is_stocked(order) {
+            let mut stock = self.stock(cpu).lock(cpu);
+            if stock.is_full(order) {
+                stock.spill(&self.map, &mut self.zone.lock(cpu), order);
+            }
+            stock.push(&self.map, pfn, order);
+        } else {
+            self.zone.lock(cpu).give(&self.map, pfn, order);
+        }
+    }
+
+    /// This CPU's stock. A thread that moves between here and the lock uses another CPU's, which is
+    /// as good.
+    #[inline]
+    fn stock<C: Cpu>(&self, cpu: &C) -> &SpinLock<Stock> {
+        &self.stocks[cpu.id().index()]
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// Takes a block of `order` for `kind`, content undefined.
+    ///
+    /// Context: any in which spin locks of class `PageList` may be taken.
+    #[inline]
+    pub fn alloc(&self, order: Order, kind: Kind) -> Result<Pfn, OutOfMemory> {
+        if order > Order::MAX {
+            return Err(OutOfMemory { order });
+        }
+        let Some(pfn) = self.frames.take(&self.hw, order) else {
+            self.count(Event::AllocFail, 1);
+            return Err(OutOfMemory { order });
+        };
+        self.frames.map.desc(pfn).own(kind, order);
+        self.count(Event::PgAlloc, order.pages());
+        self.hw.note(Note::FrameAlloc(pfn, order));
+        Ok(pfn)
+    }
+
+    /// Takes a block of `order` for `kind`, filled with zeros.
+    #[inline]
+    pub fn alloc_zeroed(&self, order: Order, kind: Kind) -> Result<Pfn, OutOfMemory> {
+        let pfn = self.alloc(order, kind)?;
+        self.hw.zero(pfn, order);
+        self.count(Event::PgClear, order.pages());
+        Ok(pfn)
+    }
+
+    /// Gives back a block that [`Mm::alloc`] gave for `kind`. No translation may reach it any more.
+    #[inline]
+    pub fn free(&self, pfn: Pfn, kind: Kind) {
+        let order = self.frames.map.desc(pfn).disown(pfn, kind);
+        self.count(Event::PgFree, order.pages());
+        self.hw.note(Note::FrameFree(pfn, order));
+        self.frames.give(&self.hw, pfn, order);
+    }
+}
+
+#[cfg(test)]
+mod tests;

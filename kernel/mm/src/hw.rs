@@ -1,0 +1,136 @@
+//! The door between the memory manager and the machine.
+//!
+//! Everything the memory manager asks of hardware is in this file. The kernel's `arch` room
+//! implements it on real registers, the host's machine implements it on a model, and both run the
+//! same memory manager.
+//!
+//! # Two promises the implementor makes
+//! * A [`Slot`]'s operations are single-copy atomic on the 64-bit descriptor, and the hardware's
+//!   own updates (access flag, dirty state) come between them, never within.
+//! * The barriers mean what their names say, for this CPU's earlier steps. `mm` never relies on a
+//!   barrier that it did not ask for.
+
+use abi::{Asid, CpuId, Order, Pfn, PhysAddr, VirtAddr};
+use pte::{Caps, Scope, Tlbi};
+use sync::Wait;
+
+/// The address of one descriptor in a table: the only shared mutable thing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot(pub PhysAddr);
+
+impl Slot {
+    /// Entry `index` of the table page `table`.
+    #[inline]
+    pub const fn new(table: Pfn, index: usize) -> Self {
+        Self(PhysAddr(table.base().0 + 8 * index as u64))
+    }
+
+    /// The table page this slot lies in: whose lock guards it.
+    #[inline]
+    pub const fn table(self) -> Pfn {
+        self.0.pfn()
+    }
+
+    /// The slot `n` entries further on; the caller stays within the table.
+    #[inline]
+    pub const fn ahead(self, n: usize) -> Self {
+        Self(PhysAddr(self.0.0 + 8 * n as u64))
+    }
+}
+
+/// A machine that memory is managed for.
+///
+/// A handle: cheap to copy around by reference, the same for every CPU. All methods act on the CPU
+/// that executes them. [`sync::Cpu`] and [`sync::Wait`] above it give identity, interrupt masking,
+/// spinning and sleeping.
+pub trait Hardware: Wait + Sync {
+    /// What the CPUs can do: the lowest common denominator, read once at boot.
+    fn caps(&self) -> &Caps;
+
+    /// CPUs that may ever run; ids are below this.
+    fn nr_cpus(&self) -> usize;
+
+    // --- descriptors -------------------------------------------------------------------------
+
+    /// Loads a descriptor. Later loads through the value, and later loads at all, come after it.
+    fn load(&self, slot: Slot) -> u64;
+
+    /// Stores a descriptor, after this CPU's earlier stores (release): software that reads the entry
+    /// sees what the frame or table behind it was filled with. Hardware walkers are promised nothing
+    /// before [`Hardware::publish`].
+    fn store(&self, slot: Slot, word: u64);
+
+    /// Exchanges a descriptor in one step, so that no hardware update between is lost. Release.
+    fn swap(&self, slot: Slot, word: u64) -> u64;
+
+    /// Replaces a descriptor only if it still is `old`; else tells what it is. Release.
+    fn compare_exchange(&self, slot: Slot, old: u64, new: u64) -> Result<(), u64>;
+
+    // --- frames ------------------------------------------------------------------------------
+
+    /// Reads 8 bytes of memory that somebody holds, past all translation (the linear map).
+    fn peek(&self, at: PhysAddr) -> u64;
+
+    /// Writes 8 bytes of memory that the caller owns, past all translation (the linear map).
+    fn poke(&self, at: PhysAddr, value: u64);
+
+    /// Fills a block with zeros. The caller owns it; nothing maps it.
+    fn zero(&self, pfn: Pfn, order: Order);
+
+    /// Copies a block. The caller owns the destination and keeps writers off the source.
+    fn copy(&self, from: Pfn, to: Pfn, order: Order);
+
+    // --- translation -------------------------------------------------------------------------
+
+    /// Issues one TLB maintenance operation. It is finished only after [`Hardware::complete`].
+    fn tlbi(&self, op: Tlbi);
+
+    /// Makes this CPU's earlier descriptor stores visible to the walkers in `scope`: DSB ISHST (or
+    /// NSHST). Owed before a TLBI, and before linking a table.
+    fn publish(&self, scope: Scope);
+
+    /// Waits until this CPU's TLBIs in `scope`, and every access that used what they removed, are
+    /// finished: DSB ISH (or NSH), twice where the CPU has the repeat-TLBI erratum.
+    fn complete(&self, scope: Scope);
+
+    /// Makes context changes and completed maintenance visible to this CPU's next instructions: ISB.
+    fn synchronize_context(&self);
+
+    /// Makes `root` the user half of this CPU, tagged `asid`: one TTBR0 write, then ISB.
+    ///
+    /// Context: interrupts masked, so that the switch and the bookkeeping about it are one step.
+    fn switch_user(&self, root: Pfn, asid: Asid);
+
+    /// Makes the user half of this CPU empty: TTBR0 points at a table of nothing, with ASID 0.
+    fn switch_user_off(&self);
+
+    // --- for people --------------------------------------------------------------------------
+
+    /// Tells whoever watches that something happened; the models check discipline here, the kernel
+    /// compiles it away.
+    #[inline]
+    fn note(&self, note: Note) {
+        let _ = note;
+    }
+
+    /// The CPU's id; shorthand for [`sync::Cpu::id`].
+    #[inline]
+    fn cpu(&self) -> CpuId {
+        self.id()
+    }
+}
+
+/// What the memory manager tells an onlooker: the facts that no store or TLBI shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Note {
+    /// The block now belongs to somebody new, who may write it at once: no translation may reach it.
+    FrameAlloc(Pfn, Order),
+    /// The block went back to the allocator. From here on no translation of it may be used.
+    FrameFree(Pfn, Order),
+    /// This page is a table from now on; its slots follow the discipline. `va` is where it maps.
+    TableAlloc(Pfn, abi::Level),
+    /// This page is no table any more; no walk cache and no lockless walker may reach it.
+    TableFree(Pfn, abi::Level),
+    /// A lockless walk looks at a table at this address.
+    Walk(VirtAddr),
+}

@@ -1,0 +1,110 @@
+//! The memory manager: page frames, translation tables, TLB maintenance, address spaces, faults.
+//!
+//! Written once against [`hw::Hardware`]; the kernel runs it on real registers, the host runs the
+//! same source on a model of an adversarial machine.
+//!
+//! # The way of a page fault
+//! vector (`arch`) → [`space::Space::fault`] finds the area → `fault` picks the case → `fault::small`
+//! or `fault::huge` gives memory from [`frame`] → one entry is published → return. Each arrow is one
+//! call into one file; nothing goes back up.
+//!
+//! # The way of an munmap
+//! [`space::Space::unmap`] takes the area out of the layout → `zap` clears entries into a
+//! [`tlb::Gather`] → the gather publishes, invalidates, completes → only then frames and tables go
+//! back, tables after the lockless walkers have left.
+//!
+//! # Rooms, from the bottom
+//! | module | concern |
+//! | --- | --- |
+//! | [`hw`] | the door to the machine |
+//! | [`frame`] | who owns a physical page: memmap, buddy, per-CPU lists |
+//! | [`table`] | table pages: slots, their locks, linking and walking |
+//! | [`tlb`] | making changes visible everywhere: gather, ASIDs |
+//! | [`kernel_map`] | the kernel's own half: building it, stacks |
+//! | [`space`] | address spaces: areas, map, unmap, faults |
+//! | [`gup`] | references to user pages without locks |
+//! | [`mutant`] | known bugs, by name; compiled in only for the tests that must catch them |
+//!
+//! # Locks, outermost first
+//! 1. a space's layout ([`sync::RwLock`]; sleeping): faults read, map and unmap write;
+//! 2. the ASID allocator's lock;
+//! 3. a table page's lock: guards every store to that page's slots; a PMD table's before a PTE table's;
+//! 4. a CPU's page list, then the zone of the page allocator.
+//!
+//! Lockless: GUP-fast, inside a [`sync::Walkers`] epoch, which tables outlive.
+
+#![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+pub mod frame;
+pub mod gup;
+pub mod hw;
+pub mod kernel_map;
+pub mod mutant;
+pub mod space;
+pub mod table;
+pub mod tlb;
+
+pub use frame::{Frames, MemMap, OutOfMemory, PageDesc};
+pub use hw::{Hardware, Note, Slot};
+pub use space::{Denial, FaultOutcome, Huge, MapError, Place, Space, UnmapError};
+
+use abi::Event;
+use mutant::Mutant;
+use pte::CostModel;
+use sync::{Counters, Walkers};
+
+/// One machine's memory, managed.
+pub struct Mm<H: Hardware> {
+    /// The machine.
+    pub hw: H,
+    /// Who owns which page.
+    pub frames: Frames,
+    /// Address-space identifiers.
+    pub asids: tlb::Asids,
+    /// Who walks tables without locks.
+    pub walkers: Walkers,
+    /// What happened how often.
+    pub stats: Counters,
+    /// When a broad TLB flush is cheaper than many narrow ones.
+    pub cost: CostModel,
+    mutants: mutant::Armed,
+}
+
+impl<H: Hardware> Mm<H> {
+    /// Manages the memory that `map` describes; it has no free memory until
+    /// [`Frames::add`] gives it some.
+    pub fn new(hw: H, map: MemMap) -> Self {
+        let asids = tlb::Asids::new(hw.caps().asid_bits);
+        Self {
+            hw,
+            frames: Frames::new(map),
+            asids,
+            walkers: Walkers::new(),
+            stats: Counters::new(),
+            cost: CostModel::default(),
+            mutants: mutant::Armed::none(),
+        }
+    }
+
+    /// Counts `n` of `event` for this CPU.
+    #[inline]
+    pub fn count(&self, event: Event, n: u64) {
+        self.stats.add(self.hw.id(), event, n);
+    }
+
+    /// Whether the known bug `mutant` is to be committed here; `false`, at compile time, but in
+    /// builds with the `mutants` feature.
+    #[inline(always)]
+    pub(crate) fn commits(&self, mutant: Mutant) -> bool {
+        self.mutants.is_armed(mutant)
+    }
+
+    /// Arms a known bug, or disarms all.
+    #[cfg(feature = "mutants")]
+    pub fn arm(&self, mutant: Option<Mutant>) {
+        self.mutants.arm(mutant);
+    }
+}

@@ -1,0 +1,125 @@
+//! The areas of an address space: a sorted list of disjoint intervals.
+//!
+//! A plain vector, searched by bisection: compact, and growing it can fail without harm, which is
+//! what an out-of-memory that stays an error value needs. Insertion moves what lies behind; spaces
+//! with many thousands of areas would want a tree behind the same face.
+
+use super::{USER_END, USER_START};
+use abi::{Level, Prot, VirtAddr, VirtRange};
+use alloc::collections::TryReserveError;
+use alloc::vec::Vec;
+
+/// Whether an area may be given 2 MiB pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Huge {
+    /// Wherever 2 MiB fit and are free.
+    Allowed,
+    /// Only 4 KiB pages.
+    Never,
+}
+
+/// One area: addresses that share their rights and advice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Vma {
+    /// Its addresses, whole pages.
+    pub range: VirtRange,
+    /// What may be done there.
+    pub prot: Prot,
+    /// Whether it may have huge pages.
+    pub huge: Huge,
+}
+
+impl Vma {
+    /// The 2 MiB around `va`, if all of it may become one huge page.
+    #[inline]
+    pub(super) fn huge_range(&self, va: VirtAddr) -> Option<VirtRange> {
+        let span = Level::Pmd.span();
+        let range = VirtRange::from_size(va.align_down(span), span);
+        (self.huge == Huge::Allowed && self.range.covers(&range)).then_some(range)
+    }
+}
+
+/// All areas of a space.
+pub(super) struct Layout {
+    areas: Vec<Vma>,
+}
+
+impl Layout {
+    pub(super) const fn new() -> Self {
+        Self { areas: Vec::new() }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Vma> {
+        self.areas.iter()
+    }
+
+    /// Index of the first area that ends behind `va`.
+    #[inline]
+    fn position(&self, va: VirtAddr) -> usize {
+        self.areas.partition_point(|area| area.range.end <= va)
+    }
+
+    /// The area that contains `va`.
+    #[inline]
+    pub(super) fn find(&self, va: VirtAddr) -> Option<&Vma> {
+        self.areas.get(self.position(va)).filter(|area| area.range.contains(va))
+    }
+
+    /// The first area that shares a byte with `range`.
+    pub(super) fn first_overlap(&self, range: VirtRange) -> Option<&Vma> {
+        self.areas.get(self.position(range.start)).filter(|area| area.range.overlaps(&range))
+    }
+
+    /// The lowest free start of `bytes`, aligned.
+    pub(super) fn find_gap(&self, bytes: u64, align: u64) -> Option<VirtAddr> {
+        let fits = |from: VirtAddr, end: VirtAddr| {
+            let start = from.align_up(align);
+            (start >= from && end.0.checked_sub(start.0)? >= bytes).then_some(start)
+        };
+        let mut from = USER_START;
+        for area in &self.areas {
+            if let Some(start) = fits(from, area.range.start) {
+                return Some(start);
+            }
+            from = area.range.end;
+        }
+        fits(from, USER_END)
+    }
+
+    /// Adds an area to free space.
+    pub(super) fn insert(&mut self, area: Vma) -> Result<(), TryReserveError> {
+        self.areas.try_reserve(1)?;
+        self.areas.insert(self.position(area.range.start), area);
+        Ok(())
+    }
+
+    /// Takes `range` out of every area; an area that spans it becomes two. Returns the free space
+    /// around `range` afterwards, or `None` if there was nothing in it.
+    pub(super) fn remove(
+        &mut self,
+        range: VirtRange,
+    ) -> Result<Option<VirtRange>, TryReserveError> {
+        let first = self.position(range.start);
+        let behind = first
+            + self.areas[first..].iter().take_while(|area| area.range.start < range.end).count();
+        if first == behind {
+            return Ok(None);
+        }
+        // The only step that can fail comes before the first change.
+        self.areas.try_reserve(2)?;
+        let (head, tail) = (self.areas[first], self.areas[behind - 1]);
+        let before = VirtRange::new(head.range.start, range.start);
+        let after = VirtRange::new(range.end, tail.range.end);
+        let rest = [(before, head), (after, tail)];
+        let rest = rest.into_iter().filter(|(range, _)| !range.is_empty());
+        self.areas.splice(first..behind, rest.map(|(range, area)| Vma { range, ..area }));
+        let floor =
+            self.areas[..self.position(range.start)].last().map_or(VirtAddr(0), |a| a.range.end);
+        let ceiling =
+            self.areas.get(self.position(range.start)).map_or(USER_END, |a| a.range.start);
+        Ok(Some(VirtRange::new(floor, ceiling)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

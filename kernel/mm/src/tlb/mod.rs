@@ -1,0 +1,75 @@
+//! Making changes visible everywhere.
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | `asid` | which address space a translation belongs to: ASIDs, generations, roll-over |
+//! | `gather` | what one operation has cleared: invalidated once, then freed |
+//!
+//! The sequence is always the same, and the types make it hard to leave a step out:
+//! *clear* the descriptor, *publish* the clear to walkers, *invalidate*, *complete*, and only then
+//! reuse. Arm ARM, "TLB maintenance requirements" and "Ordering and completion of TLB maintenance
+//! instructions".
+
+mod asid;
+mod gather;
+
+pub use asid::Asids;
+pub use gather::Gather;
+
+use crate::{Hardware, Mm};
+use abi::{Asid, Event, Level, VirtAddr};
+use pte::{AsidMatch, Depth, Invalidation, Plan, Scope, Target, Tlbi};
+
+impl<H: Hardware> Mm<H> {
+    /// Issues one operation and counts it.
+    #[inline]
+    pub(crate) fn tlbi(&self, op: Tlbi) {
+        self.count(op.event(), 1);
+        if op.scope == Scope::Local {
+            self.count(Event::TlbiLocal, 1);
+        }
+        self.hw.tlbi(op);
+    }
+
+    /// Makes earlier descriptor stores visible to walkers, and counts it.
+    #[inline]
+    pub(crate) fn publish(&self, scope: Scope) {
+        self.count(Event::DsbPublish, 1);
+        self.hw.publish(scope);
+    }
+
+    /// Waits for the TLBIs issued here, and counts it.
+    #[inline]
+    pub(crate) fn complete(&self, scope: Scope) {
+        self.count(Event::DsbComplete, 1);
+        self.hw.complete(scope);
+    }
+
+    /// The whole sequence for what `what` describes: publish, invalidate, complete.
+    ///
+    /// Context: any. For kernel addresses the caller adds the context synchronisation.
+    pub(crate) fn invalidate(&self, what: &Invalidation) {
+        self.publish(what.scope);
+        for op in Plan::new(what, self.hw.caps(), &self.cost) {
+            self.tlbi(op);
+        }
+        self.complete(what.scope);
+    }
+
+    /// Drops this CPU's stale copies of one user page, after its entry was made more permissive:
+    /// nobody owes other CPUs anything, they will fault and find the new entry.
+    pub(crate) fn forget_page_here(&self, va: VirtAddr, asid: Option<Asid>, level: Level) {
+        let Some(asid) = asid else { return };
+        self.publish(Scope::Local);
+        self.tlbi(Tlbi {
+            target: Target::Va {
+                va,
+                asid: AsidMatch::Only(asid),
+                depth: Depth::LastLevel,
+                hint: Some(level),
+            },
+            scope: Scope::Local,
+        });
+        self.complete(Scope::Local);
+    }
+}

@@ -1,0 +1,36 @@
+//! The main job: workloads that would notice a stale or crossed translation.
+//!
+//! Every page a workload writes carries stamps that say whose it is: space, page, version. Whoever
+//! reads one knows what it must find, so a translation that outlived its frame, or that belongs to
+//! another space, shows as wrong data, with the walk printed beside it. After each workload every
+//! frame and table must be back.
+//!
+//! Workloads are written over the memory manager's public face and the [`World`] trait; the booted
+//! kernel and the host's models run the same source. One file each in `workloads`; to add one, write
+//! the file and name it in [`workloads::all`].
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | `world` | what a workload needs besides memory management: CPUs, time, accesses |
+//! | `run` | one run: options, deadline, random numbers, the first failure |
+//! | `stamp` | what a page's words say |
+//! | `report` | KTAP, counters, the replay line, the leak check |
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod report;
+mod rng;
+mod run;
+mod stamp;
+pub mod workloads;
+mod world;
+
+pub use report::{Summary, run_all};
+pub use rng::Rng;
+pub use run::{Failure, Limit, Options, Run};
+pub use stamp::Stamp;
+pub use workloads::Workload;
+pub use world::World;

@@ -1,0 +1,151 @@
+//! Runs workloads one after the other and reports as KTAP.
+
+use crate::run::{Failure, Limit, Options, Run};
+use crate::workloads::{self, Workload};
+use crate::world::World;
+use abi::Event;
+use abi::ktap::{Ktap, Verdict};
+use core::fmt::{self, Write};
+use mm::frame::Kind;
+
+/// How a set of workloads went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Summary {
+    /// Workloads that held.
+    pub passed: usize,
+    /// Workloads that did not.
+    pub failed: usize,
+    /// Pages verified and operations done, all together.
+    pub operations: u64,
+}
+
+/// Pages in use by kind: what must be the same afterwards.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Census {
+    folios: u64,
+    tables: u64,
+}
+
+impl Census {
+    fn of<W: World>(world: &W) -> Self {
+        let mut census = Self { folios: 0, tables: 0 };
+        for (_, desc) in world.mm().frames.map().blocks() {
+            match desc.kind() {
+                Kind::Folio => census.folios += desc.order().pages(),
+                Kind::Table => census.tables += 1,
+                _ => {}
+            }
+        }
+        census
+    }
+
+    fn compare(self, after: Self) -> Result<(), Failure> {
+        let pairs = [("folios", self.folios, after.folios), ("tables", self.tables, after.tables)];
+        for (what, before, after) in pairs {
+            if before != after {
+                return Err(Failure::Leak { what, before, after });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs the workloads whose names `wanted` accepts and prints a KTAP report to `out`.
+///
+/// `watch` is called now and then while CPUs work, with the name, the elapsed nanoseconds and the
+/// operations so far: for a progress line. Stops after the first workload that was interrupted.
+pub fn run_all<W: World, O: Write>(
+    world: &W,
+    options: Options,
+    wanted: &dyn Fn(&str) -> bool,
+    out: &mut O,
+    watch: &mut dyn FnMut(&'static str, u64, u64),
+) -> Result<Summary, fmt::Error> {
+    let all = workloads::all::<W>();
+    let chosen = || all.iter().filter(|workload| wanted(workload.name));
+    let mut summary = Summary { passed: 0, failed: 0, operations: 0 };
+    let mut ktap = Ktap::begin(out, chosen().count())?;
+    ktap.meta("seed", format_args!("{}", options.seed))?;
+    ktap.meta("cpus", format_args!("{}", options.cpus))?;
+    for workload in chosen() {
+        if world.interrupted() {
+            ktap.case(workload.name, Verdict::Skip("interrupted"))?;
+            continue;
+        }
+        let held = one(world, workload, options, &mut ktap, watch, &mut summary.operations)?;
+        if held { summary.passed += 1 } else { summary.failed += 1 }
+    }
+    ktap.finish()?;
+    Ok(summary)
+}
+
+fn one<W: World, O: Write>(
+    world: &W,
+    workload: &Workload<W>,
+    options: Options,
+    ktap: &mut Ktap<'_, O>,
+    watch: &mut dyn FnMut(&'static str, u64, u64),
+    operations: &mut u64,
+) -> Result<bool, fmt::Error> {
+    let before = Census::of(world);
+    let counted = Event::ALL.iter().map(|&event| world.mm().stats.total(event));
+    let mut counters = [0; Event::COUNT];
+    counters.iter_mut().zip(counted).for_each(|(place, count)| *place = count);
+
+    let run = Run::new(world, workload.name, options);
+    let result = (workload.run)(&run, &mut || {
+        watch(workload.name, run.elapsed_ns(), run.operations());
+        if world.interrupted() {
+            run.stop();
+        }
+    });
+    let result = result.and_then(|()| before.compare(Census::of(world)));
+
+    let (ns, done) = (run.elapsed_ns().max(1), run.operations());
+    *operations += done;
+    let rate = u128::from(done) * 1_000_000_000 / u128::from(ns);
+    ktap.note(format_args!(
+        "{}: {done} operations in {}.{:03} s, {rate} a second",
+        workload.name,
+        ns / 1_000_000_000,
+        ns / 1_000_000 % 1000
+    ))?;
+    for (&event, before) in Event::ALL.iter().zip(counters) {
+        let count = world.mm().stats.total(event) - before;
+        if count > 0 {
+            ktap.note(format_args!("  {} {count}", event.name()))?;
+        }
+    }
+    if let Err(failure) = &result {
+        report_failure(ktap, workload.name, options, failure)?;
+    }
+    let verdict = if result.is_ok() { Verdict::Pass } else { Verdict::Fail };
+    ktap.case(workload.name, verdict)?;
+    Ok(result.is_ok())
+}
+
+fn report_failure<O: Write>(
+    ktap: &mut Ktap<'_, O>,
+    name: &str,
+    options: Options,
+    failure: &Failure,
+) -> fmt::Result {
+    ktap.note(format_args!("{name} failed: {failure}"))?;
+    for (level, slot, entry, word) in failure.walk() {
+        ktap.note(format_args!("  {level} at {}: {word:#018x} {entry}", slot.0))?;
+    }
+    let Options { cpus, seed, bytes, limit } = options;
+    let limit = match limit {
+        Limit::Time(ns) => ("secs", ns / 1_000_000_000),
+        Limit::Rounds(rounds) => ("rounds", rounds),
+    };
+    ktap.meta(
+        "replay",
+        format_args!(
+            "run=\"stress {name} cpus={cpus} {}={} seed={seed} mem={}K\"",
+            limit.0,
+            limit.1,
+            bytes >> 10
+        ),
+    )
+}

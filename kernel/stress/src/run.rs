@@ -1,0 +1,340 @@
+//! One run of one workload: its options, its deadline, its first failure.
+
+use crate::rng::Rng;
+use crate::stamp::{Content, Stamp};
+use crate::world::World;
+use abi::{Access, Level, PAGE_SIZE, Prot, VirtAddr, VirtRange};
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use mm::{FaultOutcome, Huge, MapError, Mm, OutOfMemory, Place, Slot, Space, UnmapError};
+use pte::Entry;
+use sync::{Class, SpinLock};
+
+/// When a workload ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    /// After so many nanoseconds.
+    Time(u64),
+    /// After so many rounds on each CPU: the same work whatever the machine's speed.
+    Rounds(u64),
+}
+
+/// What the user chose.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// CPUs to use.
+    pub cpus: usize,
+    /// When to end.
+    pub limit: Limit,
+    /// What decides every random choice.
+    pub seed: u64,
+    /// Bytes of memory to work on, all CPUs together.
+    pub bytes: u64,
+}
+
+/// The steps of a walk that a failure keeps for its report.
+type Walk = [Option<(Level, Slot, Entry, u64)>; 4];
+
+/// What went wrong first.
+#[derive(Clone, Copy, Debug)]
+pub enum Failure {
+    /// A page held what it must not hold.
+    WrongData {
+        /// Who read.
+        cpu: usize,
+        /// Where.
+        va: VirtAddr,
+        /// What should have been there.
+        expected: Stamp,
+        /// What was there.
+        found: u64,
+        /// The tables, right afterwards.
+        walk: Walk,
+    },
+    /// An access that had to succeed did not, or the reverse.
+    WrongOutcome {
+        /// Who tried.
+        cpu: usize,
+        /// Where.
+        va: VirtAddr,
+        /// What was tried.
+        access: Access,
+        /// How it ended; `None`: it succeeded.
+        outcome: Option<FaultOutcome>,
+        /// The tables, right afterwards.
+        walk: Walk,
+    },
+    /// A mapping was refused.
+    Map(MapError),
+    /// An unmapping was refused.
+    Unmap(UnmapError),
+    /// There was less memory than the workload was told to use.
+    Memory(OutOfMemory),
+    /// Not every CPU's thread could be started.
+    Threads {
+        /// How many were.
+        started: usize,
+    },
+    /// A workload's own count did not come out.
+    Count {
+        /// Of what.
+        what: &'static str,
+        /// What it should be.
+        expected: u64,
+        /// What it is.
+        found: u64,
+    },
+    /// Pages that were not given back.
+    Leak {
+        /// What they are.
+        what: &'static str,
+        /// How many there were before.
+        before: u64,
+        /// How many there are now.
+        after: u64,
+    },
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongData { cpu, va, expected, found, .. } => {
+                write!(f, "cpu {cpu} read {va}: expected {expected}, found {}", Content(*found))
+            }
+            Self::WrongOutcome { cpu, va, access, outcome: Some(outcome), .. } => {
+                write!(f, "cpu {cpu}: {access} of {va} had to succeed: {outcome:?}")
+            }
+            Self::WrongOutcome { cpu, va, access, outcome: None, .. } => {
+                write!(f, "cpu {cpu}: {access} of {va} had to be denied and succeeded")
+            }
+            Self::Map(error) => write!(f, "mapping failed: {error}"),
+            Self::Unmap(error) => write!(f, "unmapping failed: {error}"),
+            Self::Memory(error) => write!(f, "{error}; use a smaller mem="),
+            Self::Threads { started } => {
+                write!(f, "only {started} threads could be started; use fewer cpus=")
+            }
+            Self::Count { what, expected, found } => {
+                write!(f, "{what}: expected {expected}, found {found}")
+            }
+            Self::Leak { what, before, after } => {
+                write!(f, "leak: {before} pages of {what} before, {after} after")
+            }
+        }
+    }
+}
+
+impl Failure {
+    /// The walk that was kept, step by step.
+    pub(crate) fn walk(&self) -> impl Iterator<Item = (Level, Slot, Entry, u64)> + '_ {
+        let steps = match self {
+            Self::WrongData { walk, .. } | Self::WrongOutcome { walk, .. } => walk.as_slice(),
+            _ => &[],
+        };
+        steps.iter().flatten().copied()
+    }
+}
+
+impl From<MapError> for Failure {
+    fn from(error: MapError) -> Self {
+        Self::Map(error)
+    }
+}
+
+impl From<UnmapError> for Failure {
+    fn from(error: UnmapError) -> Self {
+        Self::Unmap(error)
+    }
+}
+
+impl From<OutOfMemory> for Failure {
+    fn from(error: OutOfMemory) -> Self {
+        Self::Memory(error)
+    }
+}
+
+/// What a workload's threads share.
+pub struct Run<'w, W: World> {
+    /// Where it runs.
+    pub world: &'w W,
+    /// What the user chose.
+    pub options: Options,
+    name: &'static str,
+    began_ns: u64,
+    stop: AtomicBool,
+    operations: AtomicU64,
+    failure: SpinLock<Option<Failure>>,
+}
+
+impl<'w, W: World> Run<'w, W> {
+    pub(crate) fn new(world: &'w W, name: &'static str, options: Options) -> Self {
+        Self {
+            world,
+            options,
+            name,
+            began_ns: world.now_ns(),
+            stop: AtomicBool::new(false),
+            operations: AtomicU64::new(0),
+            failure: SpinLock::new(Class::Console, None),
+        }
+    }
+
+    /// The memory manager.
+    pub fn mm(&self) -> &'w Mm<W::Machine> {
+        self.world.mm()
+    }
+
+    /// The random numbers of one CPU.
+    pub fn rng(&self, cpu: usize) -> Rng {
+        Rng::new(self.options.seed, self.name, cpu)
+    }
+
+    /// Whether there is to be another round after `done` of them.
+    pub fn goes_on(&self, done: u64) -> bool {
+        if self.stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        match self.options.limit {
+            Limit::Time(ns) => self.elapsed_ns() < ns,
+            Limit::Rounds(rounds) => done < rounds,
+        }
+    }
+
+    /// Whether everybody is to stop at once.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Ends the run for everybody.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Nanoseconds since the run began.
+    pub fn elapsed_ns(&self) -> u64 {
+        self.world.now_ns().saturating_sub(self.began_ns)
+    }
+
+    /// Counts finished operations.
+    pub fn did(&self, operations: u64) {
+        self.operations.fetch_add(operations, Ordering::Relaxed);
+    }
+
+    /// Operations finished so far.
+    pub fn operations(&self) -> u64 {
+        self.operations.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the first failure and stops everybody.
+    pub fn fail(&self, failure: Failure) {
+        self.failure.lock(&self.mm().hw).get_or_insert(failure);
+        self.stop();
+    }
+
+    /// The first failure.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        *self.failure.lock(&self.mm().hw)
+    }
+
+    /// Runs `body` on each CPU; a failure of one stops all. What the CPUs did is complete after it.
+    pub fn on_cpus(
+        &self,
+        watch: &mut dyn FnMut(),
+        body: impl Fn(usize, &mut Rng) -> Result<(), Failure> + Sync,
+    ) -> Result<(), Failure> {
+        let cpus = self.options.cpus;
+        let one = |cpu: usize| {
+            if let Err(failure) = body(cpu, &mut self.rng(cpu)) {
+                self.fail(failure);
+            }
+        };
+        let started = self.world.run(cpus, &one, watch);
+        match self.failure() {
+            Some(failure) => Err(failure),
+            None if started < cpus => Err(Failure::Threads { started }),
+            None => Ok(()),
+        }
+    }
+
+    /// Maps `bytes` of private memory somewhere in `space`.
+    pub fn map(
+        &self,
+        space: &Space<'_, W::Machine>,
+        bytes: u64,
+        huge: Huge,
+    ) -> Result<VirtRange, Failure> {
+        Ok(space.map(Place::Anywhere, bytes, Prot::ReadWrite, huge)?)
+    }
+
+    /// Writes the stamp into a page: its first, a middle and its last word.
+    pub fn mark(
+        &self,
+        space: &Space<'_, W::Machine>,
+        cpu: usize,
+        va: VirtAddr,
+        stamp: Stamp,
+    ) -> Result<(), Failure> {
+        for offset in WORDS {
+            self.world.store(space, va + offset, stamp.word()).map_err(|outcome| {
+                self.wrong_outcome(space, cpu, va + offset, Access::Write, Some(outcome))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Checks that a page still holds its stamp.
+    pub fn check(
+        &self,
+        space: &Space<'_, W::Machine>,
+        cpu: usize,
+        va: VirtAddr,
+        stamp: Stamp,
+    ) -> Result<(), Failure> {
+        for offset in WORDS {
+            let found = self.world.load(space, va + offset).map_err(|outcome| {
+                self.wrong_outcome(space, cpu, va + offset, Access::Read, Some(outcome))
+            })?;
+            if found != stamp.word() {
+                return Err(self.wrong_data(space, cpu, va + offset, stamp, found));
+            }
+        }
+        Ok(())
+    }
+
+    /// The failure that `found` at `va` is, with the walk as it is now.
+    pub fn wrong_data(
+        &self,
+        space: &Space<'_, W::Machine>,
+        cpu: usize,
+        va: VirtAddr,
+        expected: Stamp,
+        found: u64,
+    ) -> Failure {
+        Failure::WrongData { cpu, va, expected, found, walk: keep_walk(space, va) }
+    }
+
+    /// The failure that `outcome` at `va` is, with the walk as it is now.
+    pub fn wrong_outcome(
+        &self,
+        space: &Space<'_, W::Machine>,
+        cpu: usize,
+        va: VirtAddr,
+        access: Access,
+        outcome: Option<FaultOutcome>,
+    ) -> Failure {
+        Failure::WrongOutcome { cpu, va, access, outcome, walk: keep_walk(space, va) }
+    }
+}
+
+/// The words of a page that carry its stamp.
+pub(crate) const WORDS: [u64; 3] = [0, PAGE_SIZE / 2, PAGE_SIZE - 8];
+
+fn keep_walk<H: mm::Hardware>(space: &Space<'_, H>, va: VirtAddr) -> Walk {
+    let mut kept = Walk::default();
+    let mut places = kept.iter_mut();
+    space.mm().walk(space.root(), va, |level, slot, entry, word| {
+        if let Some(place) = places.next() {
+            *place = Some((level, slot, entry, word));
+        }
+    });
+    kept
+}

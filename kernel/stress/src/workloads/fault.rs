@@ -1,0 +1,127 @@
+//! `fault-4k` and `fault-thp`: demand faults on all CPUs in one space, with the unmapping of whole
+//! and partial ranges between them.
+//!
+//! Each CPU has a window of its own, side by side with the others' so that they share tables; what a
+//! CPU finds in its window is known. The frames move from CPU to CPU through the allocator, so a
+//! stale translation shows somebody else's stamp.
+
+use crate::rng::Rng;
+use crate::run::{Failure, Run};
+use crate::stamp::Stamp;
+use crate::world::World;
+use abi::{Access, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
+use mm::{Huge, Place, Space};
+
+/// The most that one round maps.
+const MOST_BYTES: u64 = 4 * PMD_SIZE;
+/// The distance of the CPUs' windows.
+const WINDOW: u64 = 2 * MOST_BYTES;
+/// The first CPU's window.
+const WINDOWS: VirtAddr = VirtAddr(1 << 38);
+
+pub(super) fn small<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
+    let share = run.options.bytes / run.options.cpus as u64;
+    drive(run, watch, |rng| {
+        let pages = (share / PAGE_SIZE).clamp(1, 512);
+        ((1 + rng.below(pages)) * PAGE_SIZE, Huge::Never)
+    })
+}
+
+pub(super) fn huge<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
+    let share = run.options.bytes / run.options.cpus as u64;
+    drive(run, watch, |rng| {
+        let blocks = (share / PMD_SIZE).clamp(1, 4);
+        ((1 + rng.below(blocks)) * PMD_SIZE, Huge::Allowed)
+    })
+}
+
+fn drive<W: World>(
+    run: &Run<'_, W>,
+    watch: &mut dyn FnMut(),
+    choose: impl Fn(&mut Rng) -> (u64, Huge) + Sync,
+) -> Result<(), Failure> {
+    let space = Space::new(run.mm())?;
+    run.on_cpus(watch, |cpu, rng| {
+        let mut result = Ok(());
+        run.world.inside(&space, &mut || {
+            let mut round = 0;
+            while result.is_ok() && run.goes_on(round) {
+                let (bytes, huge) = choose(rng);
+                result = one_round(run, &space, cpu, rng, round as u16, bytes, huge);
+                round += 1;
+            }
+        });
+        result
+    })
+}
+
+/// Maps, touches in random order, verifies, punches a hole, verifies the rest, unmaps.
+fn one_round<W: World>(
+    run: &Run<'_, W>,
+    space: &Space<'_, W::Machine>,
+    cpu: usize,
+    rng: &mut Rng,
+    version: u16,
+    bytes: u64,
+    huge: Huge,
+) -> Result<(), Failure> {
+    let unit = if huge == Huge::Allowed { PMD_SIZE } else { PAGE_SIZE };
+    let start = WINDOWS + cpu as u64 * WINDOW + rng.below(MOST_BYTES / unit) * unit;
+    let range = space.map(Place::At(start), bytes, Prot::ReadWrite, huge)?;
+    let pages = range.pages();
+    // Of a huge range only some pages: the fault is one, the memory is there.
+    let step = if huge == Huge::Allowed { 1 + rng.below(64) } else { 1 };
+    let start = rng.below(pages);
+    let touched = || (0..pages).step_by(step as usize).map(|n| (n + start) % pages);
+    let stamp_of = |page: u64| {
+        let va = range.start + page * PAGE_SIZE;
+        (va, Stamp::new(cpu as u8, va, version))
+    };
+    for page in touched() {
+        let (va, stamp) = stamp_of(page);
+        run.mark(space, cpu, va, stamp)?;
+        run.did(1);
+        if run.stopped() {
+            break;
+        }
+    }
+    if !run.stopped() {
+        let hole_at = rng.below(pages);
+        let hole_pages = 1 + rng.below(pages - hole_at);
+        let hole = VirtRange::from_size(range.start + hole_at * PAGE_SIZE, hole_pages * PAGE_SIZE);
+        if rng.one_in(2) {
+            space.unmap(hole)?;
+            run.did(1);
+            check_hole(run, space, cpu, hole)?;
+            for page in touched() {
+                let (va, stamp) = stamp_of(page);
+                if !hole.contains(va) {
+                    run.check(space, cpu, va, stamp)?;
+                }
+            }
+        } else {
+            for page in touched() {
+                let (va, stamp) = stamp_of(page);
+                run.check(space, cpu, va, stamp)?;
+            }
+        }
+    }
+    space.unmap(range)?;
+    run.did(1);
+    check_hole(run, space, cpu, range)
+}
+
+/// What is unmapped must be denied: its first and its last page.
+fn check_hole<W: World>(
+    run: &Run<'_, W>,
+    space: &Space<'_, W::Machine>,
+    cpu: usize,
+    hole: VirtRange,
+) -> Result<(), Failure> {
+    for va in [hole.start, hole.end - PAGE_SIZE] {
+        if run.world.load(space, va).is_ok() {
+            return Err(run.wrong_outcome(space, cpu, va, Access::Read, None));
+        }
+    }
+    Ok(())
+}

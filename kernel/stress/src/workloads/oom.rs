@@ -1,0 +1,130 @@
+//! `oom`: uses up all memory, is refused cleanly, gives everything back, and again.
+//!
+//! Memory beyond `mem=` is set aside first, without touching it, so that running out is quick on a
+//! large machine.
+
+use crate::rng::Rng;
+use crate::run::{Failure, Run};
+use crate::stamp::Stamp;
+use crate::world::World;
+use abi::{Access, Order, PAGE_SIZE, Pfn, Prot, VirtAddr, VirtRange};
+use alloc::vec::Vec;
+use mm::frame::Kind;
+use mm::{FaultOutcome, Huge, Mm, OutOfMemory, Place, Space};
+
+const START: VirtAddr = VirtAddr(1 << 41);
+
+/// Memory that nobody may have while this lives.
+struct Hoard<'m, H: mm::Hardware> {
+    mm: &'m Mm<H>,
+    blocks: Vec<Pfn>,
+}
+
+impl<'m, H: mm::Hardware> Hoard<'m, H> {
+    /// Leaves about `pages` free.
+    fn all_but(mm: &'m Mm<H>, pages: u64) -> Result<Self, Failure> {
+        let surplus = mm.frames.free_pages(&mm.hw).saturating_sub(pages);
+        let count = (surplus / Order::MAX.pages()) as usize;
+        let mut blocks = Vec::new();
+        let failed = OutOfMemory { order: Order::MAX };
+        blocks.try_reserve_exact(count).map_err(|_| Failure::Memory(failed))?;
+        let mut hoard = Self { mm, blocks };
+        for _ in 0..count {
+            // Fragmented: what is left in smaller pieces is for the workload.
+            let Ok(block) = mm.alloc(Order::MAX, Kind::Kernel) else { break };
+            hoard.blocks.push(block);
+        }
+        Ok(hoard)
+    }
+}
+
+impl<H: mm::Hardware> Drop for Hoard<'_, H> {
+    fn drop(&mut self) {
+        for block in &self.blocks {
+            self.mm.free(*block, Kind::Kernel);
+        }
+    }
+}
+
+pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
+    let hoard = Hoard::all_but(run.mm(), run.options.bytes / PAGE_SIZE)?;
+    let before = run.mm().stats.total(abi::Event::AllocFail);
+    run.on_cpus(watch, |cpu, rng| {
+        let mut round = 0;
+        while run.goes_on(round) {
+            one_round(run, cpu, rng, round as u16)?;
+            round += 1;
+        }
+        Ok(())
+    })?;
+    drop(hoard);
+    // An out-of-memory workload that never ran out has shown nothing.
+    let refused = run.mm().stats.total(abi::Event::AllocFail) - before;
+    if refused == 0 && run.operations() > 0 {
+        return Err(Failure::Count { what: "refused allocations", expected: 1, found: 0 });
+    }
+    Ok(())
+}
+
+/// Touches page after page until memory is out, verifies all, gives all back.
+fn one_round<W: World>(
+    run: &Run<'_, W>,
+    cpu: usize,
+    rng: &mut Rng,
+    version: u16,
+) -> Result<(), Failure> {
+    // Also this may be refused: others are using everything.
+    let Ok(space) = Space::new(run.mm()) else {
+        run.world.yield_now();
+        return Ok(());
+    };
+    let huge = if rng.one_in(2) { Huge::Allowed } else { Huge::Never };
+    let bytes = run.options.bytes * 2;
+    let range = space.map(Place::At(START), bytes, Prot::ReadWrite, huge)?;
+    let mut result = Ok(());
+    run.world.inside(&space, &mut || result = fill(run, &space, cpu, range, version));
+    result?;
+    // Half the rounds give the memory back in pieces.
+    if rng.one_in(2) {
+        let middle = range.start + rng.below(range.pages()) * PAGE_SIZE;
+        let lower = VirtRange::new(range.start, middle);
+        if !lower.is_empty() {
+            space.unmap(lower)?;
+        }
+    }
+    Ok(())
+}
+
+fn fill<W: World>(
+    run: &Run<'_, W>,
+    space: &Space<'_, W::Machine>,
+    cpu: usize,
+    range: VirtRange,
+    version: u16,
+) -> Result<(), Failure> {
+    let mut filled = 0;
+    while filled < range.pages() && !run.stopped() {
+        let va = range.start + filled * PAGE_SIZE;
+        let stamp = Stamp::new(cpu as u8, va, version);
+        match run.world.store(space, va, stamp.word()) {
+            Ok(()) => filled += 1,
+            Err(FaultOutcome::OutOfMemory(_)) => break,
+            Err(outcome) => {
+                return Err(run.wrong_outcome(space, cpu, va, Access::Write, Some(outcome)));
+            }
+        }
+    }
+    for page in 0..filled {
+        let va = range.start + page * PAGE_SIZE;
+        let stamp = Stamp::new(cpu as u8, va, version);
+        match run.world.load(space, va) {
+            Ok(found) if found == stamp.word() => {}
+            Ok(found) => return Err(run.wrong_data(space, cpu, va, stamp, found)),
+            Err(outcome) => {
+                return Err(run.wrong_outcome(space, cpu, va, Access::Read, Some(outcome)));
+            }
+        }
+    }
+    run.did(filled);
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! Per-CPU event counters: each CPU adds to its own cache lines, readers sum them up.
+
+use crate::atomic::{AtomicU64, Ordering};
+use abi::{CpuId, Event, MAX_CPUS};
+
+#[repr(align(128))]
+struct Row([AtomicU64; Event::COUNT]);
+
+/// A set of counters, one per event and CPU.
+pub struct Counters {
+    rows: [Row; MAX_CPUS],
+}
+
+impl Counters {
+    /// All zero.
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        Self { rows: [const { Row([const { AtomicU64::new(0) }; Event::COUNT]) }; MAX_CPUS] }
+    }
+
+    /// All zero.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        Self { rows: core::array::from_fn(|_| Row(core::array::from_fn(|_| AtomicU64::new(0)))) }
+    }
+
+    /// Counts `n` of `event` on behalf of `cpu`. Exact also if the thread moves in between.
+    #[inline]
+    pub fn add(&self, cpu: CpuId, event: Event, n: u64) {
+        self.rows[cpu.index()].0[event as usize].fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The sum over all CPUs; a snapshot per CPU, not across them.
+    pub fn total(&self, event: Event) -> u64 {
+        self.rows.iter().map(|row| row.0[event as usize].load(Ordering::Relaxed)).sum()
+    }
+
+    /// What one CPU has counted.
+    pub fn of(&self, cpu: CpuId, event: Event) -> u64 {
+        self.rows[cpu.index()].0[event as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
