@@ -1,6 +1,11 @@
 //! `asid-rollover`: more spaces than ASIDs. All spaces map the same addresses; each must see its own
 //! stamps whichever number it runs under, and whoever had that number before.
+//!
+//! Besides these, all CPUs share one space that CPU 0 maps and unmaps: a space that runs on several
+//! CPUs must keep one number through every roll-over, or its unmapping misses some of them.
 
+use super::shared::Shared;
+use crate::rng::Rng;
 use crate::run::{Failure, Run};
 use crate::stamp::Stamp;
 use crate::world::World;
@@ -12,6 +17,8 @@ use mm::{Huge, OutOfMemory, Place, Space};
 const SPACES: usize = 12;
 const PAGES: u64 = 4;
 const START: VirtAddr = VirtAddr(1 << 40);
+/// The shared space's number in stamps: above all others but the next owner's.
+const SHARED: u8 = 253;
 
 pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
     let generation = run.mm().asids.generation();
@@ -29,6 +36,7 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
 }
 
 fn drive<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
+    let shared = Shared::new(run.mm(), PAGES * PAGE_SIZE, SHARED)?;
     run.on_cpus(watch, |cpu, rng| {
         let mut spaces = Vec::new();
         let no_memory = |_| Failure::Memory(OutOfMemory { order: abi::Order::PAGE });
@@ -43,8 +51,8 @@ fn drive<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Fail
             round += 1;
             let which = rng.below(SPACES as u64) as usize;
             let (space, version) = &mut spaces[which];
-            // Unique over all CPUs for up to 21 of them; beyond that neighbours share a number.
-            let number = (cpu * SPACES + which) as u8;
+            // Unique on up to 21 CPUs; beyond that, CPUs far apart share numbers.
+            let number = ((cpu * SPACES + which) % SHARED as usize) as u8;
             let page = rng.below(PAGES);
             let va = START + page * PAGE_SIZE;
             let mut result = Ok(());
@@ -66,9 +74,34 @@ fn drive<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Fail
             });
             result?;
             run.did(1);
+            if rng.one_in(4) {
+                meet(run, &shared, cpu, rng)?;
+            }
         }
         Ok(())
     })
+}
+
+/// A visit to the shared space, long enough for others to roll over meanwhile.
+fn meet<W: World>(
+    run: &Run<'_, W>,
+    shared: &Shared<'_, W::Machine>,
+    cpu: usize,
+    rng: &mut Rng,
+) -> Result<(), Failure> {
+    if cpu == 0 {
+        return shared.change(run, cpu, rng);
+    }
+    let mut result = Ok(());
+    run.world.inside(&shared.space, &mut || {
+        for _ in 0..16 {
+            if result.is_ok() {
+                result = shared.look(run, cpu, rng);
+                run.world.yield_now();
+            }
+        }
+    });
+    result
 }
 
 /// The page is fresh, or carries this space's stamp of some version up to `newest`.

@@ -4,28 +4,28 @@
 //! A page that is referenced must not be reused: whatever version it had, its words stay the same
 //! until the reference is dropped.
 
+use super::shared::Shared;
 use crate::rng::Rng;
 use crate::run::{Failure, Run, WORDS};
 use crate::stamp::Stamp;
 use crate::world::World;
-use abi::{Access, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
-use mm::{Hardware, Huge, Place, Space};
+use abi::{Access, PAGE_SIZE, PMD_SIZE};
+use mm::Hardware;
 
-const SHARED: VirtAddr = VirtAddr(1 << 39);
+/// The space's number in stamps.
 const OURS: u8 = 3;
 
 pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
-    let space = Space::new(run.mm())?;
     let bytes = (run.options.bytes / 4).clamp(PAGE_SIZE, PMD_SIZE) & !(PAGE_SIZE - 1);
-    let range = VirtRange::from_size(SHARED, bytes);
+    let shared = Shared::new(run.mm(), bytes, OURS)?;
     run.on_cpus(watch, |cpu, rng| {
         if cpu == 0 {
-            let result = change(run, &space, range, rng);
+            let result = change(run, &shared, rng);
             run.stop();
             return result;
         }
         while !run.stopped() {
-            look(run, &space, cpu, range, rng)?;
+            look(run, &shared, cpu, rng)?;
         }
         Ok(())
     })
@@ -33,33 +33,16 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
 
 fn change<W: World>(
     run: &Run<'_, W>,
-    space: &Space<'_, W::Machine>,
-    range: VirtRange,
+    shared: &Shared<'_, W::Machine>,
     rng: &mut Rng,
 ) -> Result<(), Failure> {
     let mut round = 0;
     while run.goes_on(round) {
         round += 1;
-        let huge = if rng.one_in(3) { Huge::Allowed } else { Huge::Never };
-        space.map(Place::At(range.start), range.bytes(), Prot::ReadWrite, huge)?;
-        let mut result = Ok(());
-        run.world.inside(space, &mut || {
-            for page in 0..range.pages() {
-                let va = range.start + page * PAGE_SIZE;
-                if result.is_ok() {
-                    result = run.mark(space, 0, va, Stamp::new(OURS, va, round as u16));
-                }
-            }
+        shared.change_with(run, 0, rng, &mut |rng| {
             // With one CPU nobody else looks: do it here.
-            if result.is_ok() && run.options.cpus == 1 {
-                result = look(run, space, 0, range, rng);
-            }
-        });
-        result?;
-        let hole = rng.below(range.pages());
-        space.unmap(VirtRange::from_size(range.start + hole * PAGE_SIZE, PAGE_SIZE))?;
-        space.unmap(range)?;
-        run.did(range.pages());
+            if run.options.cpus == 1 { look(run, shared, 0, rng) } else { Ok(()) }
+        })?;
     }
     Ok(())
 }
@@ -67,11 +50,11 @@ fn change<W: World>(
 /// Takes up to eight references, looks at the memory behind each twice, and drops them.
 fn look<W: World>(
     run: &Run<'_, W>,
-    space: &Space<'_, W::Machine>,
+    shared: &Shared<'_, W::Machine>,
     cpu: usize,
-    range: VirtRange,
     rng: &mut Rng,
 ) -> Result<(), Failure> {
+    let (space, range) = (&shared.space, shared.range);
     let mut held = [const { None }; 8];
     let first = rng.below(range.pages());
     for (n, place) in held.iter_mut().enumerate() {
@@ -82,7 +65,9 @@ fn look<W: World>(
             (va, folio, word)
         });
     }
-    for _ in 0..rng.below(4) {
+    // With nothing found there is only to wait for the changer.
+    let turns = if held.iter().all(Option::is_none) { 4 } else { rng.below(4) };
+    for _ in 0..turns {
         run.world.yield_now();
     }
     for (va, folio, before) in held.into_iter().flatten() {

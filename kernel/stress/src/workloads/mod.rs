@@ -4,6 +4,7 @@ mod asid_rollover;
 mod fault;
 mod gup_vs_unmap;
 mod oom;
+mod shared;
 mod unmap_shootdown;
 
 use crate::run::{Failure, Run};

@@ -79,7 +79,9 @@ fn one_round<W: World>(
         return Ok(());
     };
     let huge = if rng.one_in(2) { Huge::Allowed } else { Huge::Never };
-    let bytes = run.options.bytes * 2;
+    // More than there can be.
+    let free = run.mm().frames.managed_pages(&run.mm().hw);
+    let bytes = (free + 1) * PAGE_SIZE;
     let range = space.map(Place::At(START), bytes, Prot::ReadWrite, huge)?;
     let mut result = Ok(());
     run.world.inside(&space, &mut || result = fill(run, &space, cpu, range, version));

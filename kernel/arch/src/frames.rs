@@ -1,0 +1,147 @@
+//! Clearing and copying page frames, through the linear map.
+//!
+//! Three ways to clear are there: stores of register pairs, DC ZVA, and the set instructions of
+//! FEAT_MOPS. Which is fastest depends on the machine more than on the architecture (DC ZVA wins by
+//! far on silicon and loses by far under emulation), so [`choose`] measures once at boot. Until
+//! then, pairs of registers are stored, which every machine does well enough.
+
+use crate::{cache, caps, timer};
+use core::arch::asm;
+use core::sync::atomic::{AtomicU8, Ordering};
+
+/// A way to clear memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum ZeroMethod {
+    /// STP of the zero register.
+    StorePairs,
+    /// DC ZVA, a cache line or so at a time.
+    CacheBlocks,
+    /// SETP, SETM, SETE.
+    SetInstructions,
+}
+
+static METHOD: AtomicU8 = AtomicU8::new(ZeroMethod::StorePairs as u8);
+
+/// The way in use.
+pub fn method() -> ZeroMethod {
+    match METHOD.load(Ordering::Relaxed) {
+        x if x == ZeroMethod::CacheBlocks as u8 => ZeroMethod::CacheBlocks,
+        x if x == ZeroMethod::SetInstructions as u8 => ZeroMethod::SetInstructions,
+        _ => ZeroMethod::StorePairs,
+    }
+}
+
+/// Measures each way that this CPU has on `scratch`, which is left cleared, and uses the fastest from
+/// now on. The best of three runs counts, so that an interruption decides nothing.
+///
+/// # Safety
+/// As for [`zero`].
+pub unsafe fn choose(scratch: u64, bytes: u64) -> ZeroMethod {
+    let zva = cache::zero_block().is_some_and(|block| block <= 4096);
+    let ways = [
+        (ZeroMethod::StorePairs, true),
+        (ZeroMethod::CacheBlocks, zva),
+        (ZeroMethod::SetInstructions, caps::has_mops()),
+    ];
+    let best = ways.into_iter().filter(|(_, present)| *present).min_by_key(|(method, _)| {
+        let run = |_| {
+            let start = timer::ticks();
+            // SAFETY: the caller's promise.
+            unsafe { zero_by(*method, scratch, bytes) };
+            timer::ticks() - start
+        };
+        (0..3).map(run).min()
+    });
+    let method = best.map_or(ZeroMethod::StorePairs, |(method, _)| method);
+    METHOD.store(method as u8, Ordering::Relaxed);
+    method
+}
+
+/// Clears `bytes` from `va` on.
+///
+/// # Safety
+/// Both are multiples of 4096, the memory is mapped, normal and writable, and nothing else uses it.
+#[inline]
+pub unsafe fn zero(va: u64, bytes: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { zero_by(method(), va, bytes) };
+}
+
+/// # Safety
+/// As for [`zero`], and the CPU has `method`.
+#[inline]
+unsafe fn zero_by(method: ZeroMethod, va: u64, bytes: u64) {
+    let end = va + bytes;
+    match method {
+        // SAFETY: stores zeros to [va, end), which the caller owns.
+        ZeroMethod::StorePairs => unsafe {
+            asm!(
+                "1:",
+                "stp xzr, xzr, [{va}]",
+                "stp xzr, xzr, [{va}, #16]",
+                "stp xzr, xzr, [{va}, #32]",
+                "stp xzr, xzr, [{va}, #48]",
+                "add {va}, {va}, #64",
+                "cmp {va}, {end}",
+                "b.lo 1b",
+                va = inout(reg) va => _, end = in(reg) end, options(nostack),
+            );
+        },
+        // SAFETY: as above; the block divides a page, so [va, end) is cleared and nothing else.
+        ZeroMethod::CacheBlocks => unsafe {
+            asm!(
+                "1:",
+                "dc zva, {va}",
+                "add {va}, {va}, {block}",
+                "cmp {va}, {end}",
+                "b.lo 1b",
+                va = inout(reg) va => _, end = in(reg) end,
+                block = in(reg) cache::zero_block().unwrap_or(4096), options(nostack),
+            );
+        },
+        // SAFETY: as above.
+        ZeroMethod::SetInstructions => unsafe {
+            asm!(
+                ".arch_extension mops",
+                "setp [{va}]!, {bytes}!, xzr",
+                "setm [{va}]!, {bytes}!, xzr",
+                "sete [{va}]!, {bytes}!, xzr",
+                ".arch_extension nomops",
+                va = inout(reg) va => _, bytes = inout(reg) bytes => _, options(nostack),
+            );
+        },
+    }
+}
+
+/// Copies `bytes` from `from` to `to`.
+///
+/// # Safety
+/// All are multiples of 4096, both pieces are mapped normal memory and do not overlap, nothing else
+/// uses the destination, and nothing changes the source.
+#[inline]
+pub unsafe fn copy(from: u64, to: u64, bytes: u64) {
+    let end = from + bytes;
+    // SAFETY: loads from [from, end) and stores as much to `to`, as the caller permits.
+    unsafe {
+        asm!(
+            "1:",
+            "ldp {a}, {b}, [{from}]",
+            "ldp {c}, {d}, [{from}, #16]",
+            "ldp {e}, {f}, [{from}, #32]",
+            "ldp {g}, {h}, [{from}, #48]",
+            "stp {a}, {b}, [{to}]",
+            "stp {c}, {d}, [{to}, #16]",
+            "stp {e}, {f}, [{to}, #32]",
+            "stp {g}, {h}, [{to}, #48]",
+            "add {from}, {from}, #64",
+            "add {to}, {to}, #64",
+            "cmp {from}, {end}",
+            "b.lo 1b",
+            from = inout(reg) from => _, to = inout(reg) to => _, end = in(reg) end,
+            a = out(reg) _, b = out(reg) _, c = out(reg) _, d = out(reg) _,
+            e = out(reg) _, f = out(reg) _, g = out(reg) _, h = out(reg) _,
+            options(nostack),
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! The workloads' trait on the simulated machine. Time is steps: a nanosecond each.
+
+use crate::memory::RAM;
+use crate::walker::Met;
+use crate::{Config, Machine, Violation};
+use abi::{Access, PhysRange, VirtAddr};
+use mm::{FaultOutcome, Hardware, MemMap, Mm, PageDesc, Space};
+use stress::World;
+use sync::Cpu;
+
+/// A machine with its memory managed.
+pub struct SimWorld {
+    mm: Mm<Machine>,
+}
+
+impl SimWorld {
+    /// Boots a memory manager on a machine like `config`.
+    pub fn new(config: Config) -> Self {
+        let machine = Machine::new(config);
+        let descs: Vec<_> = (0..config.pages).map(|_| PageDesc::absent()).collect();
+        // The memmap lives as long as the program, in the kernel as here.
+        let map = MemMap::new(RAM, descs.leak());
+        let mm = Mm::new(machine, map);
+        let ram = PhysRange::new(RAM.base(), (RAM + config.pages).base());
+        mm.frames.add(&mm.hw, ram);
+        Self { mm }
+    }
+
+    /// The first rule that was broken, if any.
+    pub fn violation(&self) -> Option<Violation> {
+        self.mm.hw.violation()
+    }
+}
+
+impl SimWorld {
+    fn access(
+        &self,
+        space: &Space<'_, Machine>,
+        va: VirtAddr,
+        store: Option<u64>,
+    ) -> Result<u64, FaultOutcome> {
+        loop {
+            match self.mm.hw.user_access(va, store) {
+                Met::Done(value) => return Ok(value),
+                Met::Fault => {
+                    let access = if store.is_some() { Access::Write } else { Access::Read };
+                    match space.fault(va, access) {
+                        FaultOutcome::Mapped | FaultOutcome::Spurious => self.mm.hw.relax(),
+                        stop => return Err(stop),
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl World for SimWorld {
+    type Machine = Machine;
+
+    fn mm(&self) -> &Mm<Machine> {
+        &self.mm
+    }
+
+    fn cpus(&self) -> usize {
+        self.mm.hw.nr_cpus()
+    }
+
+    fn run(&self, cpus: usize, body: &(dyn Fn(usize) + Sync), watch: &mut dyn FnMut()) -> usize {
+        let baton = &self.mm.hw.inner().baton;
+        baton.announce(cpus);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..cpus)
+                .map(|cpu| scope.spawn(move || baton.take_part(cpu, || body(cpu))))
+                .collect();
+            for (cpu, thread) in threads.into_iter().enumerate() {
+                if let Err(panic) = thread.join().and_then(|result| result) {
+                    let text = panic
+                        .downcast_ref::<String>()
+                        .map(String::as_str)
+                        .or_else(|| panic.downcast_ref::<&str>().copied())
+                        .unwrap_or("without a message");
+                    self.mm.hw.state().violate(cpu, format!("panic: {text}"));
+                }
+            }
+        });
+        watch();
+        cpus
+    }
+
+    fn inside(&self, space: &Space<'_, Machine>, body: &mut dyn FnMut()) {
+        let irq = self.mm.hw.irq_save();
+        space.enter();
+        self.mm.hw.irq_restore(irq);
+        body();
+        let irq = self.mm.hw.irq_save();
+        space.leave();
+        self.mm.hw.irq_restore(irq);
+    }
+
+    fn load(&self, space: &Space<'_, Machine>, va: VirtAddr) -> Result<u64, FaultOutcome> {
+        self.access(space, va, None)
+    }
+
+    fn store(
+        &self,
+        space: &Space<'_, Machine>,
+        va: VirtAddr,
+        value: u64,
+    ) -> Result<(), FaultOutcome> {
+        self.access(space, va, Some(value)).map(drop)
+    }
+
+    fn yield_now(&self) {
+        self.mm.hw.relax();
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.mm.hw.steps()
+    }
+
+    fn interrupted(&self) -> bool {
+        self.violation().is_some()
+    }
+}

@@ -1,0 +1,77 @@
+//! The kernel's workloads on the simulated machine: silent without a known bug, and each known bug
+//! caught.
+
+use granule_machine::{Config, SimWorld};
+use mm::mutant::Mutant;
+use pte::Caps;
+use stress::{Limit, Options};
+
+/// What a run showed: the machine's violation, or the workload's own failure.
+fn outcome(config: Config, name: &str, mutant: Option<Mutant>, rounds: u64) -> Option<String> {
+    let world = SimWorld::new(config);
+    stress::World::mm(&world).arm(mutant);
+    let options = Options {
+        cpus: config.cpus,
+        limit: Limit::Rounds(rounds),
+        seed: config.seed,
+        bytes: 64 << 10,
+    };
+    let mut report = String::new();
+    let summary = stress::run_all(&world, options, &|n| n == name, &mut report, &mut |_, _, _| {});
+    let summary = summary.expect("writing to a string works");
+    match world.violation() {
+        Some(violation) => {
+            Some(format!("step {}: cpu {}: {}", violation.step, violation.cpu, violation.what))
+        }
+        None if summary.failed > 0 => Some(report),
+        None => None,
+    }
+}
+
+fn machines() -> [Config; 3] {
+    let base = Config::default();
+    [base, Config { caps: Caps::MAX, ..base }, Config { cpus: 1, ..base }]
+}
+
+const NAMES: [&str; 6] =
+    ["fault-4k", "fault-thp", "unmap-shootdown", "gup-vs-unmap", "asid-rollover", "oom"];
+
+#[test]
+fn workloads_are_silent_without_a_bug() {
+    for config in machines() {
+        for name in NAMES {
+            for seed in 1..4 {
+                let found = outcome(Config { seed, ..config }, name, None, 10);
+                assert_eq!(found, None, "{name} seed {seed} on {config:?}");
+            }
+        }
+    }
+}
+
+/// The workloads in which a bug's step occurs.
+const fn habitat(mutant: Mutant) -> &'static [&'static str] {
+    match mutant {
+        Mutant::RolloverNoFlush | Mutant::RolloverForgetsActive => &["asid-rollover"],
+        Mutant::GupNoRecheck | Mutant::NoGrace => &["gup-vs-unmap"],
+        Mutant::SplitNoBreak => &["fault-thp", "unmap-shootdown"],
+        _ => &["unmap-shootdown", "fault-4k"],
+    }
+}
+
+#[test]
+fn each_known_bug_is_caught() {
+    let mut missed = Vec::new();
+    for &mutant in Mutant::ALL {
+        let caught = (1..30).find_map(|seed| {
+            habitat(mutant).iter().find_map(|name| {
+                let config = Config { seed, ..Config::default() };
+                outcome(config, name, Some(mutant), 60).map(|what| (seed, *name, what))
+            })
+        });
+        match caught {
+            Some((seed, name, what)) => println!("{}: {name} seed {seed}: {what}", mutant.name()),
+            None => missed.push(mutant.name()),
+        }
+    }
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}
