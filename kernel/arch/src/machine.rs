@@ -138,17 +138,17 @@ impl<T: Threads> Hardware for Machine<T> {
 
     #[inline]
     fn store(&self, slot: Slot, word: u64) {
-        Self::cell(slot.0).store(word, Ordering::Relaxed);
+        Self::cell(slot.0).store(word, Ordering::Release);
     }
 
     #[inline]
     fn swap(&self, slot: Slot, word: u64) -> u64 {
-        Self::cell(slot.0).swap(word, Ordering::Relaxed)
+        Self::cell(slot.0).swap(word, Ordering::Release)
     }
 
     #[inline]
     fn compare_exchange(&self, slot: Slot, old: u64, new: u64) -> Result<(), u64> {
-        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+        let (success, failure) = (Ordering::Release, Ordering::Relaxed);
         Self::cell(slot.0).compare_exchange(old, new, success, failure).map(|_| ())
     }
 

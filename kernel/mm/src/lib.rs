@@ -75,15 +75,15 @@ pub struct Mm<H: Hardware> {
 
 impl<H: Hardware> Mm<H> {
     /// Manages the memory that `map` describes; it has no free memory until
-    /// [`Frames::add`] gives it some.
+    /// [`Frames::add`] gives it some. Allocates what each CPU needs, once, at boot.
     pub fn new(hw: H, map: MemMap) -> Self {
-        let asids = tlb::Asids::new(hw.caps().asid_bits);
+        let (nr_cpus, asid_bits) = (hw.nr_cpus(), hw.caps().asid_bits);
         Self {
             hw,
-            frames: Frames::new(map),
-            asids,
-            walkers: Walkers::new(),
-            stats: Counters::new(),
+            frames: Frames::new(map, nr_cpus),
+            asids: tlb::Asids::new(asid_bits, nr_cpus),
+            walkers: Walkers::new(nr_cpus),
+            stats: Counters::new(nr_cpus),
             cost: CostModel::default(),
             mutants: mutant::Armed::none(),
         }

@@ -173,6 +173,11 @@ impl Leaf {
         !self.has(UXN) || !self.has(PXN)
     }
 
+    /// Whether EL1 may execute from it.
+    pub const fn is_kernel_exec(self) -> bool {
+        !self.has(PXN)
+    }
+
     /// Whether its folio is nobody's to count.
     pub const fn is_special(self) -> bool {
         self.has(SPECIAL)

@@ -1,27 +1,22 @@
 //! Per-CPU event counters: each CPU adds to its own cache lines, readers sum them up.
 
 use crate::atomic::{AtomicU64, Ordering};
-use abi::{CpuId, Event, MAX_CPUS};
+use abi::{CpuId, Event};
+use alloc::boxed::Box;
 
 #[repr(align(128))]
 struct Row([AtomicU64; Event::COUNT]);
 
 /// A set of counters, one per event and CPU.
 pub struct Counters {
-    rows: [Row; MAX_CPUS],
+    rows: Box<[Row]>,
 }
 
 impl Counters {
-    /// All zero.
-    #[cfg(not(loom))]
-    pub const fn new() -> Self {
-        Self { rows: [const { Row([const { AtomicU64::new(0) }; Event::COUNT]) }; MAX_CPUS] }
-    }
-
-    /// All zero.
-    #[cfg(loom)]
-    pub fn new() -> Self {
-        Self { rows: core::array::from_fn(|_| Row(core::array::from_fn(|_| AtomicU64::new(0)))) }
+    /// All zero, for `nr_cpus` CPUs. Allocates: at boot, where running out is the end anyway.
+    pub fn new(nr_cpus: usize) -> Self {
+        let row = |_| Row(core::array::from_fn(|_| AtomicU64::new(0)));
+        Self { rows: (0..nr_cpus).map(row).collect() }
     }
 
     /// Counts `n` of `event` on behalf of `cpu`. Exact also if the thread moves in between.
@@ -38,11 +33,5 @@ impl Counters {
     /// What one CPU has counted.
     pub fn of(&self, cpu: CpuId, event: Event) -> u64 {
         self.rows[cpu.index()].0[event as usize].load(Ordering::Relaxed)
-    }
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -15,6 +15,7 @@
 
 #![no_std]
 #![deny(unsafe_code)]
+extern crate alloc;
 #[cfg(loom)]
 extern crate std;
 

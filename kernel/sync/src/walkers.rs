@@ -14,7 +14,7 @@
 
 use crate::atomic::{AtomicU64, Ordering, fence};
 use crate::cpu::{Cpu, IrqState};
-use abi::MAX_CPUS;
+use alloc::boxed::Box;
 
 /// One CPU's counter on a cache line (and its prefetched neighbour) of its own.
 #[repr(align(128))]
@@ -22,20 +22,13 @@ struct Epoch(AtomicU64);
 
 /// The walkers of one memory manager.
 pub struct Walkers {
-    epochs: [Epoch; MAX_CPUS],
+    epochs: Box<[Epoch]>,
 }
 
 impl Walkers {
-    /// Nobody walks.
-    #[cfg(not(loom))]
-    pub const fn new() -> Self {
-        Self { epochs: [const { Epoch(AtomicU64::new(0)) }; MAX_CPUS] }
-    }
-
-    /// Nobody walks.
-    #[cfg(loom)]
-    pub fn new() -> Self {
-        Self { epochs: core::array::from_fn(|_| Epoch(AtomicU64::new(0))) }
+    /// Nobody walks on any of `nr_cpus` CPUs. Allocates: at boot.
+    pub fn new(nr_cpus: usize) -> Self {
+        Self { epochs: (0..nr_cpus).map(|_| Epoch(AtomicU64::new(0))).collect() }
     }
 
     /// Begins a walk: until the guard is dropped no table that was reachable is freed or reused.
@@ -56,10 +49,10 @@ impl Walkers {
     ///
     /// Context: any that may spin for the length of a walk; not inside a walk. Returns whether
     /// anybody had to be waited for.
-    pub fn synchronize<C: Cpu>(&self, cpu: &C, nr_cpus: usize) -> bool {
+    pub fn synchronize<C: Cpu>(&self, cpu: &C) -> bool {
         fence(Ordering::SeqCst);
         let mut waited = false;
-        for Epoch(epoch) in &self.epochs[..nr_cpus] {
+        for Epoch(epoch) in &self.epochs {
             let seen = epoch.load(Ordering::Acquire);
             if seen.is_multiple_of(2) {
                 continue;
@@ -70,12 +63,6 @@ impl Walkers {
             }
         }
         waited
-    }
-}
-
-impl Default for Walkers {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -22,7 +22,8 @@ pub(crate) use memmap::NIL;
 pub use memmap::{Kind, MemMap, PageDesc};
 
 use crate::{Hardware, Mm, Note};
-use abi::{Event, MAX_CPUS, Order, Pfn, PhysRange};
+use abi::{Event, Order, Pfn, PhysRange};
+use alloc::boxed::Box;
 use buddy::Buddy;
 use core::fmt;
 use pcp::Stock;
@@ -48,16 +49,17 @@ impl core::error::Error for OutOfMemory {}
 pub struct Frames {
     map: MemMap,
     zone: SpinLock<Buddy>,
-    stocks: [SpinLock<Stock>; MAX_CPUS],
+    stocks: Box<[SpinLock<Stock>]>,
 }
 
 impl Frames {
     /// An allocator over `map` with nothing to give yet.
-    pub(crate) fn new(map: MemMap) -> Self {
+    pub(crate) fn new(map: MemMap, nr_cpus: usize) -> Self {
+        let stock = |_| SpinLock::new(Class::PageList, Stock::new());
         Self {
             map,
             zone: SpinLock::new(Class::Zone, Buddy::new()),
-            stocks: [const { SpinLock::new(Class::PageList, Stock::new()) }; MAX_CPUS],
+            stocks: (0..nr_cpus).map(stock).collect(),
         }
     }
 

@@ -10,7 +10,8 @@
 
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
-use abi::{Asid, Event, MAX_CPUS};
+use abi::{Asid, Event};
+use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 use pte::{Scope, Target, Tlbi};
 use sync::{Class, SpinLock};
@@ -33,9 +34,9 @@ const fn generation_of(context: u64) -> u64 {
 struct Active(AtomicU64);
 
 struct State {
-    used: [u64; WORDS],
+    used: Box<[u64]>,
     /// The contexts that CPUs went on running when the generation changed.
-    reserved: [u64; MAX_CPUS],
+    reserved: Box<[u64]>,
     cursor: u32,
     /// Numbers from here on are not given out.
     limit: u32,
@@ -66,7 +67,7 @@ impl State {
 /// The ASIDs of one machine.
 pub struct Asids {
     generation: AtomicU64,
-    active: [Active; MAX_CPUS],
+    active: Box<[Active]>,
     /// CPUs that must drop their TLB before they use a number of the current generation.
     owing: AtomicU64,
     state: SpinLock<State>,
@@ -74,21 +75,19 @@ pub struct Asids {
 }
 
 impl Asids {
-    pub(crate) fn new(bits: u8) -> Self {
+    pub(crate) fn new(bits: u8, nr_cpus: usize) -> Self {
+        let mut used: Box<[u64]> = (0..WORDS).map(|_| 0).collect();
+        // ASID 0 tags the empty user table and is never given out.
+        used[0] = 1;
         Self {
             generation: AtomicU64::new(GENERATION),
-            active: [const { Active(AtomicU64::new(0)) }; MAX_CPUS],
+            active: (0..nr_cpus).map(|_| Active(AtomicU64::new(0))).collect(),
             owing: AtomicU64::new(0),
             state: SpinLock::new(
                 Class::Asid,
                 State {
-                    // ASID 0 tags the empty user table and is never given out.
-                    used: const {
-                        let mut used = [0; WORDS];
-                        used[0] = 1;
-                        used
-                    },
-                    reserved: [0; MAX_CPUS],
+                    used,
+                    reserved: (0..nr_cpus).map(|_| 0).collect(),
                     cursor: 1,
                     limit: 1 << bits,
                 },
@@ -180,7 +179,7 @@ impl<H: Hardware> Mm<H> {
             let fresh = generation | u64::from(asid.0);
             // Still running somewhere under the old number: keep it, everywhere it is reserved.
             let mut kept = false;
-            for reserved in &mut state.reserved[..self.hw.nr_cpus()] {
+            for reserved in &mut state.reserved {
                 if *reserved == old {
                     *reserved = fresh;
                     kept = true;
@@ -211,7 +210,7 @@ impl<H: Hardware> Mm<H> {
         let asids = &self.asids;
         self.count(Event::AsidRollover, 1);
         asids.generation.fetch_add(GENERATION, Ordering::SeqCst);
-        state.used = [0; WORDS];
+        state.used.fill(0);
         state.mark(Asid(0));
         state.cursor = 1;
         for cpu in 0..self.hw.nr_cpus() {

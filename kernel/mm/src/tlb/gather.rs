@@ -160,7 +160,7 @@ impl<'m, H: Hardware> Gather<'m, H> {
             return;
         }
         let mm = self.mm;
-        if !mm.commits(Mutant::NoGrace) && mm.walkers.synchronize(&mm.hw, mm.hw.nr_cpus()) {
+        if !mm.commits(Mutant::NoGrace) && mm.walkers.synchronize(&mm.hw) {
             mm.count(Event::WalkerGrace, 1);
         }
         while self.tables != NIL {

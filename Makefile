@@ -1,0 +1,53 @@
+# granule's verbs. Each sets up by itself what it needs, the first time.
+#
+# A launch takes variables: BOARD=virt|raspi4b CPU=max CPUS=8 GIC=2 EL=2 MEM=8G LINEAR=4k,
+# RUN="stress all secs=3 seed=1" for commands instead of the prompt, QEMU_ARGS="…" for the rest.
+# Make hands what is given on its command line to its recipes as environment; xtask reads it there.
+
+CARGO := $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
+XTASK  = $(CARGO) run --quiet --package xtask --
+
+.PHONY: help run shell test check image soak symbols dtb fmt setup clean
+
+help: ## this list (the default)
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@sed -n '3,4s/^# */  /p' $(firstword $(MAKEFILE_LIST))
+
+run: ## boot, play the tour, stay at the prompt; with RUN="…" do that and power off
+	@sh xtask/setup.sh run
+	@$(XTASK) run
+
+shell: ## boot straight to the prompt
+	@sh xtask/setup.sh run
+	@$(XTASK) shell
+
+test: ## everything: host tests, lints, boots; ONLY="text" for the boots named so
+	@sh xtask/setup.sh test
+	@$(XTASK) test
+
+check: ## quick: formatting, lints, the rooms' rules
+	@sh xtask/setup.sh build
+	@$(XTASK) check
+
+image: ## build the flat image, and the files for a real Pi's card
+	@sh xtask/setup.sh build
+	@$(XTASK) image
+
+soak: ## stress the whole matrix with fresh seeds: MINUTES=60 SECS=10 SEED=1
+	@sh xtask/setup.sh test
+	@$(XTASK) soak
+
+symbols: ## explain the backtraces in a serial log: make symbols <log
+	@$(XTASK) symbolize
+
+dtb: ## compile the boards' device trees (needs dtc)
+	@$(XTASK) dtb
+
+fmt: ## format the sources
+	@$(CARGO) fmt --all
+
+setup: ## only the set-up, every step checked anew
+	@sh xtask/setup.sh test --anew
+
+clean: ## remove what was built
+	@$(CARGO) clean

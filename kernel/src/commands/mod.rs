@@ -1,0 +1,119 @@
+//! What the prompt offers. One file for each kind of question; the table is here.
+
+mod crash;
+mod machine;
+mod memory;
+mod selftest;
+mod stress;
+mod tour;
+
+use ::shell::{Arg, Command, Failure, Kind, Spec, Table, Terminal};
+use core::fmt::Write;
+
+/// What the kernel lends to its commands.
+pub(crate) struct Context {
+    /// What progress lines may look like.
+    pub(crate) terminal: Terminal,
+}
+
+impl Context {
+    pub(crate) const fn new(terminal: Terminal) -> Self {
+        Self { terminal }
+    }
+}
+
+/// What a command answers.
+type Outcome = Result<(), Failure>;
+
+/// A problem in words, and the failure.
+fn fail(out: &mut dyn Write, why: core::fmt::Arguments<'_>) -> Failure {
+    match writeln!(out, "{why}") {
+        Ok(()) => Failure::Failed,
+        Err(error) => error.into(),
+    }
+}
+
+/// Every command.
+pub(crate) static TABLE: Table<Context> = Table::new(&COMMANDS);
+
+static COMMANDS: [Command<Context>; 15] = [
+    Command {
+        spec: Spec::new("cpus", "the CPUs: who they are, what they can do"),
+        run: machine::cpus,
+    },
+    Command {
+        spec: Spec::new("mem", "memory: how much, whose, in which pieces"),
+        run: memory::mem,
+    },
+    Command {
+        spec: Spec::new("vmstat", "every counter, under Linux's names")
+            .args(&[Arg::place("filter", Kind::Word, "only names that contain this").optional()])
+            .examples(&["vmstat tlb"]),
+        run: memory::vmstat,
+    },
+    Command { spec: Spec::new("ps", "the threads"), run: machine::ps },
+    Command {
+        spec: Spec::new("dt", "the device tree")
+            .args(&[
+                Arg::place("filter", Kind::Word, "a path, or a part of a node's name").optional()
+            ])
+            .examples(&["dt /memory", "dt pl011"]),
+        run: machine::dt,
+    },
+    Command {
+        spec: Spec::new("pt", "walk the translation tables, each level decoded")
+            .args(&[
+                Arg::place("space", Kind::OneOf(&["kernel", "user"]), "which half").required(),
+                Arg::place("va", Kind::Address, "the address").required(),
+            ])
+            .help("`user` walks a demonstration space with one huge and one small page.")
+            .examples(&["pt kernel 0xffff_8000_0000_0000", "pt user 0x200000"]),
+        run: memory::pt,
+    },
+    Command { spec: Spec::new("log", "what was printed, from the ring"), run: machine::log },
+    Command {
+        spec: Spec::new("stress", "the workloads, verified")
+            .args(&stress::ARGS)
+            .help(
+                "Prints KTAP. Without a name, or with `all`, runs every workload. `list` lists \
+                 them. Ctrl-C ends a run cleanly.",
+            )
+            .examples(&["stress", "stress unmap-shootdown cpus=4 secs=10 seed=7"]),
+        run: stress::stress,
+    },
+    Command { spec: Spec::new("selftest", "quick checks of every part"), run: selftest::selftest },
+    Command { spec: Spec::new("tour", "show what this is"), run: tour::tour },
+    Command {
+        spec: Spec::new("crash", "die in a chosen way, to see the report").args(&[Arg::place(
+            "how",
+            Kind::OneOf(&crash::WAYS),
+            "the way",
+        )
+        .required()]),
+        run: crash::crash,
+    },
+    Command {
+        spec: Spec::new("echo", "print words").args(&[Arg::place(
+            "text",
+            Kind::Word,
+            "what to print",
+        )
+        .optional()]),
+        run: |_, args, out| Ok(writeln!(out, "{}", args.maybe_word("text").unwrap_or(""))?),
+    },
+    Command {
+        spec: Spec::new("uptime", "the time since the counter began"),
+        run: |_, _, out| {
+            let now = core::time::Duration::from_nanos(arch::timer::now_ns());
+            Ok(writeln!(out, "{}", ::shell::Elapsed(now))?)
+        },
+    },
+    Command {
+        spec: Spec::new("poweroff", "end the run; its status is 0"),
+        run: |_, _, _| crate::power::off(0),
+    },
+    Command {
+        spec: Spec::new("reboot", "start the machine again"),
+        run: |_, _, _| crate::power::reset(),
+    },
+];

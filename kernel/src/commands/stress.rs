@@ -1,0 +1,106 @@
+//! `stress`: the workloads, with a progress line.
+
+use super::{Context, Outcome, fail};
+use crate::console;
+use crate::threads::Hw;
+use crate::world::Kernel;
+use arch::LocalCpu;
+use core::fmt::Write;
+use core::time::Duration;
+use shell::{Arg, Args, Failure, Kind, Progress, Report};
+use stress::{Limit, Options, World, workloads};
+
+/// The names that `stress` takes, for completion and errors.
+const NAMES: [&str; 8] = [
+    "all",
+    "list",
+    "fault-4k",
+    "fault-thp",
+    "unmap-shootdown",
+    "gup-vs-unmap",
+    "asid-rollover",
+    "oom",
+];
+
+pub(super) static ARGS: [Arg; 6] = [
+    Arg::place("name", Kind::OneOf(&NAMES), "the workload").or("all"),
+    Arg::key("cpus", Kind::Number { min: 1, max: 64 }, "CPUs to use; all by default").optional(),
+    Arg::key("secs", Kind::Time, "how long each workload runs").or("3"),
+    Arg::key("rounds", Kind::Number { min: 1, max: u64::MAX }, "rounds a CPU, instead of a time")
+        .optional(),
+    Arg::key("seed", Kind::NUMBER, "decides every random choice").or("1"),
+    Arg::key("mem", Kind::Size { min: 64 << 10, max: 1 << 40 }, "memory to work on").or("64M"),
+];
+
+pub(super) fn stress(context: &mut Context, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
+    let name = args.word("name")?;
+    if name == "list" {
+        for workload in workloads::all::<Kernel>() {
+            writeln!(out, "  {:16} {}", workload.name, workload.about)?;
+        }
+        return Ok(());
+    }
+    let Some(kernel) = Kernel::new() else {
+        return Err(fail(out, format_args!("memory is not managed yet")));
+    };
+    let options = options(&kernel, args, out)?;
+    run(context, &kernel, options, &|candidate| name == "all" || candidate == name, out)
+}
+
+/// What the arguments ask for, within what the machine has.
+fn options(kernel: &Kernel, args: &Args<'_>, out: &mut dyn Write) -> Result<Options, Failure> {
+    let online = kernel.cpus();
+    let cpus = args.maybe_number("cpus").map_or(online, |cpus| cpus as usize);
+    if cpus > online {
+        writeln!(out, "cpus={cpus}, but {online} run")?;
+        return Err(Failure::Usage);
+    }
+    let limit = match args.maybe_number("rounds") {
+        Some(rounds) => Limit::Rounds(rounds),
+        None => Limit::Time(u64::try_from(args.time("secs")?.as_nanos()).unwrap_or(u64::MAX)),
+    };
+    // Half of what is free at most: the other half is for whoever else needs some.
+    let free = kernel.mm().frames.free_pages(&LocalCpu) * abi::PAGE_SIZE;
+    let bytes = args.number("mem")?;
+    if bytes > free {
+        let (wanted, free) = (shell::Bytes(bytes), shell::Bytes(free));
+        writeln!(out, "mem={wanted}, but {free} are free")?;
+        return Err(Failure::Usage);
+    }
+    Ok(Options { cpus, limit, seed: args.number("seed")?, bytes: bytes.min(free / 2) })
+}
+
+/// Runs the workloads that `wanted` names.
+pub(super) fn run(
+    context: &Context,
+    kernel: &Kernel,
+    options: Options,
+    wanted: &dyn Fn(&str) -> bool,
+    mut out: &mut dyn Write,
+) -> Outcome {
+    let now = || Duration::from_nanos(kernel.now_ns());
+    let mut progress = Progress::new(&context.terminal, now());
+    let mut line = console::Console;
+    let summary = stress::run_all(kernel, options, wanted, &mut out, &mut |name, ns, done| {
+        let (spent, total) = match options.limit {
+            Limit::Time(total) => (ns.min(total), total),
+            Limit::Rounds(_) => (0, 0),
+        };
+        let rate = done.saturating_mul(1000) / (ns / 1_000_000).max(1);
+        let note = format_args!("{rate}/s");
+        let report = Report { label: name, done: spent, total, note: &note };
+        // A progress line that does not print is no reason to stop.
+        let _ = progress.update(now(), &report, &mut line);
+        if ns >= total || console::interrupted() {
+            let _ = progress.hide(&mut line);
+        }
+    })?;
+    let _ = progress.finish(&mut line);
+    if console::interrupted() {
+        return Err(Failure::Interrupted);
+    }
+    if summary.failed > 0 { Err(Failure::Failed) } else { Ok(()) }
+}
+
+/// The world is the booted kernel's.
+const _: fn(&Kernel) -> &mm::Mm<Hw> = |kernel| kernel.mm();

@@ -1,0 +1,62 @@
+//! The prompt, and scripts.
+
+use crate::commands::{Context, TABLE};
+use crate::console::{self, Console, Input, println};
+use crate::power;
+use core::fmt::Write;
+use shell::{Event, LineEditor, ShellError, Show, Status, Terminal};
+use sync::{Class, SpinLock};
+
+/// What the far side of the line is taken for.
+const TERMINAL: Terminal = Terminal::new(Show::Ansi);
+
+static EDITOR: SpinLock<Option<LineEditor>> =
+    SpinLock::new(Class::Vma, Some(LineEditor::new(TERMINAL, "granule> ")));
+
+/// The last call of the boot: runs `script` and ends, or plays the tour if wanted and prompts.
+pub(crate) fn main(script: Option<&str>, tour: bool) -> ! {
+    let mut context = Context::new(Terminal::new(Show::Plain));
+    if let Some(script) = script {
+        power::off(run(&mut context, script).code());
+    }
+    let mut context = Context::new(TERMINAL);
+    if tour {
+        run(&mut context, "tour");
+    }
+    println!("`help` lists the commands.");
+    // The editor is large for a stack; nobody else wants it.
+    let editor = EDITOR.lock(&arch::LocalCpu).take();
+    match editor {
+        Some(mut editor) => prompt(&mut editor, &mut context),
+        None => power::off(1),
+    }
+}
+
+/// Runs one line of commands.
+fn run(context: &mut Context, script: &str) -> Status {
+    console::clear_interrupt();
+    TABLE.run(context, script, &mut Console)
+}
+
+fn prompt(editor: &mut LineEditor, context: &mut Context) -> ! {
+    let out = &mut Console;
+    editor.start(out);
+    loop {
+        let byte = match console::read() {
+            Input::Byte(byte) => byte,
+            Input::Interrupt => 3,
+        };
+        match editor.feed(byte, &TABLE, out) {
+            Event::None => continue,
+            Event::Line(line) => {
+                run(context, line);
+                console::clear_interrupt();
+            }
+            Event::Overlong { refused, .. } => {
+                let _ = writeln!(out, "{}", ShellError::Overlong { refused });
+            }
+            Event::Interrupt | Event::EndOfInput => {}
+        }
+        editor.start(out);
+    }
+}
