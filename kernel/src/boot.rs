@@ -52,7 +52,7 @@ pub(crate) static OPTIONS: [Arg; 5] = [
 
 /// Where the boot's time went: a name and the time at its end.
 struct Phases {
-    times: [(&'static str, u64); 8],
+    times: [(&'static str, u64); 12],
     len: usize,
 }
 
@@ -69,7 +69,7 @@ impl Phases {
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main(handover: &'static Handover) -> ! {
     let hz = timer::frequency_hz();
-    let mut phases = Phases { times: [("", 0); 8], len: 0 };
+    let mut phases = Phases { times: [("", 0); 12], len: 0 };
     phases.times[0] = ("entry", timer::ticks_to_ns(handover.entered_at, hz));
     phases.len = 1;
     phases.note("early");
@@ -87,8 +87,9 @@ extern "C" fn kernel_main(handover: &'static Handover) -> ! {
         Ok(board) => BOARD.call_once(|| board),
         Err(error) => stop_early(&error),
     };
-    open_console(board);
     phases.note("tree");
+    open_console(board);
+    phases.note("console");
 
     let caps = chosen_caps(board);
     CAPS.call_once(|| caps);
@@ -97,6 +98,7 @@ extern "C" fn kernel_main(handover: &'static Handover) -> ! {
     }
     exception::install(&exceptions::HANDLERS);
     semihosting::is_present();
+    phases.note("cpu");
 
     let options = parse_options(board);
     let pages = options.args().maybe_word("linear") == Some("4k");
@@ -113,6 +115,7 @@ extern "C" fn kernel_main(handover: &'static Handover) -> ! {
     if let Err(error) = interrupts::init(board) {
         stop_early(&error);
     }
+    phases.note("gic");
     if let Err(error) = threads::init(boot::sections().boot_stack) {
         stop_early(&format_args!("no threads: {error:?}"));
     }
@@ -182,12 +185,11 @@ fn open_console(board: &Board) {
     let registers = description.registers;
     let Ok(base) = boot::map_device_early(registers.start, registers.bytes()) else { return };
     route_pins(board, description.kind);
-    // SAFETY: the tree describes this UART here; mapped as device, here and in the final tables.
-    let uart = unsafe {
-        match description.kind {
-            UartKind::Pl011 => Uart::Pl011(Pl011::new(base)),
-            UartKind::MiniUart => Uart::Mini(MiniUart::new(base)),
-        }
+    let uart = match description.kind {
+        // SAFETY: the tree describes a PL011 here; mapped as device, here and in the final tables.
+        UartKind::Pl011 => Uart::Pl011(unsafe { Pl011::new(base) }),
+        // SAFETY: the same of a mini UART.
+        UartKind::MiniUart => Uart::Mini(unsafe { MiniUart::new(base) }),
     };
     let baud = board.stdout.and_then(|stdout| stdout.baud).unwrap_or(BAUD);
     let line = Line::at(description.clock_hz.unwrap_or(0), baud);

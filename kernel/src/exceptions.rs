@@ -40,7 +40,7 @@ fn claim_report() -> bool {
 
 fn on_death(death: &Death<'_>) -> ! {
     if !claim_report() {
-        arch::exception::park();
+        sched::on_stop();
     }
     threads::stop_others();
     let mut out = LastWords;
@@ -53,7 +53,7 @@ fn on_death(death: &Death<'_>) -> ! {
 fn on_panic(info: &PanicInfo<'_>) -> ! {
     arch::irq::mask();
     if !claim_report() {
-        arch::exception::park();
+        sched::on_stop();
     }
     threads::stop_others();
     let mut out = LastWords;

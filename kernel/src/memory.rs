@@ -86,7 +86,7 @@ pub(crate) struct Plan {
 /// Builds everything; afterwards [`mm`] answers, and the early tables are gone.
 pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<(), MemoryError> {
     let mut free = EARLY.lock(&LocalCpu);
-    for memory in board.memory.iter() {
+    for memory in &board.memory {
         free.add(memory.range)?;
     }
     let dtb = PhysRange::from_size(handover.dtb, handover.dtb_bytes);
@@ -98,7 +98,7 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
     }
     // What is mapped linearly: all RAM but the image and what must not be mapped.
     let mut mapped = LINEAR.lock(&LocalCpu);
-    for memory in board.memory.iter() {
+    for memory in &board.memory {
         mapped.add(memory.range)?;
     }
     let no_map = board.reserved.iter().filter(|r| r.kind == board::Reservation::NoMap);
@@ -109,8 +109,8 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
 
     let hw = Machine::<Sched>::new(plan.caps, plan.nr_cpus);
     let span = span_of(free.ranges()).ok_or(MemoryError::None)?;
-    let memmap =
-        make_memmap(free.take(span.pages() * size_of::<PageDesc>() as u64, PAGE_SIZE)?, span);
+    let memory = free.take(span.pages() * size_of::<PageDesc>() as u64, PAGE_SIZE)?;
+    let memmap = make_memmap(&hw, memory, span);
 
     let mut table = || {
         let page = free.take(PAGE_SIZE, PAGE_SIZE).ok()?.start.pfn();
@@ -165,17 +165,15 @@ fn span_of(ranges: &[PhysRange]) -> Option<PhysRange> {
 }
 
 /// Descriptors for all of `span`, in `memory`.
-fn make_memmap(memory: PhysRange, span: PhysRange) -> MemMap {
-    let start = layout::LINEAR_BASE.0 + memory.start.0;
-    let first: *mut PageDesc = core::ptr::with_exposed_provenance_mut(start as usize);
-    let count = span.pages() as usize;
-    for n in 0..count {
-        // SAFETY: the memory was taken for `count` descriptors, page-aligned, and is mapped; nobody
-        // else knows it.
-        unsafe { first.add(n).write(PageDesc::absent()) };
+fn make_memmap<H: Hardware>(hw: &H, memory: PhysRange, span: PhysRange) -> MemMap {
+    for page in 0..memory.pages() {
+        hw.zero(memory.start.pfn() + page, abi::Order::PAGE);
     }
-    // SAFETY: all `count` were just written; the memory is never given back.
-    let descs = unsafe { core::slice::from_raw_parts(first, count) };
+    let start = layout::LINEAR_BASE.0 + memory.start.0;
+    let first: *const PageDesc = core::ptr::with_exposed_provenance(start as usize);
+    // SAFETY: the memory was taken for so many descriptors, is page-aligned, mapped and known to
+    // nobody else, and is never given back; all its bytes are zero, which is `PageDesc::blank`.
+    let descs = unsafe { core::slice::from_raw_parts(first, span.pages() as usize) };
     MemMap::new(span.start.pfn(), descs)
 }
 

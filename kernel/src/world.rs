@@ -3,11 +3,12 @@
 use crate::threads::{self, Hw};
 use crate::{console, memory};
 use abi::{Access, CpuId, VirtAddr};
+use arch::LocalCpu;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use mm::{FaultOutcome, Mm, Space};
 use sched::{CpuSet, Spec};
 use stress::World;
-use sync::WaitKey;
+use sync::{Cpu, WaitKey};
 
 /// How often the watcher looks.
 const WATCH_NS: u64 = 100_000_000;
@@ -115,6 +116,8 @@ impl World for Kernel {
 
     fn yield_now(&self) {
         sched::yield_now();
+        // And to other CPUs, where an emulator runs them all on one thread of the host.
+        LocalCpu.relax();
     }
 
     fn now_ns(&self) -> u64 {

@@ -6,7 +6,7 @@
 //! Source: Devicetree Specification, "reg" and "ranges"; Linux `of_translate_address`.
 
 use crate::error::Fault;
-use crate::tree::Node;
+use crate::node::Node;
 use crate::value::{Cells, MAX_CELLS};
 use abi::{PhysAddr, PhysRange};
 use fdt::node::CellSizes;

@@ -9,9 +9,11 @@ use crate::error::{Fault, TreeError, Warning, What};
 use crate::fixed::{List, Text};
 use crate::gic::{self, Gic};
 use crate::interrupt::{self, Interrupt};
+use crate::kind::{Kind, Unique, known};
 use crate::memory::{self, Memory, Reservation, Reserved};
+use crate::node::Node;
 use crate::pci::{self, Pcie, Smmu};
-use crate::tree::{Node, Tree};
+use crate::tree::Tree;
 use crate::uart::{self, Stdout, Uart, UartKind};
 use crate::value::Status;
 use abi::{MAX_CPUS, PhysAddr, PhysRange};
@@ -19,11 +21,11 @@ use abi::{MAX_CPUS, PhysAddr, PhysRange};
 /// The longest command line that is kept: Linux's limit on arm64.
 pub const BOOTARGS_MAX: usize = 2048;
 
-/// What the tree says about the board. About 13 KiB: let it live in a static.
+/// What the tree says about the board. About 10 KiB: let it live in a static.
 ///
 /// All addresses are the CPU's, below 2^48. What is `None` or empty the tree does not have, has
 /// disabled, or has got wrong; `warnings` tells the last apart.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Board {
     /// The maker's name of the board.
     pub model: Text<64>,
@@ -75,7 +77,7 @@ pub struct Timer {
 }
 
 /// Registers of the Broadcom blocks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bcm2711 {
     /// Power management: watchdog, reset and power-off.
     pub watchdog: Option<PhysRange>,
@@ -87,98 +89,76 @@ pub struct Bcm2711 {
     pub aux: Option<PhysRange>,
 }
 
-/// What a node may be to us.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Uart(UartKind),
-    Unique(Unique),
-}
-
-/// Devices that a board has once.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Unique {
-    Psci,
-    GicV2,
-    GicV2m,
-    GicV3,
-    GicIts,
-    Timer,
-    Watchdog,
-    Gpio,
-    Mailbox,
-    Aux,
-    Pcie,
-    Smmu,
-}
-
-/// Where names of `compatible` lead.
-fn known(compatible: &str) -> Option<Kind> {
-    Some(match compatible {
-        "arm,pl011" => Kind::Uart(UartKind::Pl011),
-        "brcm,bcm2835-aux-uart" => Kind::Uart(UartKind::MiniUart),
-        "arm,psci" | "arm,psci-0.2" | "arm,psci-1.0" => Kind::Unique(Unique::Psci),
-        gic::V3 => Kind::Unique(Unique::GicV3),
-        "arm,gic-v3-its" => Kind::Unique(Unique::GicIts),
-        "arm,gic-v2m-frame" => Kind::Unique(Unique::GicV2m),
-        name if gic::V2.contains(&name) => Kind::Unique(Unique::GicV2),
-        "arm,armv8-timer" | "arm,armv7-timer" => Kind::Unique(Unique::Timer),
-        "brcm,bcm2711-pm" | "brcm,bcm2835-pm" | "brcm,bcm2835-pm-wdt" => {
-            Kind::Unique(Unique::Watchdog)
-        }
-        "brcm,bcm2711-gpio" | "brcm,bcm2835-gpio" => Kind::Unique(Unique::Gpio),
-        "brcm,bcm2835-mbox" => Kind::Unique(Unique::Mailbox),
-        "brcm,bcm2835-aux" => Kind::Unique(Unique::Aux),
-        "pci-host-ecam-generic" => Kind::Unique(Unique::Pcie),
-        "arm,smmu-v3" => Kind::Unique(Unique::Smmu),
-        _ => return None,
-    })
-}
-
 impl Board {
+    /// A board of which nothing is known.
+    pub const EMPTY: Self = Self {
+        model: Text::EMPTY,
+        compatible: List::empty(Text::EMPTY),
+        memory: List::empty(Memory::EMPTY),
+        reserved: List::empty(Reserved::EMPTY),
+        bootargs: Text::EMPTY,
+        initrd: None,
+        uarts: List::empty(Uart::EMPTY),
+        stdout: None,
+        cpus: List::empty(Cpu::EMPTY),
+        cpu_models: List::empty(Text::EMPTY),
+        psci: None,
+        gic: None,
+        timer: None,
+        bcm2711: Bcm2711 { watchdog: None, gpio: None, mailbox: None, aux: None },
+        pcie: None,
+        smmu: None,
+        warnings: List::empty(Warning::EMPTY),
+        warnings_lost: 0,
+    };
+
     /// Reads the tree at the start of `dtb`.
     pub fn parse(dtb: &[u8]) -> Result<Self, TreeError> {
-        Self::from_tree(&Tree::new(dtb)?)
+        let mut board = Self::EMPTY;
+        board.fill(&Tree::new(dtb)?)?;
+        Ok(board)
     }
 
-    /// Reads a tree.
-    pub fn from_tree(tree: &Tree<'_>) -> Result<Self, TreeError> {
-        let mut board = Self::default();
+    /// Reads a tree into an empty board, where it lies: for a static, and a small stack.
+    ///
+    /// After an error the board holds what was read until then.
+    #[inline(never)]
+    pub fn fill(&mut self, tree: &Tree<'_>) -> Result<(), TreeError> {
         for range in tree.reservations() {
-            board.reserve(Reserved { range: memory::outwards(range), kind: Reservation::Boot })?;
+            self.reserve(Reserved { range: memory::outwards(range), kind: Reservation::Boot })?;
         }
         let aliases = tree.node_at("/aliases");
         let chosen = tree.node_at("/chosen");
         let stdout = chosen.and_then(|chosen| uart::stdout(tree, chosen));
         if let Some(chosen) = chosen {
-            board.read_chosen(chosen);
+            self.read_chosen(chosen);
         }
         let mut seen = 0u32;
         for node in tree.nodes() {
-            board.read_place(node)?;
+            self.read_place(node)?;
             match node.strings("compatible").find_map(known) {
                 Some(Kind::Uart(kind)) => {
-                    let index = board.uarts.len();
-                    board.read_uart(tree, aliases, node, kind);
-                    let is_new = board.uarts.len() > index;
+                    let index = self.uarts.len();
+                    self.read_uart(tree, aliases, node, kind);
+                    let is_new = self.uarts.len() > index;
                     if let Some((_, baud)) = stdout.filter(|&(stdout, _)| is_new && stdout == node)
                     {
-                        board.stdout = Some(Stdout { uart: index, baud });
+                        self.stdout = Some(Stdout { uart: index, baud });
                     }
                 }
                 Some(Kind::Unique(unique)) if node.is_enabled() => {
                     let bit = 1u32 << (unique as u8 & 31);
                     if seen & bit == 0 {
                         seen |= bit;
-                        board.read_unique(tree, node, unique).unwrap_or_else(|fault| {
-                            board.warn(node, fault);
+                        self.read_unique(tree, node, unique).unwrap_or_else(|fault| {
+                            self.warn(node, fault);
                         });
                     }
                 }
                 Some(Kind::Unique(_)) | None => {}
             }
         }
-        if board.memory.is_empty() { Err(TreeError::NoMemory) } else { Ok(board) }
+        if self.memory.is_empty() { Err(TreeError::NoMemory) } else { Ok(()) }
     }
 
     /// Whether the board says it is compatible with `name`.

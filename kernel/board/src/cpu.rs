@@ -4,7 +4,7 @@
 //! and `arm/psci.yaml`; Linux `of_parse_and_init_cpus`.
 
 use crate::error::Fault;
-use crate::tree::Node;
+use crate::node::Node;
 use crate::value::Status;
 use abi::PhysAddr;
 
@@ -12,7 +12,7 @@ use abi::PhysAddr;
 const AFFINITY: u64 = 0xff_00ff_ffff;
 
 /// One CPU, in the order of the tree.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cpu {
     /// The affinity fields of its MPIDR_EL1: what tells it from the others.
     pub mpidr: u64,
@@ -26,11 +26,20 @@ pub struct Cpu {
     pub model: Option<u8>,
 }
 
+impl Cpu {
+    pub(crate) const EMPTY: Self = Self {
+        mpidr: 0,
+        enable: EnableMethod::Unknown,
+        status: Status::Disabled,
+        numa_node: 0,
+        model: None,
+    };
+}
+
 /// How a CPU is started.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EnableMethod {
     /// The tree does not say, or says something we do not know: only the boot CPU can do with it.
-    #[default]
     Unknown,
     /// By PSCI's CPU_ON.
     Psci,

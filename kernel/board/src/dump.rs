@@ -3,7 +3,8 @@
 //! Values print as strings where they look like strings, as cells where they come in words, as
 //! bytes else, and no more than a line or so of each.
 
-use crate::tree::{Node, Tree};
+use crate::node::Node;
+use crate::tree::Tree;
 use crate::value::{Cells, Strings};
 use core::fmt::{self, Write};
 use fdt::node::NodeProperty;

@@ -116,10 +116,8 @@ pub struct Warning {
     pub fault: Fault,
 }
 
-impl Default for Warning {
-    fn default() -> Self {
-        Self { node: Text::default(), fault: Fault::Missing("") }
-    }
+impl Warning {
+    pub(crate) const EMPTY: Self = Self { node: Text::EMPTY, fault: Fault::Missing("") };
 }
 
 /// What can be wrong with a node. The texts are the names of properties.

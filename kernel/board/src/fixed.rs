@@ -35,12 +35,6 @@ impl<T: Copy, const N: usize> List<T, N> {
     }
 }
 
-impl<T: Copy + Default, const N: usize> Default for List<T, N> {
-    fn default() -> Self {
-        Self::empty(T::default())
-    }
-}
-
 impl<T, const N: usize> Deref for List<T, N> {
     type Target = [T];
     fn deref(&self) -> &[T] {
@@ -72,13 +66,16 @@ pub struct Text<const N: usize> {
 }
 
 impl<const N: usize> Text<N> {
+    /// Nothing.
+    pub const EMPTY: Self = Self { bytes: [0; N], len: 0 };
+
     /// As much of `text` as fits, cut between characters.
     pub fn cut_from(text: &str) -> Self {
         let mut fits = text.len().min(N);
         while !text.is_char_boundary(fits) {
             fits = fits.saturating_sub(1);
         }
-        let mut new = Self::default();
+        let mut new = Self::EMPTY;
         for (to, from) in new.bytes.iter_mut().zip(text.as_bytes().iter().take(fits)) {
             *to = *from;
         }
@@ -90,12 +87,6 @@ impl<const N: usize> Text<N> {
     pub fn as_str(&self) -> &str {
         let bytes = self.bytes.get(..self.len).unwrap_or_default();
         core::str::from_utf8(bytes).unwrap_or_default()
-    }
-}
-
-impl<const N: usize> Default for Text<N> {
-    fn default() -> Self {
-        Self { bytes: [0; N], len: 0 }
     }
 }
 
@@ -132,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_full_list_gives_the_item_back() {
-        let mut list = List::<u8, 2>::default();
+        let mut list = List::<u8, 2>::empty(0);
         assert_eq!((list.push(1), list.push(2)), (Ok(()), Ok(())));
         assert!(list.is_full());
         assert_eq!(list.push(3), Err(3));

@@ -4,7 +4,7 @@
 
 use crate::error::{Fault, What};
 use crate::fixed::List;
-use crate::tree::Node;
+use crate::node::Node;
 use abi::PhysRange;
 
 /// Names of GICs whose programming model is version 2.

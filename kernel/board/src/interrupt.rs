@@ -6,7 +6,8 @@
 
 use crate::error::Fault;
 use crate::gic;
-use crate::tree::{Node, Tree};
+use crate::node::Node;
+use crate::tree::Tree;
 use crate::value::Cells;
 use core::fmt;
 

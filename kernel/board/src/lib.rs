@@ -20,7 +20,7 @@
 //! on the trees we boot from:
 //! * `children()` and `find_node()` assert that no NOP lies between properties or children, and
 //!   `all_nodes()` silently ends at one. QEMU's raspi4b overwrites the nodes of devices it lacks
-//!   with NOPs, so half of that board would be lost (a test shows it).
+//!   with NOPs, so whatever follows them would be lost (a test shows it).
 //! * `chosen()`, `memory()`, `root()`, `clock_frequency()` and the cell counts unwrap; `all_nodes()`
 //!   indexes a 64-deep array unchecked.
 //! * `interrupts()` knows one- and two-cell specifiers only (a GIC has three) and no inherited
@@ -29,18 +29,19 @@
 //! | file | concern |
 //! | --- | --- |
 //! | `token` | one token of the structure block |
-//! | `tree` | the validated blob, its nodes and their properties |
+//! | `tree`, `node` | the validated blob; its nodes and their properties |
 //! | `value` | what the bytes of a property mean: cells, strings |
 //! | `address` | `reg`, and its way up through `ranges` to the CPU's address |
 //! | `interrupt` | specifiers, inherited parents, GIC numbers |
 //! | `memory`, `cpu`, `uart`, `gic`, `pci` | what each kind of node says |
-//! | `board` | the one pass that gathers it all |
+//! | `kind`, `board` | which devices matter; the one pass that gathers them |
 //! | `report`, `dump` | the board in words; the tree in words |
 //! | `error` | what can be wrong, with evidence |
 //! | `fixed` | the fixed-capacity list and text that a board is made of |
 //!
-//! Context: pure functions over bytes; any context, no locks, no allocation. About 4 KiB of stack
-//! on top of the [`Board`] itself.
+//! Context: pure functions over bytes; any context, no locks, no allocation. Reading takes about
+//! 8 KiB of stack; [`Board::parse`], which returns the board by value, about 10 KiB more, where
+//! [`Board::fill`] writes it in place.
 //!
 //! Source: the Devicetree Specification v0.4, chapters "Devicetree Properties", "Device Node
 //! Requirements" and "Flattened Devicetree (DTB) Format"; Linux's binding documents by name.
@@ -69,7 +70,9 @@ mod error;
 mod fixed;
 mod gic;
 mod interrupt;
+mod kind;
 mod memory;
+mod node;
 mod pci;
 mod report;
 mod token;
@@ -86,7 +89,8 @@ pub use fixed::{List, Text};
 pub use gic::Gic;
 pub use interrupt::{Interrupt, Trigger};
 pub use memory::{Memory, Reservation, Reserved};
+pub use node::{Node, Nodes, Properties};
 pub use pci::{IommuMap, Pcie, PcieWindow, Smmu, WindowKind};
-pub use tree::{MAX_BYTES, MAX_DEPTH, Node, Nodes, Properties, Tree};
+pub use tree::{MAX_BYTES, MAX_DEPTH, Tree};
 pub use uart::{Stdout, Uart, UartKind};
 pub use value::{Cells, Status, Strings};

@@ -9,7 +9,7 @@
 use crate::address::PHYS_LIMIT;
 use crate::error::{Fault, What};
 use crate::fixed::List;
-use crate::tree::Node;
+use crate::node::Node;
 use abi::{PAGE_SIZE, PhysAddr, PhysRange};
 
 /// A range of RAM, in whole pages.
@@ -21,10 +21,8 @@ pub struct Memory {
     pub numa_node: u32,
 }
 
-impl Default for Memory {
-    fn default() -> Self {
-        Self { range: EMPTY, numa_node: 0 }
-    }
+impl Memory {
+    pub(crate) const EMPTY: Self = Self { range: EMPTY, numa_node: 0 };
 }
 
 /// Memory that is not free, in whole pages. Ranges may overlap each other and lie outside RAM.
@@ -36,10 +34,8 @@ pub struct Reserved {
     pub kind: Reservation,
 }
 
-impl Default for Reserved {
-    fn default() -> Self {
-        Self { range: EMPTY, kind: Reservation::Boot }
-    }
+impl Reserved {
+    pub(crate) const EMPTY: Self = Self { range: EMPTY, kind: Reservation::Boot };
 }
 
 /// How strictly a range is reserved.

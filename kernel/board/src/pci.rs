@@ -6,7 +6,8 @@
 use crate::error::{Fault, What};
 use crate::fixed::List;
 use crate::interrupt::{self, Interrupt};
-use crate::tree::{Node, Tree};
+use crate::node::Node;
+use crate::tree::Tree;
 use crate::value::Cells;
 use abi::{PhysAddr, PhysRange};
 
@@ -34,11 +35,9 @@ pub struct PcieWindow {
     pub cpu: PhysRange,
 }
 
-impl Default for PcieWindow {
-    fn default() -> Self {
-        let cpu = PhysRange::new(PhysAddr(0), PhysAddr(0));
-        Self { kind: WindowKind::Io, pci: 0, cpu }
-    }
+impl PcieWindow {
+    const EMPTY: Self =
+        Self { kind: WindowKind::Io, pci: 0, cpu: PhysRange::new(PhysAddr(0), PhysAddr(0)) };
 }
 
 /// What is behind a window.
@@ -53,7 +52,7 @@ pub enum WindowKind {
 }
 
 /// Requester ids `rid..rid + count` use streams `stream..stream + count` of one SMMU.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IommuMap {
     /// The first requester id (bus, device, function).
     pub rid: u32,
@@ -63,6 +62,10 @@ pub struct IommuMap {
     pub stream: u32,
     /// How many.
     pub count: u32,
+}
+
+impl IommuMap {
+    const EMPTY: Self = Self { rid: 0, smmu: 0, stream: 0, count: 0 };
 }
 
 /// An SMMU of version 3.
@@ -84,8 +87,8 @@ pub(crate) fn read_pcie(node: Node<'_>) -> Result<Pcie, Fault> {
     let mut pcie = Pcie {
         ecam: node.region(0)?,
         buses: read_buses(node)?,
-        windows: List::default(),
-        iommu_map: List::default(),
+        windows: List::empty(PcieWindow::EMPTY),
+        iommu_map: List::empty(IommuMap::EMPTY),
     };
     if let Some(ranges) = node.property("ranges") {
         read_windows(node, ranges.value, &mut pcie.windows)?;
@@ -146,7 +149,7 @@ fn read_windows(
     Ok(())
 }
 
-fn keep<T: Copy + Default, const N: usize>(list: &mut List<T, N>, item: T) -> Result<(), Fault> {
+fn keep<T: Copy, const N: usize>(list: &mut List<T, N>, item: T) -> Result<(), Fault> {
     list.push(item).map_err(|_| Fault::TooMany { what: What::PcieEntries, capacity: N })
 }
 

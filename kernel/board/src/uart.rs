@@ -5,7 +5,8 @@
 
 use crate::error::Fault;
 use crate::interrupt::{self, Interrupt};
-use crate::tree::{Node, Tree};
+use crate::node::Node;
+use crate::tree::Tree;
 use crate::value::{Cells, Status};
 use abi::{PhysAddr, PhysRange};
 
@@ -27,18 +28,15 @@ pub struct Uart {
     pub alias: Option<u8>,
 }
 
-impl Default for Uart {
-    fn default() -> Self {
-        let nowhere = PhysRange::new(PhysAddr(0), PhysAddr(0));
-        Self {
-            kind: UartKind::Pl011,
-            registers: nowhere,
-            interrupt: None,
-            clock_hz: None,
-            status: Status::Disabled,
-            alias: None,
-        }
-    }
+impl Uart {
+    pub(crate) const EMPTY: Self = Self {
+        kind: UartKind::Pl011,
+        registers: PhysRange::new(PhysAddr(0), PhysAddr(0)),
+        interrupt: None,
+        clock_hz: None,
+        status: Status::Disabled,
+        alias: None,
+    };
 }
 
 /// Which serial port.

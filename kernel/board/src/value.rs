@@ -70,10 +70,9 @@ impl<'a> Iterator for Strings<'a> {
 }
 
 /// Whether a node is to be used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
     /// It is.
-    #[default]
     Okay,
     /// Not now: absent, unused, or another world's.
     Disabled,

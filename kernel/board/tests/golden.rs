@@ -93,5 +93,5 @@ fn no_golden_tree_leaves_a_warning() {
 #[test]
 fn a_board_fits_a_static() {
     let bytes = size_of::<Board>();
-    assert!(bytes <= 16 << 10, "{bytes} bytes");
+    assert!(bytes <= 12 << 10, "{bytes} bytes");
 }

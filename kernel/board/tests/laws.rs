@@ -47,7 +47,7 @@ fn a_header_is_believed_only_where_it_can_be_true() {
     assert_eq!(block_of(parse(4, 44)), Block::Reservations);
     let late = (total - 15) & !7;
     assert_eq!(parse(4, late), TreeError::ReservationsOpen { offset: late });
-    let large = vec![good.clone(), vec![0; 3 << 20]].concat();
+    let large = [good.clone(), vec![0; 3 << 20]].concat();
     assert!(Board::parse(&large).is_ok(), "what follows the blob does not matter");
 }
 

@@ -14,11 +14,11 @@ pub(super) fn mem(_: &mut Context, _: &Args<'_>, out: &mut dyn Write) -> Outcome
         return Err(fail(out, format_args!("memory is not managed yet")));
     };
     writeln!(out, "RAM, by the device tree:")?;
-    for memory in board.memory.iter() {
+    for memory in &board.memory {
         let (range, node) = (memory.range, memory.numa_node);
         writeln!(out, "  {range} {} node {node}", Bytes(range.bytes()))?;
     }
-    for reserved in board.reserved.iter() {
+    for reserved in &board.reserved {
         writeln!(out, "  {} reserved ({:?})", reserved.range, reserved.kind)?;
     }
     let bytes = |pages: u64| Bytes(pages << PAGE_SHIFT);

@@ -131,8 +131,9 @@ fn report_failure<O: Write>(
     failure: &Failure,
 ) -> fmt::Result {
     ktap.note(format_args!("{name} failed: {failure}"))?;
-    for (level, slot, entry, word) in failure.walk() {
-        ktap.note(format_args!("  {level} at {}: {word:#018x} {entry}", slot.0))?;
+    for (level, index, word) in failure.walk() {
+        let entry = pte::decode(level, word);
+        ktap.note(format_args!("  {level}[{index}] {word:#018x} {entry}"))?;
     }
     let Options { cpus, seed, bytes, limit } = options;
     let limit = match limit {

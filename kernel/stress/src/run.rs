@@ -6,8 +6,7 @@ use crate::world::World;
 use abi::{Access, Level, PAGE_SIZE, Prot, VirtAddr, VirtRange};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use mm::{FaultOutcome, Huge, MapError, Mm, OutOfMemory, Place, Slot, Space, UnmapError};
-use pte::Entry;
+use mm::{FaultOutcome, Huge, MapError, Mm, OutOfMemory, Place, Space, UnmapError};
 use sync::{Class, SpinLock};
 
 /// When a workload ends.
@@ -32,8 +31,8 @@ pub struct Options {
     pub bytes: u64,
 }
 
-/// The steps of a walk that a failure keeps for its report.
-type Walk = [Option<(Level, Slot, Entry, u64)>; 4];
+/// The descriptors on the way to an address, from the root; zero where the walk had ended.
+type Walk = [u64; 4];
 
 /// What went wrong first.
 #[derive(Clone, Copy, Debug)]
@@ -125,12 +124,14 @@ impl fmt::Display for Failure {
 
 impl Failure {
     /// The walk that was kept, step by step.
-    pub(crate) fn walk(&self) -> impl Iterator<Item = (Level, Slot, Entry, u64)> + '_ {
-        let steps = match self {
-            Self::WrongData { walk, .. } | Self::WrongOutcome { walk, .. } => walk.as_slice(),
-            _ => &[],
+    pub(crate) fn walk(&self) -> impl Iterator<Item = (Level, usize, u64)> {
+        let (va, walk) = match self {
+            Self::WrongData { va, walk, .. } | Self::WrongOutcome { va, walk, .. } => (*va, *walk),
+            _ => (VirtAddr(0), Walk::default()),
         };
-        steps.iter().flatten().copied()
+        let ended = walk.iter().take_while(|word| **word != 0).count();
+        let steps = if walk[0] == 0 { 0 } else { (ended + 1).min(walk.len()) };
+        (0..steps).map(move |n| (Level::ALL[n], Level::ALL[n].index(va), walk[n]))
     }
 }
 
@@ -330,11 +331,6 @@ pub(crate) const WORDS: [u64; 3] = [0, PAGE_SIZE / 2, PAGE_SIZE - 8];
 
 fn keep_walk<H: mm::Hardware>(space: &Space<'_, H>, va: VirtAddr) -> Walk {
     let mut kept = Walk::default();
-    let mut places = kept.iter_mut();
-    space.mm().walk(space.root(), va, |level, slot, entry, word| {
-        if let Some(place) = places.next() {
-            *place = Some((level, slot, entry, word));
-        }
-    });
+    space.mm().walk(space.root(), va, |level, _, _, word| kept[level as usize] = word);
     kept
 }

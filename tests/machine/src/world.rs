@@ -17,7 +17,7 @@ impl SimWorld {
     /// Boots a memory manager on a machine like `config`.
     pub fn new(config: Config) -> Self {
         let machine = Machine::new(config);
-        let descs: Vec<_> = (0..config.pages).map(|_| PageDesc::absent()).collect();
+        let descs: Vec<_> = (0..config.pages).map(|_| PageDesc::blank()).collect();
         // The memmap lives as long as the program, in the kernel as here.
         let map = MemMap::new(RAM, descs.leak());
         let mm = Mm::new(machine, map);

@@ -123,6 +123,9 @@ fn kernel_translation(frame: &mut TrapFrame, fault: &Fault) -> u32 {
 /// An interrupt from EL1. Answers as [`synchronous`] does.
 extern "C" fn interrupt(frame: &mut TrapFrame) -> u32 {
     let Some(handlers) = handlers() else { return 1 };
+    // The exception masked SErrors too. The handler may switch to a thread that left by itself, with
+    // interrupts masked and no more: it must not go on with errors unheard.
+    irq::unmask_reports();
     (handlers.irq)(frame);
     0
 }

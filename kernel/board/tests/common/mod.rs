@@ -43,15 +43,18 @@ impl Builder {
         Self::default().begin("").cells("#address-cells", &[2]).cells("#size-cells", &[2])
     }
 
-    /// A blob taken apart, to be changed and put together again. Its reservations stay behind.
-    pub(crate) fn dissect(dtb: &[u8]) -> Self {
-        let word =
-            |at: usize| u32::from_be_bytes(dtb[4 * at..4 * at + 4].try_into().unwrap()) as usize;
-        Self {
-            structure: dtb[word(2)..word(2) + word(9)].to_vec(),
-            strings: dtb[word(3)..word(3) + word(8)].to_vec(),
+    /// A blob taken apart, to be changed and put together again; its reservations stay behind.
+    /// `None` where its header points outside of it.
+    pub(crate) fn dissect(dtb: &[u8]) -> Option<Self> {
+        let word = |at: usize| {
+            let bytes = dtb.get(4 * at..4 * at + 4)?;
+            Some(u32::from_be_bytes(bytes.try_into().ok()?) as usize)
+        };
+        Some(Self {
+            structure: dtb.get(word(2)?..word(2)? + word(9)?)?.to_vec(),
+            strings: dtb.get(word(3)?..word(3)? + word(8)?)?.to_vec(),
             reservations: vec![(0, 0x1000)],
-        }
+        })
     }
 
     /// The same, with a GiB of memory, so that a board can be made of it.

@@ -41,9 +41,6 @@ impl Buddy {
             while !at.is_aligned(order) || order.pages() > end - at {
                 order.0 -= 1;
             }
-            for page in 0..order.pages() {
-                map.desc(at + page).set(Kind::Tail, Order::PAGE);
-            }
             self.give(map, at, order);
             self.managed += order.pages();
             at = at + order.pages();

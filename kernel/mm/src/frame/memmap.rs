@@ -17,10 +17,8 @@ use sync::{Class, SpinLock};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Kind {
-    /// Not the first page of its block.
+    /// Not the first page of its block; or no block's, because the allocator was never given it.
     Tail = 0,
-    /// No memory, or memory that the allocator was never given.
-    Absent = 1,
     /// Free, in the zone.
     Free = 2,
     /// Free, in a CPU's stock.
@@ -36,13 +34,12 @@ pub enum Kind {
 impl Kind {
     const fn from_bits(bits: u32) -> Self {
         match bits & 0xff {
-            0 => Self::Tail,
             2 => Self::Free,
             3 => Self::Stocked,
             4 => Self::Kernel,
             5 => Self::Table,
             6 => Self::Folio,
-            _ => Self::Absent,
+            _ => Self::Tail,
         }
     }
 }
@@ -64,23 +61,33 @@ pub struct PageDesc {
     pub(crate) maps: AtomicI32,
     state: AtomicU32,
     pub(crate) ptl: SpinLock<()>,
+    _spare: [u8; 2],
     pub(crate) prev: AtomicU32,
     pub(crate) next: AtomicU32,
     pub(crate) owner: AtomicU64,
 }
 
 const _: () = assert!(size_of::<PageDesc>() == 32);
+const _: () = {
+    // SAFETY: both are 32 plain bytes without padding.
+    #[expect(unsafe_code, reason = "checks, when compiled, what clearing a memmap relies on")]
+    let words: [u64; 4] = unsafe { core::mem::transmute(PageDesc::blank()) };
+    assert!(words[0] == 0 && words[1] == 0 && words[2] == 0 && words[3] == 0);
+};
 
 impl PageDesc {
-    /// The descriptor of a page that the allocator was not given.
-    pub const fn absent() -> Self {
+    /// The descriptor of a page of no block. All its bytes are zero, so that a memmap is made by
+    /// clearing memory.
+    pub const fn blank() -> Self {
         Self {
             refs: AtomicI32::new(0),
             maps: AtomicI32::new(0),
-            state: AtomicU32::new(Kind::Absent as u32),
-            ptl: SpinLock::new(Class::PteTable, ()),
-            prev: AtomicU32::new(NIL),
-            next: AtomicU32::new(NIL),
+            state: AtomicU32::new(Kind::Tail as u32),
+            // The class is of no account: a table's lock is taken as what the table is.
+            ptl: SpinLock::new(Class::Asid, ()),
+            _spare: [0; 2],
+            prev: AtomicU32::new(0),
+            next: AtomicU32::new(0),
             owner: AtomicU64::new(0),
         }
     }
@@ -183,8 +190,10 @@ impl MemMap {
         // Blocks are aligned to their size and at most of the largest order.
         let floor = pfn.align_down(Order::MAX).0;
         loop {
-            if self.find(Pfn(at))?.kind() != Kind::Tail {
-                return Some(Pfn(at));
+            let desc = self.find(Pfn(at))?;
+            if desc.kind() != Kind::Tail {
+                // A page behind the block's end belongs to none.
+                return (pfn.0 - at < desc.order().pages()).then_some(Pfn(at));
             }
             if at == floor {
                 return None;
@@ -210,12 +219,12 @@ impl MemMap {
         core::iter::from_fn(move || {
             let desc = self.descs.get(at)?;
             let pfn = self.base + at as u64;
-            let step = match desc.kind() {
-                Kind::Tail | Kind::Absent => 1,
+            at += match desc.kind() {
+                Kind::Tail => 1,
                 _ => desc.order().pages() as usize,
             };
-            at += step;
             Some((pfn, desc))
         })
+        .filter(|(_, desc)| desc.kind() != Kind::Tail)
     }
 }

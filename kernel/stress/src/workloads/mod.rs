@@ -10,14 +10,17 @@ mod unmap_shootdown;
 use crate::run::{Failure, Run};
 use crate::world::World;
 
+/// What a workload does; it calls the second argument now and then while CPUs work.
+pub type Work<W> = fn(&Run<'_, W>, &mut dyn FnMut()) -> Result<(), Failure>;
+
 /// A workload by name.
 pub struct Workload<W: World> {
     /// What the user types.
     pub name: &'static str,
     /// What it does, in a line.
     pub about: &'static str,
-    /// Does it; calls the second argument now and then while CPUs work.
-    pub run: fn(&Run<'_, W>, &mut dyn FnMut()) -> Result<(), Failure>,
+    /// Does it.
+    pub run: Work<W>,
 }
 
 /// Every workload, in the order in which `stress all` runs them.

@@ -31,6 +31,9 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
         run.world.inside(&shared.space, &mut || {
             while result.is_ok() && !run.stopped() {
                 result = shared.look(run, cpu, rng);
+                if rng.one_in(16) {
+                    run.world.yield_now();
+                }
             }
         });
         result
