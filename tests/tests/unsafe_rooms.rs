@@ -14,13 +14,16 @@ const FILES: &[(&str, &str, &str)] = &[
     ("sched", "native.rs", "the switch itself, on the real CPU"),
     ("sched", "cross_call.rs", "lends a closure to CPUs that are waited for"),
     ("sched", "scope.rs", "lends a closure to threads that are joined"),
+    ("mm", "frame/memmap.rs", "checks, when compiled, that a blank descriptor is all zeros"),
+    ("kernel", "boot.rs", "the entry by name; the console's driver trusts the tree's address"),
+    ("kernel", "cpus.rs", "the entry by name; a spin table's word is the tree's promise"),
     ("kernel", "interrupts.rs", "the drivers' constructors trust the board's addresses"),
+    ("kernel", "power.rs", "the watchdog's driver trusts the board's address"),
     ("kernel", "heap.rs", "a global allocator is an unsafe trait"),
-    (
-        "kernel",
-        "memory.rs",
-        "the hand-over of early memory, before there is an allocator to own it",
-    ),
+    ("kernel", "memory.rs", "early memory is handed over before an allocator owns it"),
+    ("kernel", "threads.rs", "a thread's space is a word to the scheduler"),
+    ("kernel", "world.rs", "lends a job to a thread that is joined"),
+    ("kernel", "commands/crash.rs", "dies on purpose"),
 ];
 
 /// Rooms whose front page forbids it outright, so that the compiler says no as well.

@@ -13,8 +13,7 @@ pub(super) fn crash(_: &mut Context, args: &Args<'_>, out: &mut dyn Write) -> Ou
     match how {
         "null" => write_to(0),
         "overflow" => drop(recurse(u64::MAX)),
-        // SAFETY: an instruction that the architecture keeps undefined for ever.
-        "undef" => unsafe { core::arch::asm!("udf #0") },
+        "undef" => arch::exception::undefined(),
         "text" => write_to(arch::boot::sections().text.start.0),
         "other-cpu" => die_elsewhere(),
         _ => panic!("asked for"),

@@ -155,6 +155,12 @@ extern "C" fn last_resort() -> ! {
     park()
 }
 
+/// Dies by an undefined instruction: to see that report.
+pub fn undefined() -> ! {
+    // SAFETY: the architecture keeps this encoding undefined for ever, and its exception is a death.
+    unsafe { asm!("udf #0", options(noreturn)) }
+}
+
 /// Stops this CPU for good.
 pub fn park() -> ! {
     loop {

@@ -24,7 +24,7 @@ mod syndrome;
 #[cfg(target_os = "none")]
 pub(crate) use self::dispatch::{enable, vectors};
 #[cfg(target_os = "none")]
-pub use self::dispatch::{install, park};
+pub use self::dispatch::{install, park, undefined};
 pub use death::{Cause, Death, Vector};
 pub use frame::{FRAME_BYTES, TrapFrame};
 pub use syndrome::{FaultKind, Syndrome};
