@@ -132,17 +132,34 @@ fn accept(byte: u8) {
     }
 }
 
-/// The UART has something. Context: interrupt.
+/// Bytes taken in one interrupt: a line that never falls silent must not keep the CPU there.
+const BATCH: usize = 256;
+/// A batch ended before the receiver was empty. A full receiver may not interrupt again, so whoever
+/// looks for input goes on where the interrupt stopped.
+static FLOODED: AtomicBool = AtomicBool::new(false);
+
+/// The UART has something. Context: interrupt, or a thread that looks for input.
 pub(crate) fn on_receive() {
     let Some(uart) = UART.get() else { return };
     uart.acknowledge_receive_interrupt();
-    // Bounded: a line that never falls silent must not keep the CPU here.
-    for received in core::iter::from_fn(|| uart.read()).take(256) {
+    let mut taken = 0;
+    for received in core::iter::from_fn(|| uart.read()).take(BATCH) {
+        taken += 1;
         if let Some(byte) = received.byte() {
             accept(byte);
         }
     }
+    if taken == BATCH {
+        FLOODED.store(true, Ordering::Relaxed);
+    }
     threads::wake(input_key());
+}
+
+/// Goes on with a flood.
+fn drain_flood() {
+    if FLOODED.swap(false, Ordering::Relaxed) {
+        on_receive();
+    }
 }
 
 fn input_key() -> WaitKey {
@@ -159,20 +176,26 @@ pub(crate) enum Input {
 
 /// Waits for input. Context: thread.
 pub(crate) fn read() -> Input {
-    let mut input = None;
-    threads::wait(input_key(), &mut || {
-        input = if INTERRUPTED.swap(false, Ordering::Relaxed) {
-            Some(Input::Interrupt)
-        } else {
-            INPUT.lock(&LocalCpu).take().map(Input::Byte)
-        };
-        input.is_some()
-    });
-    input.unwrap_or(Input::Interrupt)
+    loop {
+        drain_flood();
+        let mut input = None;
+        threads::wait(input_key(), &mut || {
+            input = if INTERRUPTED.swap(false, Ordering::Relaxed) {
+                Some(Input::Interrupt)
+            } else {
+                INPUT.lock(&LocalCpu).take().map(Input::Byte)
+            };
+            input.is_some() || FLOODED.load(Ordering::Relaxed)
+        });
+        if let Some(input) = input {
+            return input;
+        }
+    }
 }
 
 /// Whether Ctrl-C was typed since the last [`clear_interrupt`].
 pub(crate) fn interrupted() -> bool {
+    drain_flood();
     INTERRUPTED.load(Ordering::Relaxed)
 }
 

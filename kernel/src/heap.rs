@@ -63,7 +63,9 @@ fn grow(heap: &SpinLock<Heap<CLASSES>>, layout: Layout) -> Option<()> {
 unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let attempt = || self.heap.lock(&LocalCpu).alloc(layout).ok();
+        // Another CPU may take what this one has grown: once more.
         attempt()
+            .or_else(|| grow(&self.heap, layout).and_then(|()| attempt()))
             .or_else(|| grow(&self.heap, layout).and_then(|()| attempt()))
             .map_or(ptr::null_mut(), NonNull::as_ptr)
     }

@@ -2,7 +2,7 @@
 //! nothing maps. A stack, once mapped, stays mapped and goes to the next thread that needs one.
 
 use crate::memory;
-use abi::{Level, Order, PhysAddr, VirtAddr, VirtRange};
+use abi::{Level, Order, VirtAddr, VirtRange};
 use alloc::vec::Vec;
 use arch::LocalCpu;
 use arch::layout::STACKS;
@@ -48,13 +48,17 @@ impl StackSource for KernelStacks {
             pool.windows += 1;
             STACKS.start + (pool.windows - 1) * WINDOW
         };
-        let block = memory::mm()?.alloc(ORDER, Kind::Kernel).ok();
         let stack = stack_in(window);
-        match block.map(|block| map(stack, block.base())) {
-            Some(true) => Some(stack),
-            // The window is lost, which costs addresses and no memory.
-            Some(false) | None => None,
+        let made = make(stack);
+        if made.is_none() {
+            // Give the window back where no later one was opened meanwhile; else only addresses are
+            // lost.
+            let mut pool = POOL.lock(&LocalCpu);
+            if STACKS.start + (pool.windows - 1) * WINDOW == window {
+                pool.windows -= 1;
+            }
         }
+        made
     }
 
     fn free(&self, stack: VirtRange) {
@@ -64,7 +68,16 @@ impl StackSource for KernelStacks {
     }
 }
 
-fn map(stack: VirtRange, to: PhysAddr) -> bool {
+/// Puts memory behind the addresses of a stack.
+fn make(stack: VirtRange) -> Option<VirtRange> {
+    let mm = memory::mm()?;
+    let block = mm.alloc(ORDER, Kind::Kernel).ok()?;
     let (prot, mem, largest) = (KernelProt::Data, MemType::Normal, Level::Pte);
-    memory::map(&KernelMapping { range: stack, to, prot, mem, largest }).is_ok()
+    let mapping = KernelMapping { range: stack, to: block.base(), prot, mem, largest };
+    if memory::map(&mapping).is_ok() {
+        return Some(stack);
+    }
+    // One table translates a whole window, so a failure comes before the first entry.
+    mm.free(block, Kind::Kernel);
+    None
 }

@@ -84,7 +84,7 @@ impl KernelMap {
             return Err(KernelMapError::Unaligned(range.start, to));
         }
         let mut done = 0;
-        let result = loop {
+        let result = 'all: loop {
             if done == range.bytes() {
                 break Ok(());
             }
@@ -109,13 +109,14 @@ impl KernelMap {
             for n in 0..run {
                 let slot = slot.ahead(n as usize);
                 if hw.load(slot) != 0 {
-                    return Err(KernelMapError::Occupied(va + n * level.span(), level));
+                    break 'all Err(KernelMapError::Occupied(va + n * level.span(), level));
                 }
                 let pfn = (pa + n * level.span()).pfn();
                 hw.store(slot, Leaf::kernel(level, pfn, prot, mem).word());
                 done += level.span();
             }
         };
+        // Also what was mapped before an error stays, and so must be visible.
         hw.publish(Scope::InnerShareable);
         hw.synchronize_context();
         result

@@ -38,6 +38,8 @@ mutants! {
     TablesLastLevel => "tables-last-level",
     /// Invalidation names another address space's ASID.
     WrongAsid => "wrong-asid",
+    /// The ASID to invalidate is read before the entries are cleared.
+    AsidBeforeClear => "asid-before-clear",
     /// Freed tables do not wait for lockless walkers.
     NoGrace => "no-grace",
     /// GUP-fast does not look again after it took its reference.

@@ -94,15 +94,15 @@ fn walk<H: mm::Hardware>(
     va: VirtAddr,
     out: &mut dyn Write,
 ) -> Outcome {
-    let mut result = Ok(());
-    let heading = writeln!(out, "{va} under table {root}:");
-    mm.walk(root, va, |level, slot, entry, word| {
-        if result.is_ok() {
-            let index = level.index(va);
-            result = writeln!(out, "  {level}[{index}] at {}: {word:#018x} {entry}", slot.0);
-        }
-    });
-    Ok(heading.and(result)?)
+    // Collected first: walkers hold up whoever frees tables, and a serial line is slow.
+    let mut steps = [None; 4];
+    mm.walk(root, va, |level, slot, _, word| steps[level as usize] = Some((level, slot, word)));
+    writeln!(out, "{va} under table {root}:")?;
+    for (level, slot, word) in steps.into_iter().flatten() {
+        let (index, entry) = (level.index(va), pte::decode(level, word));
+        writeln!(out, "  {level}[{index}] at {}: {word:#018x} {entry}", slot.0)?;
+    }
+    Ok(())
 }
 
 /// A space with a huge page at 2 MiB and a small one right behind it.

@@ -53,6 +53,7 @@ const fn habitat(mutant: Mutant) -> &'static [&'static str] {
     match mutant {
         Mutant::RolloverNoFlush | Mutant::RolloverForgetsActive => &["asid-rollover"],
         Mutant::GupNoRecheck | Mutant::NoGrace => &["gup-vs-unmap"],
+        Mutant::AsidBeforeClear => &[],
         Mutant::SplitNoBreak => &["fault-thp", "unmap-shootdown"],
         _ => &["unmap-shootdown", "fault-4k"],
     }
@@ -61,7 +62,8 @@ const fn habitat(mutant: Mutant) -> &'static [&'static str] {
 #[test]
 fn each_known_bug_is_caught() {
     let mut missed = Vec::new();
-    for &mutant in Mutant::ALL {
+    // What needs a schedule of its own has a suite of its own: `entry_races`.
+    for &mutant in Mutant::ALL.iter().filter(|mutant| !habitat(**mutant).is_empty()) {
         let caught = (1..30).find_map(|seed| {
             habitat(mutant).iter().find_map(|name| {
                 let config = Config { seed, ..Config::default() };

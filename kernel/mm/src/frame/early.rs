@@ -60,8 +60,9 @@ impl EarlyMemory {
 
     /// Adds memory, cut down to whole pages. What is already in the list is not added twice.
     pub fn add(&mut self, range: PhysRange) -> Result<(), EarlyError> {
-        let range =
-            PhysRange::new(range.start.align_up(PAGE_SIZE), range.end.align_down(PAGE_SIZE));
+        // A start within the last page of all has no whole page behind it; it must not wrap to 0.
+        let Some(start) = range.start.checked_add(PAGE_SIZE - 1) else { return Ok(()) };
+        let range = PhysRange::new(start.align_down(PAGE_SIZE), range.end.align_down(PAGE_SIZE));
         // Taking the overlap out first keeps the list disjoint.
         self.reserve(range)?;
         self.push(range)

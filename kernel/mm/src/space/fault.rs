@@ -118,6 +118,10 @@ impl<H: Hardware> Space<'_, H> {
             return Err(Stop::NotTable(level, word));
         };
         let wanted = touched(leaf, access);
+        if !wanted.permits(access) {
+            // The area allows what the entry denies, and no fault can mend that.
+            return Err(Stop::NotTable(level, word));
+        }
         let outcome = if wanted.word() == word {
             FaultOutcome::Spurious
         } else {

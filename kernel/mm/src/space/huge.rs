@@ -63,6 +63,8 @@ impl<H: Hardware> Space<'_, H> {
         let mm = self.mm;
         let Some(slot) = mm.find_slot(self.root, va, Level::Pmd) else { return };
         let lock = mm.lock_table(slot.table(), Level::Pmd);
+        // Under this lock nobody else changes the entry: what is a leaf now stays one but for what
+        // hardware writes, and has its deposit.
         let Entry::Leaf(seen) = pte::decode(Level::Pmd, mm.hw.load(slot)) else { return };
         let Some(table) = mm.withdraw(slot.table()) else { return };
         let old = if mm.commits(Mutant::SplitNoBreak) {
@@ -70,6 +72,8 @@ impl<H: Hardware> Space<'_, H> {
         } else {
             // Only the returned word has what hardware wrote until the exchange.
             let old = mm.hw.swap(slot, seen.invalidated().word());
+            // Whoever enters the space after the next line walks the broken entry.
+            mm.publish(Scope::InnerShareable);
             if let Some(asid) = self.asid() {
                 let span = Level::Pmd.span();
                 mm.invalidate(&Invalidation {
@@ -83,7 +87,7 @@ impl<H: Hardware> Space<'_, H> {
             }
             old
         };
-        let Entry::Leaf(old) = pte::decode(Level::Pmd, old) else { return };
+        let old = pte::decode(Level::Pmd, old).leaf().unwrap_or(seen);
         // One entry held one reference; 512 entries hold one each.
         mm.folio_get(old.pfn(), ENTRIES as i32 - 1);
         for (index, page) in pieces(old).enumerate() {

@@ -216,7 +216,7 @@ impl<'m, H: Hardware> Space<'m, H> {
         self.layout.read(&self.mm.hw).find(va).copied()
     }
 
-    /// Each area in address order, under the layout lock.
+    /// Each area in address order, under the layout lock: `each` must not touch memory of the space.
     pub fn each_area(&self, mut each: impl FnMut(&Vma)) {
         self.layout.read(&self.mm.hw).iter().for_each(&mut each);
     }

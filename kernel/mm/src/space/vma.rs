@@ -110,9 +110,13 @@ impl Layout {
         let (head, tail) = (self.areas[first], self.areas[behind - 1]);
         let before = VirtRange::new(head.range.start, range.start);
         let after = VirtRange::new(range.end, tail.range.end);
-        let rest = [(before, head), (after, tail)];
-        let rest = rest.into_iter().filter(|(range, _)| !range.is_empty());
-        self.areas.splice(first..behind, rest.map(|(range, area)| Vma { range, ..area }));
+        self.areas.drain(first..behind);
+        // Not `splice`: it allocates where the length of its source is not exact.
+        for (range, area) in [(after, tail), (before, head)] {
+            if !range.is_empty() {
+                self.areas.insert(first, Vma { range, ..area });
+            }
+        }
         let floor =
             self.areas[..self.position(range.start)].last().map_or(VirtAddr(0), |a| a.range.end);
         let ceiling =

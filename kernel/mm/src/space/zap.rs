@@ -15,7 +15,7 @@ impl<H: Hardware> Space<'_, H> {
     /// Clears everything in `range` and unlinks the tables that serve only `gap`, the free space
     /// around it. The layout is locked for writing and no longer has `range`.
     pub(super) fn zap(&self, range: VirtRange, gap: VirtRange) {
-        let mut gather = Gather::new(self.mm, self.asid());
+        let mut gather = Gather::new(self.mm, &self.context);
         // A huge page that is only partly in range loses its block first.
         for edge in [range.start, range.end] {
             if !edge.is_aligned(Level::Pmd.span()) {
@@ -68,7 +68,8 @@ impl<H: Hardware> Space<'_, H> {
         let mm = self.mm;
         let lock = mm.lock_table(slot.table(), level);
         let old = pte::decode(level, mm.hw.swap(slot, 0));
-        let spare = if level == Level::Pmd { mm.withdraw(slot.table()) } else { None };
+        let huge = level == Level::Pmd && old.is_present();
+        let spare = if huge { mm.withdraw(slot.table()) } else { None };
         drop(lock);
         // The deposited table was never linked, or not since its last flush.
         if let Some(spare) = spare {

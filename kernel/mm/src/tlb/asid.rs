@@ -111,7 +111,7 @@ impl<H: Hardware> Mm<H> {
         let all = 1 << self.asids.bits;
         // Each CPU may hold one reserved number, and then there must be one to give.
         let least = self.hw.nr_cpus() as u32 + 2;
-        state.limit = n.map_or(all, |n| (n + 1).clamp(least, all));
+        state.limit = n.map_or(all, |n| n.saturating_add(1).clamp(least, all));
         self.begin_generation(&mut state);
         state.limit - 1
     }

@@ -18,7 +18,7 @@ use crate::frame::NIL;
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
 use abi::{Asid, ENTRIES, Event, Level, Pfn, VirtAddr, VirtRange};
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use pte::{AsidMatch, Depth, Entry, Invalidation, Plan, Scope, Target, Tlbi};
 
 /// Single entries a gather holds before it must flush in between: 2 KiB of stack.
@@ -28,8 +28,12 @@ const BATCH: usize = 512;
 #[must_use = "finish() invalidates and frees; without it nothing is flushed"]
 pub struct Gather<'m, H: Hardware> {
     mm: &'m Mm<H>,
-    /// Under which the cleared translations may be cached; `None`: no CPU ever ran the space.
-    asid: Option<Asid>,
+    /// The space's context, read only after what was cleared is published: a CPU that enters the
+    /// space after the read walks cleared entries, and one that entered before did so under the
+    /// number read.
+    context: &'m AtomicU64,
+    /// The number as it was at the beginning: of use to a known bug only.
+    early: Option<Asid>,
     /// Everything that was cleared lies in here.
     hull: Option<VirtRange>,
     /// The smallest level at which something was cleared.
@@ -44,11 +48,13 @@ pub struct Gather<'m, H: Hardware> {
 }
 
 impl<'m, H: Hardware> Gather<'m, H> {
-    /// Begins with nothing. `asid` is what [`Mm::asid`] says.
-    pub(crate) fn new(mm: &'m Mm<H>, asid: Option<Asid>) -> Self {
+    /// Begins with nothing, for the space of `context`.
+    pub(crate) fn new(mm: &'m Mm<H>, context: &'m AtomicU64) -> Self {
+        let early = if mm.commits(Mutant::AsidBeforeClear) { mm.asid(context) } else { None };
         Self {
             mm,
-            asid,
+            context,
+            early,
             hull: None,
             stride: Level::Pgd,
             mixed: false,
@@ -122,7 +128,10 @@ impl<'m, H: Hardware> Gather<'m, H> {
         if !mm.commits(Mutant::NoPublish) {
             mm.publish(Scope::InnerShareable);
         }
-        let Some(mut asid) = self.asid else {
+        let late = mm.asid(self.context);
+        let Some(mut asid) = (if mm.commits(Mutant::AsidBeforeClear) { self.early } else { late })
+        else {
+            // No CPU ever ran the space.
             return;
         };
         if mm.commits(Mutant::WrongAsid) {
@@ -144,6 +153,8 @@ impl<'m, H: Hardware> Gather<'m, H> {
         }
         if !mm.commits(Mutant::NoComplete) {
             mm.complete(scope);
+            // This CPU may access the range next, from where it is: no exception return in between.
+            mm.hw.synchronize_context();
         }
     }
 

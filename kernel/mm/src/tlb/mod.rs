@@ -45,15 +45,14 @@ impl<H: Hardware> Mm<H> {
         self.hw.complete(scope);
     }
 
-    /// The whole sequence for what `what` describes: publish, invalidate, complete.
-    ///
-    /// Context: any. For kernel addresses the caller adds the context synchronisation.
+    /// Invalidates what `what` describes and waits until that is complete, for this CPU's next
+    /// instructions too. The change was published.
     pub(crate) fn invalidate(&self, what: &Invalidation) {
-        self.publish(what.scope);
         for op in Plan::new(what, self.hw.caps(), &self.cost) {
             self.tlbi(op);
         }
         self.complete(what.scope);
+        self.hw.synchronize_context();
     }
 
     /// Drops this CPU's stale copies of one user page, after its entry was made more permissive:
@@ -71,5 +70,6 @@ impl<H: Hardware> Mm<H> {
             scope: Scope::Local,
         });
         self.complete(Scope::Local);
+        self.hw.synchronize_context();
     }
 }

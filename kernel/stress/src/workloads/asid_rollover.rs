@@ -13,7 +13,7 @@ use abi::{PAGE_SIZE, Prot, VirtAddr};
 use alloc::vec::Vec;
 use mm::{Huge, OutOfMemory, Place, Space};
 
-/// Spaces for each CPU; each has a few pages at the same addresses.
+/// Spaces for each CPU, at least; each has a few pages at the same addresses.
 const SPACES: usize = 12;
 const PAGES: u64 = 4;
 const START: VirtAddr = VirtAddr(1 << 40);
@@ -22,26 +22,31 @@ const SHARED: u8 = 253;
 
 pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
     let generation = run.mm().asids.generation();
-    // Fewer numbers than spaces, on each CPU count.
-    run.mm().limit_asids(Some(run.options.cpus as u32 + 7));
-    let result = drive(run, watch);
+    // The machine needs a few numbers for each CPU that it may ever run; take more spaces than that.
+    let numbers = run.mm().limit_asids(Some(run.options.cpus as u32 + 7)) as usize;
+    let spaces = SPACES.max(numbers / run.options.cpus + 2);
+    let result = drive(run, watch, spaces);
     run.mm().limit_asids(None);
     result?;
     // Not one roll-over beyond the two that setting and lifting the limit make: nothing was tested.
     let rolled = run.mm().asids.generation() - generation;
-    if rolled <= 2 && run.operations() > 64 {
+    if rolled <= 2 && run.operations() > 64 * numbers as u64 {
         return Err(Failure::Count { what: "ASID generations", expected: 3, found: rolled });
     }
     Ok(())
 }
 
-fn drive<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
+fn drive<W: World>(
+    run: &Run<'_, W>,
+    watch: &mut dyn FnMut(),
+    nr_spaces: usize,
+) -> Result<(), Failure> {
     let shared = Shared::new(run.mm(), PAGES * PAGE_SIZE, SHARED)?;
     run.on_cpus(watch, |cpu, rng| {
         let mut spaces = Vec::new();
         let no_memory = |_| Failure::Memory(OutOfMemory { order: abi::Order::PAGE });
-        spaces.try_reserve_exact(SPACES).map_err(no_memory)?;
-        for _ in 0..SPACES {
+        spaces.try_reserve_exact(nr_spaces).map_err(no_memory)?;
+        for _ in 0..nr_spaces {
             let space = Space::new(run.mm())?;
             space.map(Place::At(START), PAGES * PAGE_SIZE, Prot::ReadWrite, Huge::Never)?;
             spaces.push((space, 0u16));
@@ -49,10 +54,10 @@ fn drive<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Fail
         let mut round = 0;
         while run.goes_on(round) {
             round += 1;
-            let which = rng.below(SPACES as u64) as usize;
+            let which = rng.below(nr_spaces as u64) as usize;
             let (space, version) = &mut spaces[which];
-            // Unique on up to 21 CPUs; beyond that, CPUs far apart share numbers.
-            let number = ((cpu * SPACES + which) % SHARED as usize) as u8;
+            // Unique for up to 253 spaces; beyond that, CPUs far apart share numbers.
+            let number = ((cpu * nr_spaces + which) % SHARED as usize) as u8;
             let page = rng.below(PAGES);
             let va = START + page * PAGE_SIZE;
             let mut result = Ok(());
