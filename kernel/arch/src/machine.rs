@@ -11,7 +11,7 @@ use aarch64_cpu::registers::{TTBR0_EL1, Writeable};
 use abi::{Asid, CpuId, Order, Pfn, PhysAddr};
 use core::arch::asm;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 use mm::hw::{Hardware, Slot};
 use pte::{Caps, Scope, Tlbi};
 use sync::{Cpu, IrqState, Wait, WaitKey};
@@ -83,6 +83,9 @@ impl<T> Machine<T> {
 
     #[inline]
     fn set_user(root: Pfn, asid: Asid) {
+        // What the caller noted about the switch must not sink below it; the register write alone
+        // is nothing to the compiler.
+        compiler_fence(Ordering::SeqCst);
         TTBR0_EL1.set(u64::from(asid.0) << 48 | root.base().0);
         cpu::isb(cpu::SY);
     }

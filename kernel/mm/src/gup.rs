@@ -11,7 +11,7 @@
 
 use crate::frame::FolioRef;
 use crate::mutant::Mutant;
-use crate::space::{FaultOutcome, Space};
+use crate::space::{FaultOutcome, Space, USER_END};
 use crate::{Hardware, Note, Slot};
 use abi::{Access, Event, Level, PAGE_SIZE, Pfn, VirtAddr};
 use core::sync::atomic::{Ordering, fence};
@@ -23,6 +23,11 @@ impl<'m, H: Hardware> Space<'m, H> {
     ///
     /// Context: any, also interrupt handlers that did not interrupt a walk; bounded.
     pub fn gup_fast(&self, va: VirtAddr, access: Access) -> Option<FolioRef<'m, H>> {
+        // A table looks at 48 bits: without this, an address of the upper half would find the page
+        // that has the same low bits. Linux: `access_ok`.
+        if va >= USER_END {
+            return None;
+        }
         let mm = self.mm();
         let _epoch = mm.walkers.enter(&mm.hw);
         mm.hw.note(Note::Walk(va));

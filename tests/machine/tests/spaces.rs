@@ -200,10 +200,11 @@ impl Model {
 /// Two spaces, their models, and what is held.
 struct Play<'w> {
     world: &'w SimWorld,
-    spaces: [Space<'w, Machine>; 2],
+    spaces: Vec<Space<'w, Machine>>,
     models: [Model; 2],
     held: Vec<(FolioRef<'w, Machine>, VirtAddr, Content)>,
-    current: usize,
+    /// The space that the CPU runs.
+    current: Option<usize>,
 }
 
 /// The word of the page that the model knows; not the same in every page.
@@ -214,10 +215,23 @@ fn word_of(page: VirtAddr) -> u64 {
 impl<'w> Play<'w> {
     fn new(world: &'w SimWorld) -> Self {
         let space = || Space::new(world.mm()).expect("memory");
-        let spaces = [space(), space()];
-        let play = Self { world, spaces, models: Default::default(), held: Vec::new(), current: 0 };
-        play.masked(|| play.spaces[0].enter());
-        play
+        let spaces = vec![space(), space()];
+        Self { world, spaces, models: Default::default(), held: Vec::new(), current: None }
+    }
+
+    /// Makes a space, or none, the one that the CPU runs.
+    fn run(&mut self, next: Option<usize>) {
+        if next != self.current {
+            self.masked(|| {
+                if let Some(current) = self.current {
+                    self.spaces[current].leave();
+                }
+                if let Some(next) = next {
+                    self.spaces[next].enter();
+                }
+            });
+            self.current = next;
+        }
     }
 
     fn masked(&self, body: impl FnOnce()) {
@@ -226,13 +240,7 @@ impl<'w> Play<'w> {
     }
 
     fn step(&mut self, step: &Step) {
-        if step.space != self.current {
-            self.masked(|| {
-                self.spaces[self.current].leave();
-                self.spaces[step.space].enter();
-            });
-            self.current = step.space;
-        }
+        self.run(Some(step.space));
         let (space, model) = (&self.spaces[step.space], &mut self.models[step.space]);
         match &step.what {
             Do::Map { first, pages, prot, huge } => {
@@ -317,10 +325,7 @@ impl<'w> Play<'w> {
             }
             Do::Renew => {
                 let new = Space::new(self.world.mm()).expect("memory");
-                self.masked(|| {
-                    self.spaces[step.space].leave();
-                    new.enter();
-                });
+                self.run(None);
                 self.spaces[step.space] = new;
                 self.models[step.space] = Model::default();
             }
@@ -351,23 +356,28 @@ impl<'w> Play<'w> {
 
     /// Every page that was touched still has its content, mapped as it is by now.
     fn check_contents(&self) {
-        for (page, content) in &self.models[self.current].touched {
-            let space = &self.spaces[self.current];
-            let read = space.gup_fast(*page, Access::Read);
-            let folio = read.or_else(|| space.gup_fast(*page, Access::Exec));
-            let folio = folio.expect("touched and not unmapped");
-            assert_eq!(peek(self.world, &folio, *page), content.get(), "{page}");
+        for (space, model) in self.spaces.iter().zip(&self.models) {
+            for (page, content) in &model.touched {
+                let read = space.gup_fast(*page, Access::Read);
+                let folio = read.or_else(|| space.gup_fast(*page, Access::Exec));
+                let folio = folio.expect("touched and not unmapped");
+                assert_eq!(peek(self.world, &folio, *page), content.get(), "{page}");
+            }
         }
     }
 
-    fn end(self) {
+    fn end(mut self) {
         self.check_contents();
-        self.masked(|| self.spaces[self.current].leave());
-        drop(self.spaces);
-        for (folio, page, content) in self.held {
-            let found = peek(self.world, &folio, page);
-            assert_eq!(found, content.get(), "{page}, when its space is gone");
-        }
+        self.run(None);
+        self.spaces.clear();
+        self.check_held();
+    }
+}
+
+impl Drop for Play<'_> {
+    /// Also when a check has failed: the sequence is to be tried again, shortened.
+    fn drop(&mut self) {
+        self.run(None);
     }
 }
 

@@ -1,0 +1,256 @@
+//! What it costs to make a change visible, as laws: which TLB operations and barriers each change
+//! takes, and no more.
+
+mod common;
+
+use abi::{Access, Event, PAGE_SIZE, PMD_SIZE, PUD_SIZE, Prot, VirtAddr, VirtRange};
+use common::{Untouched, machines};
+use granule_machine::{Machine, SimWorld};
+use mm::{FaultOutcome, Huge, Place, Space};
+use stress::World;
+
+/// A boundary of every level.
+const VA: VirtAddr = VirtAddr(1 << 40);
+const RW: Prot = Prot::ReadWrite;
+
+/// All that a flush can be made of.
+const PARTS: [Event; 8] = [
+    Event::TlbiVa,
+    Event::TlbiVaLast,
+    Event::TlbiRange,
+    Event::TlbiAsid,
+    Event::TlbiAll,
+    Event::TlbiLocal,
+    Event::DsbPublish,
+    Event::DsbComplete,
+];
+
+/// Which of them a change takes, and how many.
+fn cost(world: &SimWorld, change: impl FnOnce()) -> Vec<(Event, u64)> {
+    let now = || PARTS.map(|event| world.mm().stats.total(event));
+    let before = now();
+    change();
+    let after = now();
+    (0..PARTS.len())
+        .map(|n| (PARTS[n], after[n] - before[n]))
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+/// How many operations a cost has that reach other CPUs.
+fn operations(cost: &[(Event, u64)]) -> u64 {
+    let barriers = [Event::DsbPublish, Event::DsbComplete, Event::TlbiLocal];
+    cost.iter().filter(|(event, _)| !barriers.contains(event)).map(|(_, count)| count).sum()
+}
+
+fn at(page: u64, pages: u64) -> VirtRange {
+    VirtRange::from_size(VA + page * PAGE_SIZE, pages * PAGE_SIZE)
+}
+
+/// A space that has run and in which every page of `touched` was written.
+fn populated<'w>(
+    world: &'w SimWorld,
+    area: VirtRange,
+    huge: Huge,
+    touched: impl IntoIterator<Item = u64>,
+) -> Space<'w, Machine> {
+    let space = Space::new(world.mm()).expect("memory");
+    space.map(Place::At(area.start), area.bytes(), RW, huge).expect("free");
+    world.inside(&space, &mut || ());
+    for page in touched {
+        let outcome = space.fault(VA + page * PAGE_SIZE, Access::Write);
+        assert!(matches!(outcome, FaultOutcome::Mapped | FaultOutcome::Spurious));
+    }
+    space
+}
+
+#[test]
+fn one_page_takes_one_operation_and_two_barriers() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        let space = populated(&world, at(0, 8), Huge::Never, 0..8);
+        for page in [3, 0, 5] {
+            let cost = cost(&world, || space.unmap(at(page, 1)).expect("memory"));
+            let one = |event| (event, 1);
+            let parts = [Event::TlbiVaLast, Event::DsbPublish, Event::DsbComplete];
+            assert_eq!(cost, parts.map(one), "page {page} of {config:?}");
+        }
+    }
+}
+
+/// With the last page of a table goes the table: then walk caches have to forget it, which a
+/// last-level operation leaves undone.
+#[test]
+fn the_last_page_of_a_table_takes_its_walks_along() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        let untouched = Untouched::new(&world);
+        let space = populated(&world, at(0, 2), Huge::Never, 0..2);
+        let first = cost(&world, || space.unmap(at(0, 1)).expect("memory"));
+        assert!(first.contains(&(Event::TlbiVaLast, 1)));
+        let last = cost(&world, || space.unmap(at(1, 1)).expect("memory"));
+        assert_eq!(last, [(Event::TlbiVa, 1), (Event::DsbPublish, 1), (Event::DsbComplete, 1)]);
+        drop(space);
+        untouched.check(&world);
+    }
+}
+
+#[test]
+fn what_no_cpu_can_have_cached_is_not_flushed() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        let untouched = Untouched::new(&world);
+        // A space that never ran, with small pages and a huge one.
+        let space = Space::new(world.mm()).expect("memory");
+        space.map(Place::At(VA), 4 * PMD_SIZE, RW, Huge::Allowed).expect("free");
+        assert_eq!(space.fault(VA, Access::Write), FaultOutcome::Mapped);
+        for range in [at(7, 1), at(100, 600), at(0, 2048)] {
+            let cost = cost(&world, || space.unmap(range).expect("memory"));
+            assert_eq!(operations(&cost), 0, "{range}: {cost:?}");
+            assert!(!cost.iter().any(|(event, _)| *event == Event::DsbComplete), "{cost:?}");
+        }
+        assert_eq!(cost(&world, || drop(space)), []);
+        // A space that ran, where nothing was touched.
+        let space = populated(&world, at(0, 2048), Huge::Allowed, []);
+        for range in [at(7, 1), at(8, 600), at(0, 2048), at(5000, 9)] {
+            assert_eq!(cost(&world, || space.unmap(range).expect("memory")), [], "{range}");
+        }
+        drop(space);
+        untouched.check(&world);
+    }
+}
+
+#[test]
+fn faults_take_no_operation_that_others_feel() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        let space = populated(&world, at(0, 1024), Huge::Allowed, []);
+        let mut found = Vec::new();
+        world.inside(&space, &mut || {
+            found = cost(&world, || {
+                for page in [0, 1, 511, 512, 700] {
+                    let va = VA + page * PAGE_SIZE;
+                    world.load(&space, va).expect("mapped");
+                    world.store(&space, va, 1).expect("mapped");
+                }
+            });
+        });
+        let local = found.iter().find(|(event, _)| *event == Event::TlbiLocal);
+        let local = local.map_or(0, |(_, count)| *count);
+        assert_eq!(operations(&found), local, "all stayed on this CPU: {found:?}");
+        // Of its own translations a CPU drops those that deny what the entry permits by now.
+        assert!(config.caps.hw_dirty || local >= 2, "{found:?}");
+    }
+}
+
+/// A flush of much costs no more than one of everything.
+#[test]
+fn a_gibibyte_takes_a_handful() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        let untouched = Untouched::new(&world);
+        let pages = PUD_SIZE / PAGE_SIZE;
+        let space = populated(&world, at(0, pages), Huge::Never, [0, 5, 77_777, pages - 1]);
+        let cost = cost(&world, || space.unmap(at(0, pages)).expect("memory"));
+        let few = cost.iter().any(|(event, count)| match event {
+            Event::TlbiAsid => *count == 1,
+            Event::TlbiRange => config.caps.tlb_range && *count <= 5,
+            _ => false,
+        });
+        assert!(few && operations(&cost) <= 5, "{cost:?}");
+        assert_eq!(world.mm().stats.total(Event::TlbGather), 1);
+        drop(space);
+        untouched.check(&world);
+    }
+}
+
+/// Up to a table's worth of pages: one operation each, or a few by range.
+#[test]
+fn many_pages_take_one_operation_each_or_a_few_ranges() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        let space = populated(&world, at(0, 512), Huge::Never, 0..512);
+        for (first, pages) in [(0, 2), (10, 7), (20, 64), (100, 300), (401, 111)] {
+            let cost = cost(&world, || space.unmap(at(first, pages)).expect("memory"));
+            let operations = operations(&cost);
+            if config.caps.tlb_range {
+                assert!(operations <= 4, "{pages} pages: {cost:?}");
+            } else {
+                assert_eq!(cost[0], (Event::TlbiVaLast, pages));
+                assert_eq!(operations, pages);
+            }
+            let barriers = [(Event::DsbPublish, 1), (Event::DsbComplete, 1)];
+            assert_eq!(cost[cost.len() - 2..], barriers, "{cost:?}");
+        }
+    }
+}
+
+#[test]
+fn a_whole_huge_page_takes_one_operation() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        let space = populated(&world, at(0, 3 * 512), Huge::Allowed, [0, 512, 1024]);
+        assert_eq!(world.mm().stats.total(Event::ThpFaultAlloc), 3);
+        let cost = cost(&world, || space.unmap(at(512, 512)).expect("memory"));
+        let parts = [Event::TlbiVaLast, Event::DsbPublish, Event::DsbComplete];
+        assert_eq!(cost, parts.map(|event| (event, 1)));
+        assert_eq!(world.mm().stats.total(Event::ThpSplitPmd), 0);
+    }
+}
+
+/// A split breaks the block with one operation. Afterwards its pages cost what small pages cost, and
+/// a second cut of the same block splits nothing.
+#[test]
+fn a_split_takes_one_operation() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        let untouched = Untouched::new(&world);
+        let space = populated(&world, at(0, 2 * 512), Huge::Allowed, [0, 512]);
+        let split = cost(&world, || space.unmap(at(100, 1)).expect("memory"));
+        // One for the block and one for the page; the break, the new entries, the new table and the
+        // page are published, in that order.
+        let expected = [(Event::TlbiVaLast, 2), (Event::DsbPublish, 4), (Event::DsbComplete, 2)];
+        assert_eq!(split, expected);
+        assert_eq!(world.mm().stats.total(Event::ThpSplitPmd), 1);
+        let again = cost(&world, || space.unmap(at(200, 1)).expect("memory"));
+        assert_eq!(again[0], (Event::TlbiVaLast, 1));
+        assert_eq!(world.mm().stats.total(Event::ThpSplitPmd), 1);
+        // The end of one and the start of the next: only the next is still to be split.
+        let across = cost(&world, || space.unmap(at(511, 2)).expect("memory"));
+        assert!(operations(&across) <= 3, "{across:?}");
+        assert_eq!(world.mm().stats.total(Event::ThpSplitPmd), 2);
+        drop(space);
+        untouched.check(&world);
+    }
+}
+
+#[test]
+fn a_space_that_ran_goes_with_one_operation() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        let space = populated(&world, at(0, 2048), Huge::Allowed, [0, 1, 600, 2047]);
+        let cost = cost(&world, || drop(space));
+        let parts = [Event::TlbiAsid, Event::DsbPublish, Event::DsbComplete];
+        assert_eq!(cost, parts.map(|event| (event, 1)));
+    }
+}
+
+/// Entries cleared one by one are flushed each time a gather is full, and frames go back only then.
+#[test]
+fn a_gather_flushes_when_it_is_full() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        let untouched = Untouched::new(&world);
+        // Two tables, each kept by a page at its far end.
+        let space = populated(&world, at(0, 1024), Huge::Never, 0..1024);
+        let cost = cost(&world, || space.unmap(at(1, 1022)).expect("memory"));
+        assert_eq!(world.mm().stats.total(Event::TlbGather), 2);
+        assert!(cost.ends_with(&[(Event::DsbPublish, 2), (Event::DsbComplete, 2)]), "{cost:?}");
+        if !config.caps.tlb_range {
+            // 512 entries cost as much as everything; the other 510 do not.
+            assert_eq!(cost[..2], [(Event::TlbiVaLast, 510), (Event::TlbiAsid, 1)]);
+        }
+        drop(space);
+        untouched.check(&world);
+    }
+}

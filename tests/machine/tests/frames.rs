@@ -1,0 +1,203 @@
+//! The page allocator as the rest of the memory manager sees it: owners, counters, errors, several
+//! CPUs at once.
+
+mod common;
+
+use abi::{Event, Order, PAGE_SIZE, Pfn};
+use common::{Untouched, machines, owned};
+use granule_machine::{Config, SimWorld};
+use mm::frame::Kind;
+use mm::{Hardware, OutOfMemory};
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use stress::{Rng, World};
+
+fn small(pages: u64) -> SimWorld {
+    SimWorld::new(Config { cpus: 1, pages, ..Config::default() })
+}
+
+#[test]
+fn orders_that_do_not_exist_are_refused() {
+    let world = small(4096);
+    let untouched = Untouched::new(&world);
+    for order in [Order::MAX.0 + 1, 20, 63, 64, u8::MAX].map(Order) {
+        assert_eq!(world.mm().alloc(order, Kind::Kernel), Err(OutOfMemory { order }));
+        assert_eq!(world.mm().alloc_zeroed(order, Kind::Table), Err(OutOfMemory { order }));
+    }
+    let largest = world.mm().alloc(Order::MAX, Kind::Kernel).expect("all is free");
+    assert!(largest.is_aligned(Order::MAX));
+    world.mm().free(largest, Kind::Kernel);
+    untouched.check(&world);
+}
+
+#[test]
+fn running_out_is_an_error_that_changes_nothing() {
+    for order in [0, 1, 4, 9, 10].map(Order) {
+        let world = small(2048 + 37);
+        let mm = world.mm();
+        let untouched = Untouched::new(&world);
+        let mut blocks = Vec::new();
+        let error = loop {
+            match mm.alloc(order, Kind::Kernel) {
+                Ok(pfn) => blocks.push(pfn),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error, OutOfMemory { order });
+        assert_eq!(blocks.len() as u64, (2048 + 37) / order.pages());
+        let is_as_before = || {
+            assert_eq!(mm.frames.free_pages(&mm.hw), (2048 + 37) % order.pages());
+            assert_eq!(owned(mm).count(), blocks.len());
+        };
+        is_as_before();
+        for _ in 0..3 {
+            assert_eq!(mm.alloc(order, Kind::Folio), Err(error));
+            is_as_before();
+        }
+        assert_eq!(mm.stats.total(Event::AllocFail), 4);
+        // What is left is given in smaller pieces.
+        let rest: Vec<_> =
+            std::iter::from_fn(|| mm.alloc(Order::PAGE, Kind::Kernel).ok()).collect();
+        assert_eq!(rest.len() as u64, (2048 + 37) % order.pages());
+        for pfn in blocks.into_iter().chain(rest) {
+            mm.free(pfn, Kind::Kernel);
+        }
+        untouched.check(&world);
+    }
+}
+
+#[test]
+fn zeroed_means_zero_whatever_was_there() {
+    let world = small(1024);
+    let mm = world.mm();
+    for order in [0, 3, 9].map(Order) {
+        let words = || (0..order.bytes()).step_by(8);
+        let pfn = mm.alloc(order, Kind::Kernel).expect("memory");
+        for at in words() {
+            mm.hw.poke(pfn.base() + at, !at);
+        }
+        mm.free(pfn, Kind::Kernel);
+        let before = mm.stats.total(Event::PgClear);
+        let again = mm.alloc_zeroed(order, Kind::Kernel).expect("memory");
+        assert_eq!(again, pfn, "the block that was given last is the next");
+        assert!(words().all(|at| mm.hw.peek(again.base() + at) == 0));
+        assert_eq!(mm.stats.total(Event::PgClear) - before, order.pages());
+        mm.free(again, Kind::Kernel);
+    }
+}
+
+#[test]
+fn a_folio_has_one_reference_and_nothing_else_has_any() {
+    let world = small(64);
+    let mm = world.mm();
+    for (kind, refs) in [(Kind::Folio, 1), (Kind::Kernel, 0), (Kind::Table, 0)] {
+        let pfn = mm.alloc(Order(2), kind).expect("memory");
+        let desc = mm.frames.map().desc(pfn);
+        assert_eq!(
+            (desc.kind(), desc.order(), desc.refs(), desc.maps()),
+            (kind, Order(2), refs, 0)
+        );
+        for page in 0..4 {
+            assert_eq!(mm.frames.map().head(pfn + page), Some(pfn));
+        }
+        mm.free(pfn, kind);
+        assert_ne!(desc.kind(), kind);
+    }
+}
+
+/// A double free would give one page to two owners: it stops at once instead.
+#[test]
+#[should_panic(expected = "freeing frame")]
+fn a_double_free_stops() {
+    let world = small(64);
+    let pfn = world.mm().alloc(Order::PAGE, Kind::Kernel).expect("memory");
+    world.mm().free(pfn, Kind::Kernel);
+    world.mm().free(pfn, Kind::Kernel);
+}
+
+#[test]
+#[should_panic(expected = "it is Tail")]
+fn freeing_the_middle_of_a_block_stops() {
+    let world = small(64);
+    let pfn = world.mm().alloc(Order(3), Kind::Kernel).expect("memory");
+    world.mm().free(pfn + 2, Kind::Kernel);
+}
+
+/// CPUs that take and give all orders at once, and give what others took: no page has two owners, and
+/// whoever is refused goes on.
+#[test]
+fn no_page_has_two_owners_on_many_cpus() {
+    for seed in 1..6 {
+        let world = SimWorld::new(Config { cpus: 4, pages: 3072, seed, ..Config::default() });
+        let untouched = Untouched::new(&world);
+        let busy = Mutex::new(HashSet::<Pfn>::new());
+        let shared = Mutex::new(Vec::<(Pfn, Order)>::new());
+        // A thread that found a mistake has said so; the others need not fail for its lock.
+        fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+            mutex.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+        world.run(
+            4,
+            &|cpu| {
+                let mut rng = Rng::new(seed, "frames", cpu);
+                for _ in 0..150 {
+                    if rng.one_in(2) {
+                        let order = Order([0, 0, 1, 4, 7, 9, 10][rng.below(7) as usize]);
+                        let Ok(pfn) = world.mm().alloc(order, Kind::Kernel) else { continue };
+                        for page in 0..order.pages() {
+                            assert!(lock(&busy).insert(pfn + page), "{pfn}: two owners");
+                        }
+                        lock(&shared).push((pfn, order));
+                    } else {
+                        let mine = {
+                            let mut shared = lock(&shared);
+                            let which = rng.below(shared.len() as u64) as usize;
+                            if shared.is_empty() { None } else { Some(shared.swap_remove(which)) }
+                        };
+                        let Some((pfn, order)) = mine else { continue };
+                        for page in 0..order.pages() {
+                            assert!(lock(&busy).remove(&(pfn + page)));
+                        }
+                        world.mm().free(pfn, Kind::Kernel);
+                    }
+                }
+            },
+            &mut || (),
+        );
+        assert_eq!(world.violation(), None);
+        let left = std::mem::take(&mut *lock(&shared));
+        let pages: u64 = left.iter().map(|(_, order)| order.pages()).sum();
+        let mm = world.mm();
+        assert_eq!(mm.frames.free_pages(&mm.hw), 3072 - pages);
+        for (pfn, _) in left {
+            mm.free(pfn, Kind::Kernel);
+        }
+        untouched.check(&world);
+    }
+}
+
+/// Reuse does not tear memory apart: after spaces full of small pages come and go, all of it can be
+/// had in huge blocks.
+#[test]
+fn small_pages_leave_no_fragments() {
+    for config in machines() {
+        let world = SimWorld::new(Config { pages: 4096, ..config });
+        let mm = world.mm();
+        for round in 0..3 {
+            let mut pages = Vec::new();
+            while let Ok(pfn) = mm.alloc(Order::PAGE, Kind::Kernel) {
+                pages.push(pfn);
+            }
+            let mut rng = Rng::new(round, "fragments", 0);
+            while !pages.is_empty() {
+                let which = rng.below(pages.len() as u64) as usize;
+                mm.free(pages.swap_remove(which), Kind::Kernel);
+            }
+            // Without anybody draining the stocks by hand.
+            let huge: Vec<_> =
+                std::iter::from_fn(|| mm.alloc(Order::PMD, Kind::Kernel).ok()).collect();
+            assert_eq!(huge.len() as u64, 4096 * PAGE_SIZE / Order::PMD.bytes());
+            huge.into_iter().for_each(|pfn| mm.free(pfn, Kind::Kernel));
+        }
+    }
+}
