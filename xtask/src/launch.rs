@@ -2,9 +2,10 @@
 
 use crate::{
     board::{Board, Choices, Place},
+    stillclock,
     trouble::{Result, Trouble},
 };
-use std::{path::Path, process::Command};
+use std::{ffi::OsStr, path::Path, process::Command};
 
 /// The emulator.
 const QEMU: &str = "qemu-system-aarch64";
@@ -85,6 +86,9 @@ impl Launch {
         }
         let image = image.display().to_string();
         command.args(self.args.iter().map(|arg| arg.replace("{image}", &image)));
+        if let Some(library) = stillclock::preload(self.args.iter().map(OsStr::new)) {
+            command.env("LD_PRELOAD", library);
+        }
         Ok(command)
     }
 

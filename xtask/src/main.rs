@@ -27,6 +27,7 @@ mod matrix;
 mod report;
 mod run;
 mod session;
+mod stillclock;
 mod suite;
 mod symbols;
 mod trouble;

@@ -67,6 +67,11 @@ pub fn run_all<W: World, O: Write>(
     let mut ktap = Ktap::begin(out, chosen().count())?;
     ktap.meta("seed", format_args!("{}", options.seed))?;
     ktap.meta("cpus", format_args!("{}", options.cpus))?;
+    let name = match (chosen().count(), chosen().next()) {
+        (1, Some(workload)) => workload.name,
+        _ => "all",
+    };
+    replay(&mut ktap, name, options)?;
     for workload in chosen() {
         if world.interrupted() {
             ktap.case(workload.name, Verdict::Skip("interrupted"))?;
@@ -135,9 +140,15 @@ fn report_failure<O: Write>(
         let entry = pte::decode(level, word);
         ktap.note(format_args!("  {level}[{index}] {word:#018x} {entry}"))?;
     }
+    replay(ktap, name, options)
+}
+
+/// The command line that does the same again. With time as the limit, how far each CPU gets depends
+/// on the machine; what it chooses on the way does not.
+fn replay<O: Write>(ktap: &mut Ktap<'_, O>, name: &str, options: Options) -> fmt::Result {
     let Options { cpus, seed, bytes, limit } = options;
     let limit = match limit {
-        Limit::Time(ns) => ("secs", ns / 1_000_000_000),
+        Limit::Time(ns) => ("secs", ns.div_ceil(1_000_000_000)),
         Limit::Rounds(rounds) => ("rounds", rounds),
     };
     ktap.meta(
