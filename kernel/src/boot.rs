@@ -11,7 +11,7 @@
 
 use crate::console::{self, println};
 use crate::{cpus, exceptions, heap, interrupts, memory, power, prompt, threads};
-use abi::Level;
+use abi::{Level, PAGE_SIZE};
 use arch::boot::{self, Handover};
 use arch::{exception, semihosting, timer};
 use board::{Board, UartKind};
@@ -25,6 +25,8 @@ use spin::Once;
 static BOARD: Once<Board> = Once::new();
 static HANDOVER: Once<&'static Handover> = Once::new();
 static CAPS: Once<Caps> = Once::new();
+/// What the early code has printed to: a voice before the tree is read, if any.
+static EARLY_UART: Once<Uart> = Once::new();
 
 /// What the device tree says; `None` before it was read.
 pub(crate) fn board() -> Option<&'static Board> {
@@ -75,14 +77,7 @@ extern "C" fn kernel_main(handover: &'static Handover) -> ! {
     phases.note("early");
     HANDOVER.call_once(|| handover);
     heap::init();
-    // A voice as early as there can be one, and the real one when the tree is read.
-    let early = handover.early_uart.and_then(|pa| boot::map_device_early(pa, 0x1000).ok());
-    if let Some(base) = early {
-        // SAFETY: the early code has found a PL011 here; its page is mapped as device, and the final
-        // tables map it at the same address.
-        let uart = Uart::Pl011(unsafe { Pl011::new(base) });
-        EARLY_UART.call_once(|| uart);
-    }
+    remember_early_uart(handover);
     let board = match Board::parse(boot::dtb()) {
         Ok(board) => BOARD.call_once(|| board),
         Err(error) => stop_early(&error),
@@ -134,7 +129,15 @@ extern "C" fn kernel_main(handover: &'static Handover) -> ! {
     prompt::main(options.args().maybe_word("run"), options.args().flag("tour"))
 }
 
-static EARLY_UART: Once<Uart> = Once::new();
+/// Keeps the early code's UART, for words that come before the tree is read or say that it cannot be.
+fn remember_early_uart(handover: &Handover) {
+    let Some(pa) = handover.early_uart else { return };
+    let Ok(base) = boot::map_device_early(pa, PAGE_SIZE) else { return };
+    // SAFETY: the early code has found a PL011 here; its page is mapped as device, and the final
+    // tables map it at the same address.
+    let uart = Uart::Pl011(unsafe { Pl011::new(base) });
+    EARLY_UART.call_once(|| uart);
+}
 
 /// The boot cannot go on: says why, by whatever can speak, and ends.
 fn stop_early(why: &dyn Display) -> ! {
@@ -147,7 +150,8 @@ fn stop_early(why: &dyn Display) -> ! {
     power::end_failed()
 }
 
-/// What this CPU can do, within what the command line allows.
+/// What this CPU can do, within what the command line allows. ASIDs have 8 bits or 16: fewer than 16
+/// allowed means 8.
 fn chosen_caps(board: &Board) -> Caps {
     let mut caps = arch::caps::read();
     // Parsed again later with the warnings; quotes that do not match are an error then.
@@ -170,13 +174,8 @@ fn parse_options(board: &'static Board) -> BootOptions<'static> {
     }
 }
 
-/// The UART that will be the console: the tree's choice, or the first that is enabled.
-fn console_of(board: &Board) -> Option<&board::Uart> {
-    board.console()
-}
-
 fn open_console(board: &Board) {
-    let Some(description) = console_of(board) else {
+    let Some(description) = board.console() else {
         if let Some(uart) = EARLY_UART.get() {
             console::attach(*uart, &Default::default());
         }
@@ -211,7 +210,7 @@ fn route_pins(board: &Board, kind: UartKind) {
 
 fn enable_input(board: &Board) {
     let (Some(uart), Some(interrupt)) =
-        (console::uart(), console_of(board).and_then(|uart| uart.interrupt))
+        (console::uart(), board.console().and_then(|uart| uart.interrupt))
     else {
         println!("# the console has no interrupt: no input");
         return;

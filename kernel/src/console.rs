@@ -4,7 +4,6 @@
 //! formatted piece, so lines of different CPUs may interleave but not their characters. A dying CPU
 //! goes past the lock.
 
-use crate::threads;
 use arch::LocalCpu;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -152,7 +151,7 @@ pub(crate) fn on_receive() {
     if taken == BATCH {
         FLOODED.store(true, Ordering::Relaxed);
     }
-    threads::wake(input_key());
+    sched::wake(input_key());
 }
 
 /// Goes on with a flood.
@@ -179,7 +178,7 @@ pub(crate) fn read() -> Input {
     loop {
         drain_flood();
         let mut input = None;
-        threads::wait(input_key(), &mut || {
+        sched::wait(input_key(), &mut || {
             input = if INTERRUPTED.swap(false, Ordering::Relaxed) {
                 Some(Input::Interrupt)
             } else {

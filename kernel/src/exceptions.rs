@@ -13,7 +13,8 @@ use mm::FaultOutcome;
 pub(crate) static HANDLERS: Handlers =
     Handlers { fault: on_fault, irq: interrupts::on_interrupt, dead: on_death };
 
-/// A fault of the user half: the current thread's space resolves it, or the access fails.
+/// A fault of the user half: the current thread's space resolves it, or the access fails and whoever
+/// made it is told (`Fixup`).
 fn on_fault(fault: &Fault, frame: &mut TrapFrame) -> FaultVerdict {
     // Resolving may sleep; whoever masked interrupts may not.
     if frame.irqs_masked() {
@@ -31,19 +32,24 @@ const NOBODY: usize = usize::MAX;
 /// The first CPU that died: the one that reports.
 static DYING: AtomicUsize = AtomicUsize::new(NOBODY);
 
-/// Makes this CPU the one that reports; the others stop. False if another one is faster.
-fn claim_report() -> bool {
+/// How long the others may take to fall silent before the report goes over their words.
+const SILENCE_NS: u64 = 100_000_000;
+
+/// Makes this CPU the one that reports, and silences the others. Where another one was faster, it
+/// stops here. A CPU that dies while it reports may report again.
+fn claim_report() -> LastWords {
     let me = arch::percpu::this().id().index();
     let claimed = DYING.compare_exchange(NOBODY, me, Ordering::AcqRel, Ordering::Acquire);
-    claimed.is_ok() || claimed == Err(me)
-}
-
-fn on_death(death: &Death<'_>) -> ! {
-    if !claim_report() {
+    if claimed.is_err_and(|first| first != me) {
         sched::on_stop();
     }
-    threads::stop_others();
-    let mut out = LastWords;
+    sched::stop_others(SILENCE_NS);
+    LastWords
+}
+
+/// An exception that nothing can resolve.
+fn on_death(death: &Death<'_>) -> ! {
+    let mut out = claim_report();
     let _ = writeln!(out, "\n# dead: {death}");
     report_backtrace(&mut out, backtrace::of_death(death));
     power::end_failed()
@@ -52,11 +58,7 @@ fn on_death(death: &Death<'_>) -> ! {
 #[panic_handler]
 fn on_panic(info: &PanicInfo<'_>) -> ! {
     arch::irq::mask();
-    if !claim_report() {
-        sched::on_stop();
-    }
-    threads::stop_others();
-    let mut out = LastWords;
+    let mut out = claim_report();
     let cpu = arch::percpu::this().id();
     let _ = writeln!(out, "\n# panic on cpu {cpu}: {}", info.message());
     if let Some(place) = info.location() {

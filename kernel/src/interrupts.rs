@@ -95,7 +95,7 @@ pub(crate) fn enable_receive(interrupt: board::Interrupt) -> Result<(), Interrup
     Ok(gic.enable(id, trigger, CpuId(0))?)
 }
 
-/// Sends an SGI. Takes no lock.
+/// Sends an SGI to a CPU that runs. Context: any; takes no lock. What the SGI is about is stored before.
 pub(crate) fn send(to: CpuId, sgi: u8) {
     if let Some(gic) = GIC.get() {
         arch::barrier::publish(pte::Scope::InnerShareable);
@@ -115,12 +115,12 @@ pub(crate) fn on_interrupt(_frame: &mut TrapFrame) {
                 threads::on_sgi(sgi);
                 continue;
             }
-            IntId::VIRTUAL_TIMER => threads::on_timer(),
+            IntId::VIRTUAL_TIMER => sched::on_tick(),
             _ if RECEIVE.get() == Some(&id) => console::on_receive(),
             // Nothing else was enabled.
             _ => {}
         }
         gic.eoi(active);
     }
-    threads::preempt_point();
+    sched::preempt_point();
 }

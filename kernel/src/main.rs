@@ -1,6 +1,6 @@
 //! The granule image: boot flow and composition.
 //!
-//! Everything that knows something is in a room of its own; this is where the rooms meet. In the
+//! Everything that knows something is in a crate of its own; this is where they meet. About in the
 //! order of the boot:
 //!
 //! | file | concern |

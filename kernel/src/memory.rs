@@ -11,13 +11,13 @@
 //! invalidations.
 
 use crate::threads::{Hw, Sched};
-use abi::{Level, PAGE_SIZE, Pfn, PhysAddr, PhysRange, VirtRange};
+use abi::{Level, Order, PAGE_SIZE, Pfn, PhysAddr, PhysRange, VirtRange};
 use arch::boot::{self, Handover};
 use arch::layout;
 use arch::{LocalCpu, Machine};
 use board::Board;
 use core::fmt;
-use mm::frame::EarlyError;
+use mm::frame::{EarlyError, EarlyMemory, Kind};
 use mm::kernel_map::{KernelMap, KernelMapError, KernelMapping};
 use mm::{Hardware, MemMap, Mm, PageDesc};
 use pte::{Caps, KernelProt, MemType};
@@ -26,6 +26,17 @@ use sync::{Class, SpinLock};
 
 static MM: Once<Mm<Hw>> = Once::new();
 static KERNEL_MAP: Once<SpinLock<KernelMap>> = Once::new();
+
+/// The boot's lists: what is free, and what is mapped linearly. Large for a stack, and needed once.
+struct BootRanges {
+    free: EarlyMemory,
+    mapped: EarlyMemory,
+}
+
+static BOOT_RANGES: SpinLock<BootRanges> = SpinLock::new(
+    Class::Image,
+    BootRanges { free: EarlyMemory::new(), mapped: EarlyMemory::new() },
+);
 
 /// The memory manager; `None` until the boot has made it.
 pub(crate) fn mm() -> Option<&'static Mm<Hw>> {
@@ -85,7 +96,8 @@ pub(crate) struct Plan {
 
 /// Builds everything; afterwards [`mm`] answers, and the early tables are gone.
 pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<(), MemoryError> {
-    let mut free = EARLY.lock(&LocalCpu);
+    let mut ranges = BOOT_RANGES.lock(&LocalCpu);
+    let BootRanges { free, mapped } = &mut *ranges;
     for memory in &board.memory {
         free.add(memory.range)?;
     }
@@ -97,7 +109,6 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
         free.reserve(range)?;
     }
     // What is mapped linearly: all RAM but the image and what must not be mapped.
-    let mut mapped = LINEAR.lock(&LocalCpu);
     for memory in &board.memory {
         mapped.add(memory.range)?;
     }
@@ -114,7 +125,7 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
 
     let mut table = || {
         let page = free.take(PAGE_SIZE, PAGE_SIZE).ok()?.start.pfn();
-        hw.zero(page, abi::Order::PAGE);
+        hw.zero(page, Order::PAGE);
         Some(page)
     };
     let root = table().ok_or(KernelMapError::OutOfMemory)?;
@@ -139,12 +150,6 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
     Ok(())
 }
 
-/// The lists are large for a stack and needed once.
-static EARLY: SpinLock<mm::frame::EarlyMemory> =
-    SpinLock::new(Class::Zone, mm::frame::EarlyMemory::new());
-static LINEAR: SpinLock<mm::frame::EarlyMemory> =
-    SpinLock::new(Class::Heap, mm::frame::EarlyMemory::new());
-
 /// The device tree, through the linear map.
 pub(crate) fn device_tree(handover: &Handover) -> Option<&'static [u8]> {
     let start = layout::linear(handover.dtb)?.0 as usize;
@@ -161,13 +166,13 @@ pub(crate) fn device_tree(handover: &Handover) -> Option<&'static [u8]> {
 fn span_of(ranges: &[PhysRange]) -> Option<PhysRange> {
     let start = ranges.iter().map(|range| range.start).min()?;
     let end = ranges.iter().map(|range| range.end).max()?;
-    Some(PhysRange::new(start.align_down(abi::Order::MAX.bytes()), end))
+    Some(PhysRange::new(start.align_down(Order::MAX.bytes()), end))
 }
 
 /// Descriptors for all of `span`, in `memory`.
 fn make_memmap<H: Hardware>(hw: &H, memory: PhysRange, span: PhysRange) -> MemMap {
     for page in 0..memory.pages() {
-        hw.zero(memory.start.pfn() + page, abi::Order::PAGE);
+        hw.zero(memory.start.pfn() + page, Order::PAGE);
     }
     let start = layout::LINEAR_BASE.0 + memory.start.0;
     let first: *const PageDesc = core::ptr::with_exposed_provenance(start as usize);
@@ -256,6 +261,6 @@ pub(crate) fn map(mapping: &KernelMapping) -> Result<(), KernelMapError> {
     let (Some(mm), Some(map)) = (MM.get(), KERNEL_MAP.get()) else {
         return Err(KernelMapError::OutOfMemory);
     };
-    let mut table = || mm.alloc_zeroed(abi::Order::PAGE, mm::frame::Kind::Kernel).ok();
+    let mut table = || mm.alloc_zeroed(Order::PAGE, Kind::Kernel).ok();
     map.lock(&LocalCpu).map(&mm.hw, mapping, &mut table)
 }

@@ -10,8 +10,12 @@ use sync::{Class, SpinLock};
 /// What the far side of the line is taken for.
 const TERMINAL: Terminal = Terminal::new(Show::Ansi);
 
+/// What the line editor knows an interrupt by.
+const CTRL_C: u8 = 0x03;
+
+/// Here and not on a stack, for which it is large. The prompt takes it, once.
 static EDITOR: SpinLock<Option<LineEditor>> =
-    SpinLock::new(Class::Vma, Some(LineEditor::new(TERMINAL, "granule> ")));
+    SpinLock::new(Class::Image, Some(LineEditor::new(TERMINAL, "granule> ")));
 
 /// The last call of the boot: runs `script` and ends, or plays the tour if wanted and prompts.
 pub(crate) fn main(script: Option<&str>, tour: bool) -> ! {
@@ -24,7 +28,6 @@ pub(crate) fn main(script: Option<&str>, tour: bool) -> ! {
         run(&mut context, "tour");
     }
     println!("`help` lists the commands.");
-    // The editor is large for a stack; nobody else wants it.
     let editor = EDITOR.lock(&arch::LocalCpu).take();
     match editor {
         Some(mut editor) => prompt(&mut editor, &mut context),
@@ -44,7 +47,7 @@ fn prompt(editor: &mut LineEditor, context: &mut Context) -> ! {
     loop {
         let byte = match console::read() {
             Input::Byte(byte) => byte,
-            Input::Interrupt => 3,
+            Input::Interrupt => CTRL_C,
         };
         match editor.feed(byte, &TABLE, out) {
             Event::None => continue,

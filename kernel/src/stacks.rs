@@ -24,7 +24,7 @@ struct Pool {
     windows: u64,
 }
 
-static POOL: SpinLock<Pool> = SpinLock::new(Class::Asid, Pool { free: Vec::new(), windows: 0 });
+static POOL: SpinLock<Pool> = SpinLock::new(Class::Image, Pool { free: Vec::new(), windows: 0 });
 
 /// Where the scheduler gets its stacks.
 pub(crate) struct KernelStacks;

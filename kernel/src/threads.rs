@@ -2,9 +2,8 @@
 
 use crate::{interrupts, stacks};
 use abi::{CpuId, VirtRange};
-use mm::{Hardware, Space};
+use mm::Space;
 use sched::{Hooks, Port, Sgi};
-use sync::{Wait, WaitKey};
 
 /// The kernel's scheduler, as the machine waits with it.
 pub(crate) type Sched = sched::KernelThreads;
@@ -49,7 +48,8 @@ pub(crate) fn current_space() -> Option<&'static Space<'static, Hw>> {
     space_of(sched::space())
 }
 
-/// Context: interrupts masked.
+/// The scheduler's hook between two threads: the old one's space word, the new one's. Context:
+/// interrupts masked.
 fn switch_space(old: usize, new: usize) {
     if let Some(space) = space_of(old) {
         space.leave();
@@ -76,34 +76,3 @@ pub(crate) fn on_sgi(intid: u8) {
         None => {}
     }
 }
-
-/// The timer has fired.
-pub(crate) fn on_timer() {
-    sched::on_tick();
-}
-
-/// The end of an interrupt.
-pub(crate) fn preempt_point() {
-    sched::preempt_point();
-}
-
-/// See [`sync::Wait::wait`].
-pub(crate) fn wait(key: WaitKey, ready: &mut dyn FnMut() -> bool) {
-    sched::wait(key, ready);
-}
-
-/// See [`sync::Wait::wake`].
-pub(crate) fn wake(key: WaitKey) {
-    sched::wake(key);
-}
-
-/// Silences the other CPUs, as far as they listen within 100 ms.
-pub(crate) fn stop_others() {
-    sched::stop_others(100_000_000);
-}
-
-/// What the type parameters promise, said once.
-const _: fn() = || {
-    fn is_machine<T: Hardware + Wait>() {}
-    is_machine::<Hw>();
-};

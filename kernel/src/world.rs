@@ -10,7 +10,7 @@ use sched::{CpuSet, Spec};
 use stress::World;
 use sync::{Cpu, WaitKey};
 
-/// How often the watcher looks.
+/// How often the watcher looks: ten times a second.
 const WATCH_NS: u64 = 100_000_000;
 
 /// The booted kernel; having one means that its memory is managed.
@@ -44,7 +44,7 @@ fn coordinate(argument: usize) -> usize {
         job.started.store(job.cpus.iter().count(), Ordering::Relaxed);
     }
     job.done.store(true, Ordering::Release);
-    threads::wake(WaitKey::of(&job.done));
+    sched::wake(WaitKey::of(&job.done));
     0
 }
 

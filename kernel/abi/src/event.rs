@@ -43,11 +43,11 @@ events! {
     ThpFaultFallback => "thp_fault_fallback",
     /// Huge PMDs split into PTEs.
     ThpSplitPmd => "thp_split_pmd",
-    /// Table pages linked.
+    /// Table pages made, those that lost the race to be linked included.
     PgTableAlloc => "pgtable_alloc",
     /// Table pages freed.
     PgTableFree => "pgtable_free",
-    /// Gathers that flushed.
+    /// Flushes of gathers; one that clears more than it can hold flushes more than once.
     TlbGather => "tlb_gather_flush",
     /// TLBI by VA, all levels.
     TlbiVa => "tlbi_va",
@@ -73,10 +73,10 @@ events! {
     AsidAlloc => "asid_alloc",
     /// Times that the ASIDs ran out and a new generation began.
     AsidRollover => "asid_rollover",
-    /// Pages pinned or referenced by the lockless walker.
+    /// Pages referenced by the lockless walker.
     GupFast => "gup_fast_pages",
     /// Lockless walks that gave up because the entry changed under them.
     GupFastRetry => "gup_fast_changed",
-    /// Pages that the locked walker had to find.
+    /// Faults resolved because the lockless walk found nothing to refer to.
     GupSlow => "gup_slow_pages",
 }

@@ -51,14 +51,9 @@ impl Level {
         }
     }
 
-    /// The next level towards the root; `None` above the PGD.
-    pub const fn up(self) -> Option<Self> {
-        match self {
-            Self::Pgd => None,
-            Self::Pud => Some(Self::Pgd),
-            Self::Pmd => Some(Self::Pud),
-            Self::Pte => Some(Self::Pmd),
-        }
+    /// The levels that a walk passes before this one, from the root down.
+    pub const fn above(self) -> &'static [Self] {
+        Self::ALL.split_at(self as usize).0
     }
 }
 

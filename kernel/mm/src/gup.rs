@@ -21,7 +21,9 @@ impl<'m, H: Hardware> Space<'m, H> {
     /// Takes a reference on the page at `va` if it is mapped and permits `access` right now, without
     /// a lock and without a fault. `None` says only that this was not the moment.
     ///
-    /// Context: any, also interrupt handlers that did not interrupt a walk; bounded.
+    /// Context: any, interrupt handlers included (a walk masks interrupts, so none is interrupted);
+    /// bounded.
+    #[doc(alias("get_user_pages_fast", "gup_fast_pte_range"))]
     pub fn gup_fast(&self, va: VirtAddr, access: Access) -> Option<FolioRef<'m, H>> {
         // A table looks at 48 bits: without this, an address of the upper half would find the page
         // that has the same low bits. Linux: `access_ok`.
@@ -51,6 +53,8 @@ impl<'m, H: Hardware> Space<'m, H> {
         None
     }
 
+    /// Takes the reference, unless `entry` or the table entry `above` it has changed since it was read.
+    #[doc(alias = "try_grab_folio_fast")]
     #[inline]
     fn try_get(
         &self,
@@ -73,7 +77,9 @@ impl<'m, H: Hardware> Space<'m, H> {
 
     /// Takes a reference on the page at `va`, faulting it in where need be.
     ///
-    /// Context: thread, may sleep. The outcome on failure is never [`FaultOutcome::Mapped`].
+    /// Context: thread, may sleep. Fails with [`FaultOutcome::Denied`] or
+    /// [`FaultOutcome::OutOfMemory`] only.
+    #[doc(alias = "get_user_pages")]
     pub fn gup(&self, va: VirtAddr, access: Access) -> Result<FolioRef<'m, H>, FaultOutcome> {
         loop {
             if let Some(folio) = self.gup_fast(va, access) {

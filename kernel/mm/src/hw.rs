@@ -10,11 +10,11 @@
 //! * The barriers mean what their names say, for this CPU's earlier steps. `mm` never relies on a
 //!   barrier that it did not ask for.
 
-use abi::{Asid, CpuId, Order, Pfn, PhysAddr, VirtAddr};
+use abi::{Asid, Level, Order, Pfn, PhysAddr, VirtAddr};
 use pte::{Caps, Scope, Tlbi};
 use sync::Wait;
 
-/// The address of one descriptor in a table: the only shared mutable thing.
+/// Where one descriptor of a table is: the only thing that CPUs and their walkers both change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Slot(pub PhysAddr);
 
@@ -87,21 +87,26 @@ pub trait Hardware: Wait + Sync {
 
     /// Makes this CPU's earlier descriptor stores visible to the walkers in `scope`: DSB ISHST (or
     /// NSHST). Owed before a TLBI, and before linking a table.
+    #[doc(alias = "dsb")]
     fn publish(&self, scope: Scope);
 
     /// Waits until this CPU's TLBIs in `scope`, and every access that used what they removed, are
     /// finished: DSB ISH (or NSH), twice where the CPU has the repeat-TLBI erratum.
+    #[doc(alias = "dsb")]
     fn complete(&self, scope: Scope);
 
     /// Makes context changes and completed maintenance visible to this CPU's next instructions: ISB.
+    #[doc(alias = "isb")]
     fn synchronize_context(&self);
 
     /// Makes `root` the user half of this CPU, tagged `asid`: one TTBR0 write, then ISB.
     ///
     /// Context: interrupts masked, so that the switch and the bookkeeping about it are one step.
+    #[doc(alias = "cpu_do_switch_mm")]
     fn switch_user(&self, root: Pfn, asid: Asid);
 
     /// Makes the user half of this CPU empty: TTBR0 points at a table of nothing, with ASID 0.
+    #[doc(alias = "cpu_set_reserved_ttbr0")]
     fn switch_user_off(&self);
 
     // --- for people --------------------------------------------------------------------------
@@ -112,12 +117,6 @@ pub trait Hardware: Wait + Sync {
     fn note(&self, note: Note) {
         let _ = note;
     }
-
-    /// The CPU's id; shorthand for [`sync::Cpu::id`].
-    #[inline]
-    fn cpu(&self) -> CpuId {
-        self.id()
-    }
 }
 
 /// What the memory manager tells an onlooker: the facts that no store or TLBI shows.
@@ -127,10 +126,11 @@ pub enum Note {
     FrameAlloc(Pfn, Order),
     /// The block went back to the allocator. From here on no translation of it may be used.
     FrameFree(Pfn, Order),
-    /// This page is a table from now on; its slots follow the discipline. `va` is where it maps.
-    TableAlloc(Pfn, abi::Level),
+    /// This page is a table from now on, with entries of this level; its slots follow the rules of
+    /// [`crate::table`].
+    TableAlloc(Pfn, Level),
     /// This page is no table any more; no walk cache and no lockless walker may reach it.
-    TableFree(Pfn, abi::Level),
+    TableFree(Pfn, Level),
     /// A lockless walk looks at a table at this address.
     Walk(VirtAddr),
 }

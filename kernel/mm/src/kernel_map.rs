@@ -1,8 +1,8 @@
 //! The kernel's own half: one tree for all CPUs, under TTBR1.
 //!
-//! Built at boot, before there is a page allocator, and extended later (stacks, devices). A kernel
-//! mapping is never touched before `publish` and the context synchronisation that follow its last
-//! store. Tables, once linked, stay.
+//! Built at boot, before there is a page allocator, and extended later (thread stacks). A kernel
+//! mapping is never used before `publish` and the context synchronisation that follow its last
+//! store. Tables, once linked, stay, and so do mappings: there is no way to take one back.
 //!
 //! Mappings are made of the largest leaves that alignment and the caller allow. How large that may be
 //! is the caller's policy: a leaf can only change its size by break-before-make, which the kernel
@@ -48,7 +48,7 @@ pub struct KernelMapping {
     pub prot: KernelProt,
     /// What kind of memory it is.
     pub mem: MemType,
-    /// The largest leaf to use.
+    /// The largest leaf to use; [`Level::Pgd`] counts as [`Level::Pud`], since no PGD entry is a leaf.
     pub largest: Level,
 }
 
@@ -72,6 +72,7 @@ impl KernelMap {
     ///
     /// When it returns, this CPU may use the addresses, and any other CPU that learns of them from
     /// this one by a pointer.
+    #[doc(alias = "__create_pgd_mapping")]
     pub fn map<H: Hardware>(
         &mut self,
         hw: &H,
@@ -131,11 +132,8 @@ impl KernelMap {
         new_table: &mut dyn FnMut() -> Option<Pfn>,
     ) -> Result<Slot, KernelMapError> {
         let mut table = self.root;
-        for at in Level::ALL {
+        for &at in level.above() {
             let slot = Slot::new(table, at.index(va));
-            if at == level {
-                return Ok(slot);
-            }
             table = match pte::decode(at, hw.load(slot)) {
                 Entry::Table(next) => next.pfn(),
                 Entry::None => {

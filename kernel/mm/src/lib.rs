@@ -4,23 +4,23 @@
 //! same source on a model of an adversarial machine.
 //!
 //! # The way of a page fault
-//! vector (`arch`) → [`space::Space::fault`] finds the area → `fault` picks the case → `fault::small`
-//! or `fault::huge` gives memory from [`frame`] → one entry is published → return. Each arrow is one
-//! call into one file; nothing goes back up.
+//! vector (`arch`) → [`space::Space::fault`] finds the area and picks the case → `space::small` or
+//! `space::huge` takes memory from [`frame`] and stores one entry → return. Each arrow is one call
+//! into one file; nothing goes back up.
 //!
 //! # The way of an munmap
-//! [`space::Space::unmap`] takes the area out of the layout → `zap` clears entries into a
+//! [`space::Space::unmap`] takes the area out of the layout → `space::zap` clears entries into a
 //! [`tlb::Gather`] → the gather publishes, invalidates, completes → only then frames and tables go
 //! back, tables after the lockless walkers have left.
 //!
-//! # Rooms, from the bottom
+//! # Modules, from the bottom
 //! | module | concern |
 //! | --- | --- |
 //! | [`hw`] | the door to the machine |
 //! | [`frame`] | who owns a physical page: memmap, buddy, per-CPU lists |
 //! | [`table`] | table pages: slots, their locks, linking and walking |
 //! | [`tlb`] | making changes visible everywhere: gather, ASIDs |
-//! | [`kernel_map`] | the kernel's own half: building it, stacks |
+//! | [`kernel_map`] | the kernel's own half: building it at boot, adding to it later |
 //! | [`space`] | address spaces: areas, map, unmap, faults |
 //! | [`gup`] | references to user pages without locks |
 //! | [`mutant`] | known bugs, by name; compiled in only for the tests that must catch them |
@@ -31,7 +31,9 @@
 //! 3. a table page's lock: guards every store to that page's slots; a PMD table's before a PTE table's;
 //! 4. a CPU's page list, then the zone of the page allocator.
 //!
-//! Lockless: GUP-fast, inside a [`sync::Walkers`] epoch, which tables outlive.
+//! All but the first are spin locks, and [`sync::Class`] is their order in code. Lockless:
+//! [`space::Space::gup_fast`] and [`Mm::walk`], inside a [`sync::Walkers`] epoch, which tables
+//! outlive.
 
 #![no_std]
 #![deny(unsafe_code)]

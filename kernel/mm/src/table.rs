@@ -9,7 +9,7 @@
 //!
 //! Corresponds to Linux's `__pte_alloc`, `pmd_lock`, `pte_offset_map_lock`.
 
-use crate::frame::{Kind, OutOfMemory};
+use crate::frame::{Kind, NIL, OutOfMemory};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note, Slot};
 use abi::{Event, Level, Order, Pfn, VirtAddr};
@@ -31,26 +31,22 @@ pub(crate) enum Stop {
 
 impl<H: Hardware> Mm<H> {
     /// Takes the lock of a table page. `level` is the level of its entries and gives the class.
+    #[doc(alias("pmd_lock", "pte_lockptr", "ptlock"))]
     #[inline]
     pub(crate) fn lock_table(&self, table: Pfn, level: Level) -> TableLock<'_, H> {
         let class = if level == Level::Pte { Class::PteTable } else { Class::PmdTable };
         self.frames.map().desc(table).ptl.lock_as(&self.hw, class)
     }
 
-    /// A table of nothing, linked nowhere, its zeros not yet published.
+    /// A table of nothing for entries of `level`, linked nowhere, its zeros not yet published.
+    #[doc(alias("pte_alloc_one", "pmd_alloc_one", "pagetable_alloc"))]
     pub(crate) fn table_alloc(&self, level: Level) -> Result<Pfn, OutOfMemory> {
         let table = self.alloc_zeroed(Order::PAGE, Kind::Table)?;
-        self.table_born(table, level);
-        Ok(table)
-    }
-
-    /// What [`Mm::table_alloc`] does once the page is there.
-    pub(crate) fn table_born(&self, table: Pfn, level: Level) {
-        let desc = self.frames.map().desc(table);
-        desc.next.store(crate::frame::NIL, Relaxed);
-        desc.prev.store(crate::frame::NIL, Relaxed);
+        // No table is deposited with it yet; see `space::huge`.
+        self.frames.map().desc(table).next.store(NIL, Relaxed);
         self.count(Event::PgTableAlloc, 1);
         self.hw.note(Note::TableAlloc(table, level));
+        Ok(table)
     }
 
     /// Gives a table page back. No walker, hard or soft, can reach it any more.
@@ -62,11 +58,11 @@ impl<H: Hardware> Mm<H> {
 
     /// Links `table` under an empty `slot` of `level`, unless somebody was faster: then the other
     /// one stays and `table` is freed. Says which table is there now.
+    #[doc(alias("pmd_install", "pmd_populate"))]
     fn link_table(&self, slot: Slot, level: Level, table: Pfn) -> Result<Pfn, Stop> {
         let below = level.down().unwrap_or(Level::Pte);
         if !self.commits(Mutant::LinkBeforeZero) {
-            self.hw.publish(Scope::InnerShareable);
-            self.count(Event::DsbPublish, 1);
+            self.publish(Scope::InnerShareable);
         }
         let lock = self.lock_table(slot.table(), level);
         let word = self.hw.load(slot);
@@ -88,11 +84,8 @@ impl<H: Hardware> Mm<H> {
     #[inline]
     pub(crate) fn make_slot(&self, root: Pfn, va: VirtAddr, level: Level) -> Result<Slot, Stop> {
         let mut table = root;
-        for at in Level::ALL {
+        for &at in level.above() {
             let slot = Slot::new(table, at.index(va));
-            if at == level {
-                return Ok(slot);
-            }
             let word = self.hw.load(slot);
             table = match pte::decode(at, word) {
                 Entry::Table(next) => next.pfn(),
@@ -103,7 +96,21 @@ impl<H: Hardware> Mm<H> {
         Ok(Slot::new(table, level.index(va)))
     }
 
+    /// The slot of `level` that translates `va` under `root`, if every table on the way is there.
+    ///
+    /// The caller holds off the freeing of tables, as for [`Mm::make_slot`].
+    pub(crate) fn find_slot(&self, root: Pfn, va: VirtAddr, level: Level) -> Option<Slot> {
+        let mut table = root;
+        for &at in level.above() {
+            let slot = Slot::new(table, at.index(va));
+            let Entry::Table(next) = pte::decode(at, self.hw.load(slot)) else { return None };
+            table = next.pfn();
+        }
+        Some(Slot::new(table, level.index(va)))
+    }
+
     /// Makes and links the table below an empty `slot` of `level`.
+    #[doc(alias = "__pte_alloc")]
     #[cold]
     pub(crate) fn make_table(&self, slot: Slot, level: Level) -> Result<Pfn, Stop> {
         let below = level.down().unwrap_or(Level::Pte);
@@ -111,8 +118,12 @@ impl<H: Hardware> Mm<H> {
         self.link_table(slot, level, table)
     }
 
-    /// Walks from `root` as the hardware would and reports each step: for people (`pt`), and for
-    /// reports. Lockless; inside a walkers' epoch of its own.
+    /// Walks from `root` as the hardware would and reports each step (level, slot, what the entry is,
+    /// its word) down to a leaf or to nothing: for people (`pt`), and for reports.
+    ///
+    /// Context: any; lockless, inside a walkers' epoch of its own. `step` runs with interrupts masked
+    /// and must be short.
+    #[doc(alias("show_pte", "ptdump"))]
     pub fn walk(&self, root: Pfn, va: VirtAddr, mut step: impl FnMut(Level, Slot, Entry, u64)) {
         let _epoch = self.walkers.enter(&self.hw);
         let mut table = root;

@@ -2,7 +2,6 @@
 
 use super::{Context, Outcome, fail};
 use crate::console;
-use crate::threads::Hw;
 use crate::world::Kernel;
 use arch::LocalCpu;
 use core::fmt::Write;
@@ -10,17 +9,18 @@ use core::time::Duration;
 use shell::{Arg, Args, Failure, Kind, Progress, Report};
 use stress::{Limit, Options, World, workloads};
 
-/// The names that `stress` takes, for completion and errors.
-const NAMES: [&str; 8] = [
-    "all",
-    "list",
-    "fault-4k",
-    "fault-thp",
-    "unmap-shootdown",
-    "gup-vs-unmap",
-    "asid-rollover",
-    "oom",
-];
+/// The names that `stress` takes, for completion and errors: two of its own, and every workload's.
+const NAMES: [&str; 2 + workloads::COUNT] = {
+    let workloads = workloads::all::<Kernel>();
+    let mut names = ["all"; 2 + workloads::COUNT];
+    names[1] = "list";
+    let mut n = 0;
+    while n < workloads.len() {
+        names[2 + n] = workloads[n].name;
+        n += 1;
+    }
+    names
+};
 
 pub(super) static ARGS: [Arg; 6] = [
     Arg::place("name", Kind::OneOf(&NAMES), "the workload").or("all"),
@@ -101,6 +101,3 @@ pub(super) fn run(
     }
     if summary.failed > 0 { Err(Failure::Failed) } else { Ok(()) }
 }
-
-/// The world is the booted kernel's.
-const _: fn(&Kernel) -> &mm::Mm<Hw> = |kernel| kernel.mm();

@@ -12,9 +12,11 @@
 //! | file | concern |
 //! | --- | --- |
 //! | `world` | what a workload needs besides memory management: CPUs, time, accesses |
-//! | `run` | one run: options, deadline, random numbers, the first failure |
+//! | `run` | one run: options, deadline, the first failure, verified accesses |
+//! | `rng` | random numbers: a seed decides them all |
 //! | `stamp` | what a page's words say |
 //! | `report` | KTAP, counters, the replay line, the leak check |
+//! | `workloads` | what is done, one file each |
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -1,12 +1,13 @@
-//! One run of one workload: its options, its deadline, its first failure.
+//! One run of one workload: its options, its deadline, its first failure; and accesses whose failure
+//! is the run's, with the walk as evidence.
 
 use crate::rng::Rng;
 use crate::stamp::{Content, Stamp};
 use crate::world::World;
-use abi::{Access, Level, PAGE_SIZE, Prot, VirtAddr, VirtRange};
+use abi::{Access, Level, PAGE_SIZE, VirtAddr, VirtRange};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use mm::{FaultOutcome, Huge, MapError, Mm, OutOfMemory, Place, Space, UnmapError};
+use mm::{FaultOutcome, MapError, Mm, OutOfMemory, Space, UnmapError};
 use sync::{Class, SpinLock};
 
 /// When a workload ends.
@@ -256,17 +257,30 @@ impl<'w, W: World> Run<'w, W> {
         }
     }
 
-    /// Maps `bytes` of private memory somewhere in `space`.
-    pub fn map(
+    /// Runs `body` with `space` as the calling thread's user space.
+    pub fn inside(
         &self,
         space: &Space<'_, W::Machine>,
-        bytes: u64,
-        huge: Huge,
-    ) -> Result<VirtRange, Failure> {
-        Ok(space.map(Place::Anywhere, bytes, Prot::ReadWrite, huge)?)
+        mut body: impl FnMut() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut result = Ok(());
+        self.world.inside(space, &mut || result = body());
+        result
     }
 
-    /// Writes the stamp into a page: its first, a middle and its last word.
+    /// Loads a word that must be there.
+    pub fn load(
+        &self,
+        space: &Space<'_, W::Machine>,
+        cpu: usize,
+        va: VirtAddr,
+    ) -> Result<u64, Failure> {
+        self.world
+            .load(space, va)
+            .map_err(|outcome| self.wrong_outcome(space, cpu, va, Access::Read, Some(outcome)))
+    }
+
+    /// Writes the stamp into the page at `va`: its first, a middle and its last word.
     pub fn mark(
         &self,
         space: &Space<'_, W::Machine>,
@@ -282,7 +296,21 @@ impl<'w, W: World> Run<'w, W> {
         Ok(())
     }
 
-    /// Checks that a page still holds its stamp.
+    /// Writes into each page of `range` the stamp of `number` and `version`.
+    pub fn mark_all(
+        &self,
+        space: &Space<'_, W::Machine>,
+        cpu: usize,
+        range: VirtRange,
+        number: u8,
+        version: u16,
+    ) -> Result<(), Failure> {
+        (0..range.pages())
+            .map(|page| range.start + page * PAGE_SIZE)
+            .try_for_each(|va| self.mark(space, cpu, va, Stamp::new(number, va, version)))
+    }
+
+    /// Checks that the page at `va` still holds its stamp.
     pub fn check(
         &self,
         space: &Space<'_, W::Machine>,
@@ -291,9 +319,7 @@ impl<'w, W: World> Run<'w, W> {
         stamp: Stamp,
     ) -> Result<(), Failure> {
         for offset in WORDS {
-            let found = self.world.load(space, va + offset).map_err(|outcome| {
-                self.wrong_outcome(space, cpu, va + offset, Access::Read, Some(outcome))
-            })?;
+            let found = self.load(space, cpu, va + offset)?;
             if found != stamp.word() {
                 return Err(self.wrong_data(space, cpu, va + offset, stamp, found));
             }

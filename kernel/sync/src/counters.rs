@@ -7,7 +7,8 @@ use alloc::boxed::Box;
 #[repr(align(128))]
 struct Row([AtomicU64; Event::COUNT]);
 
-/// A set of counters, one per event and CPU.
+/// A set of counters, one per event and CPU. They only grow, and wrap after 2^64.
+#[doc(alias("vm_event_state", "vmstat"))]
 pub struct Counters {
     rows: Box<[Row]>,
 }
@@ -20,6 +21,7 @@ impl Counters {
     }
 
     /// Counts `n` of `event` on behalf of `cpu`. Exact also if the thread moves in between.
+    #[doc(alias = "count_vm_events")]
     #[inline]
     pub fn add(&self, cpu: CpuId, event: Event, n: u64) {
         self.rows[cpu.index()].0[event as usize].fetch_add(n, Ordering::Relaxed);
@@ -28,10 +30,5 @@ impl Counters {
     /// The sum over all CPUs; a snapshot per CPU, not across them.
     pub fn total(&self, event: Event) -> u64 {
         self.rows.iter().map(|row| row.0[event as usize].load(Ordering::Relaxed)).sum()
-    }
-
-    /// What one CPU has counted.
-    pub fn of(&self, cpu: CpuId, event: Event) -> u64 {
-        self.rows[cpu.index()].0[event as usize].load(Ordering::Relaxed)
     }
 }

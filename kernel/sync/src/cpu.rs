@@ -63,6 +63,7 @@ impl<C: Cpu> Drop for IrqGuard<'_, C> {
 }
 
 /// Names what is waited for: by convention the address of the thing.
+#[doc(alias = "wait_queue_head")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct WaitKey(pub usize);
 

@@ -15,6 +15,7 @@ const WAITING: u32 = 1 << 30;
 const READERS: u32 = WAITING - 1;
 
 /// A value that many threads may read or one may change; waiting threads sleep.
+#[doc(alias("rw_semaphore", "mmap_lock"))]
 pub struct RwLock<T> {
     state: AtomicU32,
     value: UnsafeCell<T>,

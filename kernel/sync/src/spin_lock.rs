@@ -10,8 +10,8 @@ use core::ops::{Deref, DerefMut};
 pub enum Class {
     /// ASID allocation and roll-over.
     Asid,
-    /// An address space's list of areas.
-    Vma,
+    /// What the kernel image keeps for itself: the boot's lists, stacks, the prompt.
+    Image,
     /// A PMD-level (or higher) table page.
     PmdTable,
     /// A PTE-level table page.
@@ -48,6 +48,7 @@ impl<T: ?Sized> SpinLock<T> {
     /// Waits for the lock and takes it; interrupts stay masked until the guard is dropped.
     ///
     /// Context: any, interrupt handlers included. Never sleeps.
+    #[doc(alias = "spin_lock_irqsave")]
     #[inline]
     pub fn lock<'a, C: Cpu>(&'a self, cpu: &'a C) -> SpinGuard<'a, T, C> {
         self.lock_as(cpu, self.class)
@@ -67,32 +68,6 @@ impl<T: ?Sized> SpinLock<T> {
                 cpu.relax();
             }
         }
-    }
-
-    /// Takes the lock if it is free.
-    #[inline]
-    pub fn try_lock<'a, C: Cpu>(&'a self, cpu: &'a C) -> Option<SpinGuard<'a, T, C>> {
-        let irq = cpu.irq_save();
-        match self.inner.try_lock() {
-            Some(inner) => {
-                cpu.lock_wanted(self.class);
-                Some(SpinGuard { inner: Some(inner), cpu, irq, class: self.class })
-            }
-            None => {
-                cpu.irq_restore(irq);
-                None
-            }
-        }
-    }
-
-    /// The class that fixes this lock's place in the order.
-    pub const fn class(&self) -> Class {
-        self.class
-    }
-
-    /// The value, without locking: there is no other user, says the `&mut`.
-    pub fn get_mut(&mut self) -> &mut T {
-        self.inner.get_mut()
     }
 }
 

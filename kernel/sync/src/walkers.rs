@@ -49,6 +49,7 @@ impl Walkers {
     ///
     /// Context: any that may spin for the length of a walk; not inside a walk. Returns whether
     /// anybody had to be waited for.
+    #[doc(alias("synchronize_rcu", "tlb_remove_table_sync_one"))]
     pub fn synchronize<C: Cpu>(&self, cpu: &C) -> bool {
         fence(Ordering::SeqCst);
         let mut waited = false;

@@ -1,5 +1,5 @@
 //! A simulated machine for the memory manager's host tests: several CPUs, each with a TLB and a walk
-//! cache that forget nothing they may remember.
+//! cache that may remember whatever the architecture lets them.
 //!
 //! It implements [`mm::Hardware`], so the memory manager's own source runs on it, and
 //! [`stress::World`], so the kernel's workloads do. One seed decides which CPU takes the next step
@@ -7,7 +7,7 @@
 //!
 //! # What it models
 //! * A translation may be cached from the moment its descriptors are valid, by any CPU that runs the
-//!   space, also for addresses nobody accessed; it stays until a TLBI that covers it completes.
+//!   space, also for addresses nobody accessed; it may stay until a TLBI that covers it completes.
 //! * Table descriptors are cached like leaves (walk caches), tagged with the ASID.
 //! * A descriptor store may stay hidden from walkers until its CPU publishes it.
 //! * A TLBI removes what its operand says and no more, and may be late on every CPU until its issuer
@@ -16,9 +16,11 @@
 //!
 //! # What it reports
 //! A frame that is freed while a translation of it is cached; a table that is freed while a walk
-//! cache or a software walker can reach it; an access through a translation of memory that is not
-//! its space's; two translations of different size or place for one address; locks out of order;
-//! a deadlock. The first is kept, with what led to it.
+//! cache points to it; software that looks at a slot of a page that is no table; an access through a
+//! translation of memory that is free or a table; two translations of different size or place for one
+//! address; locks out of order; interrupt masks that do not nest; sleeping with interrupts masked; a
+//! panic, a deadlock's included. The first is kept. That an access meets another space's memory is
+//! for the workloads to see, by their stamps.
 //!
 //! # What it does not model yet
 //! Caching by a descriptor's physical address, context synchronisation (a missing ISB), the

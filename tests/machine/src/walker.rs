@@ -178,17 +178,15 @@ impl State {
         true
     }
 
+    /// Where the descriptor of `level` for `va` is now, if every table on the way is there.
     fn slot_of(&self, root: Pfn, va: VirtAddr, level: Level) -> Option<PhysAddr> {
         let mut table = root;
-        for at in Level::ALL {
+        for &at in level.above() {
             let slot = table.base() + 8 * at.index(va) as u64;
-            if at == level {
-                return Some(slot);
-            }
             let Entry::Table(next) = pte::decode(at, self.memory.read(slot)?) else { return None };
             table = next.pfn();
         }
-        None
+        Some(table.base() + 8 * level.index(va) as u64)
     }
 }
 

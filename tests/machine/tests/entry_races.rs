@@ -41,15 +41,15 @@ fn first_entry(seed: u64, shape: Shape, mutant: Option<Mutant>) -> Option<String
         Shape::SmallPart | Shape::HugePart => bytes / 2,
     };
     {
-        let space = Space::new(world.mm()).unwrap();
-        space.map(Place::At(AT), bytes, Prot::ReadWrite, huge).unwrap();
+        let space = Space::new(world.mm()).expect("memory for a root");
+        space.map(Place::At(AT), bytes, Prot::ReadWrite, huge).expect("a range of our own");
         for page in 0..touched {
             let _ = space.fault(AT + page * PAGE_SIZE, Access::Write);
         }
         let body = |cpu| {
             if cpu == 0 {
                 (0..seed % 7).for_each(|_| world.yield_now());
-                space.unmap(VirtRange::from_size(AT, gone)).unwrap();
+                space.unmap(VirtRange::from_size(AT, gone)).expect("a range of our own");
                 return;
             }
             world.inside(&space, &mut || {
@@ -70,25 +70,28 @@ fn rollover(seed: u64, mutant: Option<Mutant>) -> Option<String> {
     let mm = world.mm();
     mm.limit_asids(Some(3));
     {
-        let space = Space::new(mm).unwrap();
+        let space = Space::new(mm).expect("memory for a root");
         // A neighbour keeps the table, so that only leaves go.
         let next_door = Place::At(AT + 64 * PAGE_SIZE);
-        space.map(next_door, PAGE_SIZE, Prot::ReadWrite, Huge::Never).unwrap();
+        space.map(next_door, PAGE_SIZE, Prot::ReadWrite, Huge::Never).expect("a range of our own");
         let done = AtomicBool::new(false);
         let body = |cpu| {
             if cpu == 0 {
                 for _ in 0..12 {
                     let bytes = PAGES * PAGE_SIZE;
-                    space.map(Place::At(AT), bytes, Prot::ReadWrite, Huge::Never).unwrap();
+                    space
+                        .map(Place::At(AT), bytes, Prot::ReadWrite, Huge::Never)
+                        .expect("a range of our own");
                     for page in 0..PAGES {
                         let _ = space.fault(AT + page * PAGE_SIZE, Access::Write);
                     }
-                    space.unmap(VirtRange::from_size(AT, bytes)).unwrap();
+                    space.unmap(VirtRange::from_size(AT, bytes)).expect("a range of our own");
                 }
                 done.store(true, SeqCst);
                 return;
             }
-            let others: Vec<_> = (0..9).map(|_| Space::new(mm).unwrap()).collect();
+            let others: Vec<_> =
+                (0..9).map(|_| Space::new(mm).expect("memory for a root")).collect();
             let mut rng = Rng::new(seed, "visitor", cpu);
             while !done.load(SeqCst) && world.violation().is_none() {
                 let pick = rng.below(12) as usize;

@@ -262,7 +262,35 @@ fn huge_pages_go_where_they_fit_and_nowhere_else() {
     assert_eq!(leaf_level(&space, range.start), Some(Level::Pmd));
 }
 
-/// Without 2 MiB in one piece, or without a page for the table put aside, small pages do.
+/// With 2 MiB in one piece and not a page for the table to put aside, a small page does, out of the
+/// same 2 MiB.
+#[test]
+fn without_memory_for_the_table_put_aside_a_small_page_does() {
+    let world = SimWorld::new(Config { pages: 1024, ..machines()[0] });
+    let mm = world.mm();
+    let untouched = Untouched::new(&world);
+    let space = Space::new(mm).expect("memory");
+    // The tables above the huge page are there: a neighbour has them.
+    space.map(Place::At(VA + PMD_SIZE), PAGE_SIZE, RW, Huge::Never).expect("free");
+    assert_eq!(space.fault(VA + PMD_SIZE, Access::Write), FaultOutcome::Mapped);
+    space.map(Place::At(VA), PMD_SIZE, RW, Huge::Allowed).expect("free");
+    let block = mm.alloc(Order::PMD, Kind::Kernel).expect("one of two halves");
+    let mut hoard = Vec::new();
+    while let Ok(pfn) = mm.alloc(Order::PAGE, Kind::Kernel) {
+        hoard.push(pfn);
+    }
+    mm.free(block, Kind::Kernel);
+    assert_eq!(mm.frames.free_pages(&mm.hw), 512);
+    assert_eq!(space.fault(VA, Access::Write), FaultOutcome::Mapped);
+    assert_eq!(leaf_level(&space, VA), Some(Level::Pte));
+    assert_eq!(mm.frames.free_pages(&mm.hw), 510, "a table and a page");
+    assert_eq!(mm.stats.total(Event::ThpFaultFallback), 1);
+    hoard.into_iter().for_each(|pfn| mm.free(pfn, Kind::Kernel));
+    drop(space);
+    untouched.check(&world);
+}
+
+/// Without 2 MiB in one piece small pages do.
 #[test]
 fn without_memory_for_a_huge_page_a_small_one_does() {
     for left in [0u64, 1, 511] {

@@ -4,7 +4,7 @@
 use granule_machine::{Config, SimWorld};
 use mm::mutant::Mutant;
 use pte::Caps;
-use stress::{Limit, Options};
+use stress::{Limit, Options, workloads};
 
 /// What a run showed: the machine's violation, or the workload's own failure.
 fn outcome(config: Config, name: &str, mutant: Option<Mutant>, rounds: u64) -> Option<String> {
@@ -33,13 +33,10 @@ fn machines() -> [Config; 3] {
     [base, Config { caps: Caps::MAX, ..base }, Config { cpus: 1, ..base }]
 }
 
-const NAMES: [&str; 6] =
-    ["fault-4k", "fault-thp", "unmap-shootdown", "gup-vs-unmap", "asid-rollover", "oom"];
-
 #[test]
 fn workloads_are_silent_without_a_bug() {
     for config in machines() {
-        for name in NAMES {
+        for name in workloads::all::<SimWorld>().map(|workload| workload.name) {
             for seed in 1..4 {
                 let found = outcome(Config { seed, ..config }, name, None, 10);
                 assert_eq!(found, None, "{name} seed {seed} on {config:?}");

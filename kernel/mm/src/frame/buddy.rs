@@ -9,7 +9,9 @@ use super::memmap::{Kind, MemMap, NIL};
 use abi::{Order, Pfn};
 use core::sync::atomic::Ordering::Relaxed;
 
-/// The zone's free lists.
+/// The zone's free lists: for each order, the first block in it and how many there are; and the pages
+/// that were ever given.
+#[doc(alias("zone", "free_area"))]
 pub(super) struct Buddy {
     heads: [u32; Order::COUNT],
     blocks: [u64; Order::COUNT],
@@ -48,7 +50,8 @@ impl Buddy {
     }
 
     /// Takes a block out of the lists, splitting a larger one if need be. Its head still says
-    /// [`Kind::Free`]; the caller names the owner.
+    /// [`Kind::Stocked`]; the caller names the owner.
+    #[doc(alias("__rmqueue_smallest", "expand"))]
     pub(super) fn take(&mut self, map: &MemMap, order: Order) -> Option<Pfn> {
         let mut from = order;
         while self.heads[from.index()] == NIL {
@@ -70,6 +73,7 @@ impl Buddy {
     }
 
     /// Puts a block back, merged with as many buddies as are free.
+    #[doc(alias = "__free_one_page")]
     pub(super) fn give(&mut self, map: &MemMap, mut pfn: Pfn, mut order: Order) {
         while order < Order::MAX {
             let buddy = Pfn(pfn.0 ^ order.pages());

@@ -42,6 +42,7 @@ impl fmt::Display for EarlyError {
 impl core::error::Error for EarlyError {}
 
 /// The free memory of a booting machine: whole pages, in no particular order, disjoint.
+#[doc(alias = "memblock")]
 pub struct EarlyMemory {
     ranges: [PhysRange; CAPACITY],
     len: usize,
@@ -59,6 +60,7 @@ impl EarlyMemory {
     }
 
     /// Adds memory, cut down to whole pages. What is already in the list is not added twice.
+    #[doc(alias = "memblock_add")]
     pub fn add(&mut self, range: PhysRange) -> Result<(), EarlyError> {
         // A start within the last page of all has no whole page behind it; it must not wrap to 0.
         let Some(start) = range.start.checked_add(PAGE_SIZE - 1) else { return Ok(()) };
@@ -69,6 +71,7 @@ impl EarlyMemory {
     }
 
     /// Takes every page that `range` touches out of the list: it belongs to somebody.
+    #[doc(alias = "memblock_reserve")]
     pub fn reserve(&mut self, range: PhysRange) -> Result<(), EarlyError> {
         if range.is_empty() {
             return Ok(());
@@ -95,6 +98,7 @@ impl EarlyMemory {
 
     /// Takes `bytes`, rounded up to pages, aligned to `align` (a power of two), from the top of the
     /// highest range that has room: low memory is what devices want.
+    #[doc(alias = "memblock_alloc")]
     pub fn take(&mut self, bytes: u64, align: u64) -> Result<PhysRange, EarlyError> {
         let failed = EarlyError::OutOfMemory { bytes };
         let bytes = bytes.checked_next_multiple_of(PAGE_SIZE).ok_or(failed)?;

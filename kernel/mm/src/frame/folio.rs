@@ -15,7 +15,7 @@ pub struct FolioRef<'m, H: Hardware> {
 }
 
 impl<H: Hardware> FolioRef<'_, H> {
-    /// The page that was asked for; not necessarily the folio's first.
+    /// The page that the reference was taken for; not necessarily the folio's first.
     pub fn pfn(&self) -> Pfn {
         self.pfn
     }

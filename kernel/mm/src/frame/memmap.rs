@@ -14,6 +14,7 @@ use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use sync::{Class, SpinLock};
 
 /// Whose a block is.
+#[doc(alias("page_type", "PageBuddy"))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Kind {
@@ -23,11 +24,11 @@ pub enum Kind {
     Free = 2,
     /// Free, in a CPU's stock.
     Stocked = 3,
-    /// The kernel's: heap, stacks.
+    /// The kernel's: heap, stacks, the tables of its own half.
     Kernel = 4,
-    /// A translation table.
+    /// A translation table of an address space.
     Table = 5,
-    /// User memory, counted by `refs`.
+    /// User memory, counted by its references ([`PageDesc::refs`]).
     Folio = 6,
 }
 
@@ -51,10 +52,14 @@ impl Kind {
 /// | `state` | kind, order | kind, order 0 | kind, order |
 /// | `refs` | references; 0 means frozen or free | 0 | 0 |
 /// | `ptl` | - | guards its slots | - |
-/// | `next` | - | deposited tables | the zone's list |
+/// | `next` | - | the chain of deposited tables | the zone's list |
 /// | `prev` | - | - | the zone's list |
-/// | `owner` | - | the gather's chain, with the level | - |
-/// | `maps` | kept for the mapcount | - | - |
+/// | `owner` | - | the chain of unlinked tables in a gather, with the level | - |
+/// | `maps` | 0: nothing counts mappings yet | 0 | 0 |
+///
+/// "-": nobody reads it, and it holds whatever the last owner left. A block in a CPU's stock uses
+/// `state` alone.
+#[doc(alias("page", "compound_head"))]
 #[repr(C, align(32))]
 pub struct PageDesc {
     pub(crate) refs: AtomicI32,
@@ -83,7 +88,8 @@ impl PageDesc {
             refs: AtomicI32::new(0),
             maps: AtomicI32::new(0),
             state: AtomicU32::new(Kind::Tail as u32),
-            // The class is of no account: a table's lock is taken as what the table is.
+            // The class is of no account, but must be the one that is zero: a table's lock is taken as
+            // what the table is.
             ptl: SpinLock::new(Class::Asid, ()),
             _spare: [0; 2],
             prev: AtomicU32::new(0),
@@ -105,11 +111,13 @@ impl PageDesc {
     }
 
     /// References to this folio, as they are right now.
+    #[doc(alias = "folio_ref_count")]
     pub fn refs(&self) -> i32 {
         self.refs.load(Ordering::Relaxed)
     }
 
-    /// Entries that map pages of this folio, as they are right now.
+    /// Entries that map pages of this folio. Nothing counts them yet: always 0.
+    #[doc(alias = "folio_mapcount")]
     pub fn maps(&self) -> i32 {
         self.maps.load(Ordering::Relaxed)
     }
@@ -146,6 +154,7 @@ impl PageDesc {
 pub(crate) const NIL: u32 = u32::MAX;
 
 /// The descriptors of all pages from the first to the last byte of memory, holes included.
+#[doc(alias("mem_map", "vmemmap"))]
 #[derive(Clone, Copy)]
 pub struct MemMap {
     base: Pfn,
@@ -169,6 +178,7 @@ impl MemMap {
     }
 
     /// The descriptor of a page that is known to be memory.
+    #[doc(alias = "pfn_to_page")]
     ///
     /// # Panics
     /// When `pfn` is outside: the number came from nowhere.
@@ -179,11 +189,13 @@ impl MemMap {
 
     /// The descriptor of a page that may be anything, such as one read from a table.
     #[inline]
+    #[doc(alias = "pfn_to_online_page")]
     pub fn find(&self, pfn: Pfn) -> Option<&'static PageDesc> {
         self.descs.get(usize::try_from(pfn.0.checked_sub(self.base.0)?).ok()?)
     }
 
-    /// The head of the block that contains `pfn`.
+    /// The head of the block that contains `pfn`; `None` for a page of no block.
+    #[doc(alias = "compound_head")]
     #[inline]
     pub fn head(&self, pfn: Pfn) -> Option<Pfn> {
         let mut at = pfn.0;

@@ -46,6 +46,7 @@ impl fmt::Display for OutOfMemory {
 impl core::error::Error for OutOfMemory {}
 
 /// The page allocator of one machine.
+#[doc(alias("zone", "pglist_data"))]
 pub struct Frames {
     map: MemMap,
     zone: SpinLock<Buddy>,
@@ -69,7 +70,8 @@ impl Frames {
     }
 
     /// Gives the allocator the whole pages of `range`, which lies inside the memmap and belongs to
-    /// nobody. Boot, or a device that returns memory.
+    /// nobody. Context: any; used by the boot, once for each range.
+    #[doc(alias = "memblock_free_all")]
     pub fn add<C: Cpu>(&self, cpu: &C, range: PhysRange) {
         let first = range.start.align_up(abi::PAGE_SIZE).pfn();
         let end = range.end.align_down(abi::PAGE_SIZE).pfn();
@@ -90,11 +92,13 @@ impl Frames {
     }
 
     /// Free blocks in the zone, by order: what Linux prints as `/proc/buddyinfo`.
+    #[doc(alias = "buddyinfo")]
     pub fn free_blocks<C: Cpu>(&self, cpu: &C) -> [u64; Order::COUNT] {
         self.zone.lock(cpu).free_blocks()
     }
 
     /// Gives every CPU's stock back to the zone, where blocks can merge.
+    #[doc(alias = "drain_all_pages")]
     pub fn drain<C: Cpu>(&self, cpu: &C) {
         for stock in &self.stocks {
             let mut stock = stock.lock(cpu);
@@ -151,9 +155,11 @@ impl Frames {
 }
 
 impl<H: Hardware> Mm<H> {
-    /// Takes a block of `order` for `kind`, content undefined.
+    /// Takes a block of `order` for `kind`. Its content is whatever the last owner left. A
+    /// [`Kind::Folio`] comes with one reference, the caller's.
     ///
-    /// Context: any in which spin locks of class `PageList` may be taken.
+    /// Context: any in which spin locks of class `PageList` may be taken. Never sleeps.
+    #[doc(alias("alloc_pages", "__alloc_pages", "get_page_from_freelist"))]
     #[inline]
     pub fn alloc(&self, order: Order, kind: Kind) -> Result<Pfn, OutOfMemory> {
         if order > Order::MAX {
@@ -169,7 +175,8 @@ impl<H: Hardware> Mm<H> {
         Ok(pfn)
     }
 
-    /// Takes a block of `order` for `kind`, filled with zeros.
+    /// As [`Mm::alloc`], filled with zeros.
+    #[doc(alias("get_zeroed_page", "__GFP_ZERO"))]
     #[inline]
     pub fn alloc_zeroed(&self, order: Order, kind: Kind) -> Result<Pfn, OutOfMemory> {
         let pfn = self.alloc(order, kind)?;
@@ -179,6 +186,12 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Gives back a block that [`Mm::alloc`] gave for `kind`. No translation may reach it any more.
+    ///
+    /// Context: as for [`Mm::alloc`].
+    ///
+    /// # Panics
+    /// When the block at `pfn` is not `kind`'s: a double free, or the wrong page.
+    #[doc(alias("free_pages", "__free_pages"))]
     #[inline]
     pub fn free(&self, pfn: Pfn, kind: Kind) {
         let order = self.frames.map.desc(pfn).disown(pfn, kind);

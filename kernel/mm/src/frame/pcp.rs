@@ -10,8 +10,8 @@ use super::buddy::Buddy;
 use super::memmap::{Kind, MemMap};
 use abi::{Order, Pfn};
 
-/// The stocked orders and how many blocks of each a CPU keeps at most. 64 + 8 x 16 + 2 x 512 pages:
-/// below 5 MiB a CPU.
+/// How many blocks of each stocked order a CPU keeps at most. 64 + 8 x 16 + 2 x 512 pages: below
+/// 5 MiB a CPU.
 const PAGES: usize = 64;
 const RUNS: usize = 8;
 const HUGE: usize = 2;
@@ -70,6 +70,7 @@ impl<const N: usize> Shelf<N> {
 }
 
 /// What one CPU keeps.
+#[doc(alias = "per_cpu_pages")]
 #[repr(align(128))]
 pub(super) struct Stock {
     pages: Shelf<PAGES>,
@@ -128,12 +129,14 @@ impl Stock {
     }
 
     /// Fetches up to half a shelf from the zone.
+    #[doc(alias = "rmqueue_bulk")]
     #[cold]
     pub(super) fn refill(&mut self, map: &MemMap, zone: &mut Buddy, order: Order) {
         on_shelf!(self, order, |shelf| shelf.refill(map, zone, order));
     }
 
     /// Gives half a shelf back to the zone.
+    #[doc(alias = "free_pcppages_bulk")]
     #[cold]
     pub(super) fn spill(&mut self, map: &MemMap, zone: &mut Buddy, order: Order) {
         on_shelf!(self, order, |shelf| {

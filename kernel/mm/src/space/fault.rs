@@ -1,4 +1,7 @@
-//! What a fault needs: which case it is.
+//! A page fault: whether the area permits it, which case it is, and how it ended.
+//!
+//! The layout is read-locked throughout, so areas and tables stay; what an entry says is decided under
+//! its table's lock.
 
 use super::{Space, Vma};
 use crate::frame::OutOfMemory;
@@ -48,6 +51,7 @@ impl<H: Hardware> Space<'_, H> {
     ///
     /// Context: thread (or an exception taken from one), may sleep on the layout lock. Corresponds
     /// to Linux's `handle_mm_fault`.
+    #[doc(alias("handle_mm_fault", "do_page_fault"))]
     pub fn fault(&self, va: VirtAddr, access: Access) -> FaultOutcome {
         let outcome = self.resolve(va, access);
         self.mm.count(Event::PgFault, 1);
@@ -59,6 +63,7 @@ impl<H: Hardware> Space<'_, H> {
         outcome
     }
 
+    /// Finds the area and asks it.
     fn resolve(&self, va: VirtAddr, access: Access) -> FaultOutcome {
         let layout = self.layout.read(&self.mm.hw);
         let Some(vma) = layout.find(va) else {
@@ -74,6 +79,8 @@ impl<H: Hardware> Space<'_, H> {
         }
     }
 
+    /// Picks the case, by what the PMD entry says.
+    #[doc(alias("__handle_mm_fault", "handle_pte_fault"))]
     #[inline]
     fn resolve_in(&self, vma: &Vma, va: VirtAddr, access: Access) -> Result<FaultOutcome, Stop> {
         let mm = self.mm;
@@ -104,7 +111,8 @@ impl<H: Hardware> Space<'_, H> {
     /// The slot held `word` when looked at: makes that entry permit `access`, where all it lacks is
     /// what hardware without automatic access flag and dirty state leaves to software.
     ///
-    /// Corresponds to `ptep_set_access_flags`.
+    /// Corresponds to Linux's `ptep_set_access_flags`.
+    #[doc(alias = "ptep_set_access_flags")]
     pub(super) fn permit(
         &self,
         slot: Slot,

@@ -20,6 +20,7 @@ use pte::{AsidMatch, Depth, Entry, Invalidation, Leaf, Scope, Table};
 impl<H: Hardware> Space<'_, H> {
     /// Maps 2 MiB at `range`, whose PMD slot was empty. `None`: no memory for it in one piece, try a
     /// small page.
+    #[doc(alias = "do_huge_pmd_anonymous_page")]
     pub(super) fn fault_huge(
         &self,
         vma: &Vma,
@@ -59,6 +60,7 @@ impl<H: Hardware> Space<'_, H> {
     ///
     /// The block is broken first: a small and a huge translation of one address must never be live
     /// at once. The layout is locked for writing.
+    #[doc(alias("split_huge_pmd", "__split_huge_pmd"))]
     pub(super) fn split_huge_at(&self, va: VirtAddr) {
         let mm = self.mm;
         let Some(slot) = mm.find_slot(self.root, va, Level::Pmd) else { return };
@@ -112,6 +114,7 @@ fn pieces(block: Leaf) -> impl Iterator<Item = Leaf> {
 
 impl<H: Hardware> Mm<H> {
     /// Puts a spare PTE table aside with a PMD table. Under the PMD table's lock.
+    #[doc(alias = "pgtable_trans_huge_deposit")]
     pub(crate) fn deposit(&self, pmd_table: Pfn, spare: Pfn) {
         let map = self.frames.map();
         let head = &map.desc(pmd_table).next;
@@ -120,6 +123,7 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Takes a spare PTE table back. Under the PMD table's lock, or when nobody else can reach it.
+    #[doc(alias = "pgtable_trans_huge_withdraw")]
     pub(crate) fn withdraw(&self, pmd_table: Pfn) -> Option<Pfn> {
         let map = self.frames.map();
         let head = &map.desc(pmd_table).next;
@@ -131,19 +135,5 @@ impl<H: Hardware> Mm<H> {
         head.store(spare.load(Relaxed), Relaxed);
         spare.store(NIL, Relaxed);
         Some(map.pfn(index))
-    }
-
-    /// The slot of `level` that translates `va`, if every table on the way is there.
-    pub(crate) fn find_slot(&self, root: Pfn, va: VirtAddr, level: Level) -> Option<Slot> {
-        let mut table = root;
-        for at in Level::ALL {
-            let slot = Slot::new(table, at.index(va));
-            if at == level {
-                return Some(slot);
-            }
-            let Entry::Table(next) = pte::decode(at, self.hw.load(slot)) else { return None };
-            table = next.pfn();
-        }
-        None
     }
 }

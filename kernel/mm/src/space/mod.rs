@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `vma` | the areas as a sorted list of intervals |
 //! | `zap` | taking entries out of tables |
-//! | `fault` | what a fault needs: which case it is |
+//! | `fault` | which case a fault is; rights that only the entry lacks |
 //! | `small` | the case of a 4 KiB page |
 //! | `huge` | the case of a 2 MiB page; splitting one |
 //!
@@ -105,6 +105,7 @@ impl core::error::Error for UnmapError {}
 /// An address space: the lower half as some threads see it.
 ///
 /// Having one means: its tables are whole, and every frame they map holds a reference for it.
+#[doc(alias = "mm_struct")]
 pub struct Space<'m, H: Hardware> {
     mm: &'m Mm<H>,
     root: Pfn,
@@ -149,6 +150,7 @@ impl<'m, H: Hardware> Space<'m, H> {
     ///
     /// Context: interrupts masked, and the thread that enters stays responsible for leaving: a
     /// scheduler's switch, or a CPU-bound model.
+    #[doc(alias = "switch_mm")]
     pub fn enter(&self) {
         self.running.fetch_add(1, Ordering::Relaxed);
         let asid = self.mm.activate_asid(&self.context);
@@ -168,6 +170,7 @@ impl<'m, H: Hardware> Space<'m, H> {
     ///
     /// Context: thread, may sleep on the layout lock. Corresponds to `mmap(MAP_ANONYMOUS |
     /// MAP_PRIVATE)`.
+    #[doc(alias("mmap", "do_mmap"))]
     pub fn map(
         &self,
         place: Place,
@@ -201,6 +204,7 @@ impl<'m, H: Hardware> Space<'m, H> {
     ///
     /// Context: thread, may sleep on the layout lock; holds it across the flush. Corresponds to
     /// `munmap`: a range with nothing in it is no error.
+    #[doc(alias("munmap", "do_munmap"))]
     pub fn unmap(&self, range: VirtRange) -> Result<(), UnmapError> {
         check_range(range).map_err(UnmapError::BadRange)?;
         let mut layout = self.layout.write(&self.mm.hw);
@@ -209,11 +213,6 @@ impl<'m, H: Hardware> Space<'m, H> {
         };
         self.zap(range, gap);
         Ok(())
-    }
-
-    /// The area that contains `va`, as it is right now.
-    pub fn area(&self, va: VirtAddr) -> Option<Vma> {
-        self.layout.read(&self.mm.hw).find(va).copied()
     }
 
     /// Each area in address order, under the layout lock: `each` must not touch memory of the space.
@@ -230,7 +229,7 @@ fn check_range(range: VirtRange) -> Result<(), VirtRange> {
 }
 
 impl<H: Hardware> Drop for Space<'_, H> {
-    /// Gives everything back.
+    /// Gives everything back. Corresponds to Linux's `exit_mmap`.
     ///
     /// # Panics
     /// When a CPU still runs the space: freeing its tables under the walker's feet would be worse.

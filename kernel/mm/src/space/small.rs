@@ -1,5 +1,8 @@
 //! The fault of a 4 KiB page.
 //!
+//! The page is made ready before the lock is taken, so that the lock covers no clearing; whoever finds
+//! the slot taken by then gives its page back.
+//!
 //! Corresponds to Linux's `do_anonymous_page`.
 
 use super::fault::{FaultOutcome, touched};
@@ -11,6 +14,8 @@ use abi::{Access, Level, Order, VirtAddr};
 use pte::Leaf;
 
 impl<H: Hardware> Space<'_, H> {
+    /// Maps a page of zeros at `slot`, or finds what is there already.
+    #[doc(alias = "do_anonymous_page")]
     #[inline]
     pub(super) fn fault_small(
         &self,

@@ -10,6 +10,7 @@ use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
 /// Whether an area may be given 2 MiB pages.
+#[doc(alias("MADV_HUGEPAGE", "MADV_NOHUGEPAGE"))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Huge {
     /// Wherever 2 MiB fit and are free.
@@ -19,6 +20,7 @@ pub enum Huge {
 }
 
 /// One area: addresses that share their rights and advice.
+#[doc(alias = "vm_area_struct")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Vma {
     /// Its addresses, whole pages.
@@ -40,6 +42,7 @@ impl Vma {
 }
 
 /// All areas of a space.
+#[doc(alias = "maple_tree")]
 pub(super) struct Layout {
     areas: Vec<Vma>,
 }
@@ -60,17 +63,20 @@ impl Layout {
     }
 
     /// The area that contains `va`.
+    #[doc(alias = "find_vma")]
     #[inline]
     pub(super) fn find(&self, va: VirtAddr) -> Option<&Vma> {
         self.areas.get(self.position(va)).filter(|area| area.range.contains(va))
     }
 
     /// The first area that shares a byte with `range`.
+    #[doc(alias = "find_vma_intersection")]
     pub(super) fn first_overlap(&self, range: VirtRange) -> Option<&Vma> {
         self.areas.get(self.position(range.start)).filter(|area| area.range.overlaps(&range))
     }
 
-    /// The lowest free start of `bytes`, aligned.
+    /// The lowest free start of `bytes`, aligned to `align`, a power of two.
+    #[doc(alias("get_unmapped_area", "vm_unmapped_area"))]
     pub(super) fn find_gap(&self, bytes: u64, align: u64) -> Option<VirtAddr> {
         let fits = |from: VirtAddr, end: VirtAddr| {
             let start = from.align_up(align);

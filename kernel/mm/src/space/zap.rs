@@ -14,6 +14,7 @@ use pte::Entry;
 impl<H: Hardware> Space<'_, H> {
     /// Clears everything in `range` and unlinks the tables that serve only `gap`, the free space
     /// around it. The layout is locked for writing and no longer has `range`.
+    #[doc(alias("unmap_region", "unmap_page_range", "zap_page_range"))]
     pub(super) fn zap(&self, range: VirtRange, gap: VirtRange) {
         let mut gather = Gather::new(self.mm, &self.context);
         // A huge page that is only partly in range loses its block first.
@@ -26,7 +27,8 @@ impl<H: Hardware> Space<'_, H> {
         gather.finish();
     }
 
-    /// Clears `range` in one table, whose first entry translates `base`.
+    /// Clears `range` in one table, whose first entry translates `base`, and below it.
+    #[doc(alias("zap_pud_range", "zap_pmd_range"))]
     fn zap_table(
         &self,
         gather: &mut Gather<'_, H>,
@@ -64,6 +66,7 @@ impl<H: Hardware> Space<'_, H> {
     }
 
     /// Clears one leaf.
+    #[doc(alias("zap_pte_range", "zap_huge_pmd", "ptep_get_and_clear"))]
     fn zap_leaf(&self, gather: &mut Gather<'_, H>, slot: Slot, level: Level, va: VirtAddr) {
         let mm = self.mm;
         let lock = mm.lock_table(slot.table(), level);

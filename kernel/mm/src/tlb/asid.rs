@@ -33,10 +33,13 @@ const fn generation_of(context: u64) -> u64 {
 #[repr(align(128))]
 struct Active(AtomicU64);
 
+/// What the lock guards.
 struct State {
+    /// One bit for each number that this generation has given out or reserved.
     used: Box<[u64]>,
     /// The contexts that CPUs went on running when the generation changed.
     reserved: Box<[u64]>,
+    /// Where the search for a free number goes on.
     cursor: u32,
     /// Numbers from here on are not given out.
     limit: u32,
@@ -65,8 +68,11 @@ impl State {
 }
 
 /// The ASIDs of one machine.
+#[doc(alias = "asid_generation")]
 pub struct Asids {
+    /// In the upper bits, as in a context.
     generation: AtomicU64,
+    /// The context that each CPU runs; zero since a roll-over has looked at it.
     active: Box<[Active]>,
     /// CPUs that must drop their TLB before they use a number of the current generation.
     owing: AtomicU64,
@@ -106,6 +112,8 @@ impl<H: Hardware> Mm<H> {
     /// Lets only `n` numbers be in use from now on (or as few as the CPUs allow), by beginning a new
     /// generation. For tests and workloads that want roll-overs; `None` lifts the limit. Says how
     /// many it is now.
+    ///
+    /// Context: any; takes the ASIDs' lock.
     pub fn limit_asids(&self, n: Option<u32>) -> u32 {
         let mut state = self.asids.state.lock(&self.hw);
         let all = 1 << self.asids.bits;
@@ -129,6 +137,7 @@ impl<H: Hardware> Mm<H> {
     /// and with what this CPU owes for the generation paid.
     ///
     /// Context: interrupts masked, until TTBR0 is written.
+    #[doc(alias = "check_and_switch_context")]
     #[inline]
     pub(crate) fn activate_asid(&self, context: &AtomicU64) -> Asid {
         let asids = &self.asids;
@@ -171,6 +180,8 @@ impl<H: Hardware> Mm<H> {
         asid_of(id)
     }
 
+    /// A context of the current generation for a space that had `old`: with the same number where
+    /// nobody else has that. Begins a generation when there is no number left.
     fn new_context(&self, state: &mut State, old: u64) -> u64 {
         let generation = self.asids.generation.load(Ordering::Relaxed);
         self.count(Event::AsidAlloc, 1);
@@ -205,7 +216,8 @@ impl<H: Hardware> Mm<H> {
         self.asids.generation.load(Ordering::Relaxed) | u64::from(asid.0)
     }
 
-    /// Makes every context stale, but what CPUs are running.
+    /// Makes every context stale; the numbers that CPUs are running stay theirs, reserved.
+    #[doc(alias = "flush_context")]
     fn begin_generation(&self, state: &mut State) {
         let asids = &self.asids;
         self.count(Event::AsidRollover, 1);

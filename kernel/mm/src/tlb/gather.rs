@@ -19,12 +19,13 @@ use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
 use abi::{Asid, ENTRIES, Event, Level, Pfn, VirtAddr, VirtRange};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use pte::{AsidMatch, Depth, Entry, Invalidation, Plan, Scope, Target, Tlbi};
+use pte::{AsidMatch, Depth, Entry, Invalidation, Plan, Scope};
 
 /// Single entries a gather holds before it must flush in between: 2 KiB of stack.
 const BATCH: usize = 512;
 
 /// What one operation on one address space has cleared and not yet freed.
+#[doc(alias = "mmu_gather")]
 #[must_use = "finish() invalidates and frees; without it nothing is flushed"]
 pub struct Gather<'m, H: Hardware> {
     mm: &'m Mm<H>,
@@ -65,6 +66,9 @@ impl<'m, H: Hardware> Gather<'m, H> {
     }
 
     /// Takes over the reference of a leaf entry of `level` at `va` that was just cleared.
+    ///
+    /// Context: thread, no table's lock held: a full gather flushes here.
+    #[doc(alias("tlb_remove_page", "tlb_remove_tlb_entry"))]
     #[inline]
     pub(crate) fn leaf(&mut self, va: VirtAddr, level: Level, pfn: Pfn) {
         self.widen(VirtRange::from_size(va.align_down(level.span()), level.span()), level);
@@ -77,6 +81,7 @@ impl<'m, H: Hardware> Gather<'m, H> {
 
     /// Takes over a subtree that was just unlinked: `table`, with entries of `level`, and everything
     /// below it. Of what it mapped, all lies in `range`.
+    #[doc(alias("tlb_remove_table", "pte_free_tlb", "free_pgtables"))]
     pub(crate) fn subtree(&mut self, range: VirtRange, level: Level, table: Pfn) {
         // Below an unlinked table anything may be cached, down to single pages.
         self.widen(range, Level::Pte);
@@ -90,6 +95,7 @@ impl<'m, H: Hardware> Gather<'m, H> {
     /// back.
     ///
     /// Context: thread; the slots' locks are released, the space's layout lock may be held.
+    #[doc(alias("tlb_finish_mmu", "tlb_flush_mmu"))]
     pub fn finish(mut self) {
         self.flush();
     }
@@ -191,7 +197,9 @@ impl<H: Hardware> Drop for Gather<'_, H> {
 }
 
 impl<H: Hardware> Mm<H> {
-    /// Frees an unreachable subtree with everything it maps. Nobody, hard or soft, walks it.
+    /// Frees an unreachable subtree, `table` with entries of `level` and all below it, and gives back
+    /// the reference of every leaf in it. Nobody, hard or soft, walks it.
+    #[doc(alias = "free_pgtables")]
     pub(crate) fn reap(&self, table: Pfn, level: Level) {
         for index in 0..ENTRIES {
             let word = self.hw.load(Slot::new(table, index));
@@ -213,13 +221,5 @@ impl<H: Hardware> Mm<H> {
             }
         }
         self.table_free(table, level);
-    }
-
-    /// Drops everything cached for a space that no CPU runs any more, walk caches included.
-    pub(crate) fn forget_space(&self, asid: Option<Asid>) {
-        let Some(asid) = asid else { return };
-        self.publish(Scope::InnerShareable);
-        self.tlbi(Tlbi { target: Target::Asid(asid), scope: Scope::InnerShareable });
-        self.complete(Scope::InnerShareable);
     }
 }

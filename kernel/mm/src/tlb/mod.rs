@@ -22,6 +22,7 @@ use pte::{AsidMatch, Depth, Invalidation, Plan, Scope, Target, Tlbi};
 
 impl<H: Hardware> Mm<H> {
     /// Issues one operation and counts it.
+    #[doc(alias = "__tlbi")]
     #[inline]
     pub(crate) fn tlbi(&self, op: Tlbi) {
         self.count(op.event(), 1);
@@ -47,6 +48,7 @@ impl<H: Hardware> Mm<H> {
 
     /// Invalidates what `what` describes and waits until that is complete, for this CPU's next
     /// instructions too. The change was published.
+    #[doc(alias = "__flush_tlb_range")]
     pub(crate) fn invalidate(&self, what: &Invalidation) {
         for op in Plan::new(what, self.hw.caps(), &self.cost) {
             self.tlbi(op);
@@ -57,6 +59,7 @@ impl<H: Hardware> Mm<H> {
 
     /// Drops this CPU's stale copies of one user page, after its entry was made more permissive:
     /// nobody owes other CPUs anything, they will fault and find the new entry.
+    #[doc(alias = "flush_tlb_fix_spurious_fault")]
     pub(crate) fn forget_page_here(&self, va: VirtAddr, asid: Option<Asid>, level: Level) {
         let Some(asid) = asid else { return };
         self.publish(Scope::Local);
@@ -71,5 +74,14 @@ impl<H: Hardware> Mm<H> {
         });
         self.complete(Scope::Local);
         self.hw.synchronize_context();
+    }
+
+    /// Drops everything cached for a space that no CPU runs any more, walk caches included.
+    #[doc(alias = "flush_tlb_mm")]
+    pub(crate) fn forget_space(&self, asid: Option<Asid>) {
+        let Some(asid) = asid else { return };
+        self.publish(Scope::InnerShareable);
+        self.tlbi(Tlbi { target: Target::Asid(asid), scope: Scope::InnerShareable });
+        self.complete(Scope::InnerShareable);
     }
 }

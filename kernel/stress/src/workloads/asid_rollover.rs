@@ -13,8 +13,9 @@ use abi::{PAGE_SIZE, Prot, VirtAddr};
 use alloc::vec::Vec;
 use mm::{Huge, OutOfMemory, Place, Space};
 
-/// Spaces for each CPU, at least; each has a few pages at the same addresses.
+/// Spaces for each CPU, at least.
 const SPACES: usize = 12;
+/// Pages of each space, at the same addresses in all.
 const PAGES: u64 = 4;
 const START: VirtAddr = VirtAddr(1 << 40);
 /// The shared space's number in stamps: above all others but the next owner's.
@@ -58,26 +59,20 @@ fn drive<W: World>(
             let (space, version) = &mut spaces[which];
             // Unique for up to 253 spaces; beyond that, CPUs far apart share numbers.
             let number = ((cpu * nr_spaces + which) % SHARED as usize) as u8;
-            let page = rng.below(PAGES);
-            let va = START + page * PAGE_SIZE;
-            let mut result = Ok(());
-            run.world.inside(space, &mut || {
+            let va = START + rng.below(PAGES) * PAGE_SIZE;
+            run.inside(space, || {
                 if *version > 0 {
                     // What any earlier round left: each page holds the version of its last stamping.
-                    result = check_any(run, space, cpu, va, number, *version);
+                    check_any(run, space, cpu, va, number, *version)?;
                 }
-                if result.is_ok() {
-                    *version = version.wrapping_add(1).max(1);
-                    result = run.mark(space, cpu, va, Stamp::new(number, va, *version));
-                }
-                if result.is_ok() && rng.one_in(4) {
+                *version = version.wrapping_add(1).max(1);
+                let stamp = Stamp::new(number, va, *version);
+                run.mark(space, cpu, va, stamp)?;
+                if rng.one_in(4) {
                     run.world.yield_now();
                 }
-                if result.is_ok() {
-                    result = run.check(space, cpu, va, Stamp::new(number, va, *version));
-                }
-            });
-            result?;
+                run.check(space, cpu, va, stamp)
+            })?;
             run.did(1);
             if rng.one_in(4) {
                 meet(run, &shared, cpu, rng)?;
@@ -97,19 +92,17 @@ fn meet<W: World>(
     if cpu == 0 {
         return shared.change(run, cpu, rng);
     }
-    let mut result = Ok(());
-    run.world.inside(&shared.space, &mut || {
+    run.inside(&shared.space, || {
         for _ in 0..16 {
-            if result.is_ok() {
-                result = shared.look(run, cpu, rng);
-                run.world.yield_now();
-            }
+            shared.look(run, cpu, rng)?;
+            run.world.yield_now();
         }
-    });
-    result
+        Ok(())
+    })
 }
 
-/// The page is fresh, or carries this space's stamp of some version up to `newest`.
+/// The page must be fresh or carry this space's stamp, of whichever version; `newest` is what a report
+/// names as expected.
 fn check_any<W: World>(
     run: &Run<'_, W>,
     space: &Space<'_, W::Machine>,
@@ -118,12 +111,7 @@ fn check_any<W: World>(
     number: u8,
     newest: u16,
 ) -> Result<(), Failure> {
-    let found = match run.world.load(space, va) {
-        Ok(found) => found,
-        Err(outcome) => {
-            return Err(run.wrong_outcome(space, cpu, va, abi::Access::Read, Some(outcome)));
-        }
-    };
+    let found = run.load(space, cpu, va)?;
     let ours = |stamp: Stamp| stamp == Stamp::new(number, va, stamp.version);
     if found == 0 || Stamp::read(found).is_some_and(ours) {
         return Ok(());

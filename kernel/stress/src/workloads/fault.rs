@@ -42,20 +42,19 @@ fn drive<W: World>(
 ) -> Result<(), Failure> {
     let space = Space::new(run.mm())?;
     run.on_cpus(watch, |cpu, rng| {
-        let mut result = Ok(());
-        run.world.inside(&space, &mut || {
+        run.inside(&space, || {
             let mut round = 0;
-            while result.is_ok() && run.goes_on(round) {
+            while run.goes_on(round) {
                 let (bytes, huge) = choose(rng);
-                result = one_round(run, &space, cpu, rng, round as u16, bytes, huge);
+                one_round(run, &space, cpu, rng, round as u16, bytes, huge)?;
                 round += 1;
             }
-        });
-        result
+            Ok(())
+        })
     })
 }
 
-/// Maps, touches in random order, verifies, punches a hole, verifies the rest, unmaps.
+/// Maps, touches from a random page on, punches a hole half of the time, verifies the rest, unmaps.
 fn one_round<W: World>(
     run: &Run<'_, W>,
     space: &Space<'_, W::Machine>,
@@ -77,8 +76,7 @@ fn one_round<W: World>(
         let va = range.start + page * PAGE_SIZE;
         (va, Stamp::new(cpu as u8, va, version))
     };
-    for page in touched() {
-        let (va, stamp) = stamp_of(page);
+    for (va, stamp) in touched().map(stamp_of) {
         run.mark(space, cpu, va, stamp)?;
         run.did(1);
         if run.stopped() {
@@ -89,19 +87,14 @@ fn one_round<W: World>(
         let hole_at = rng.below(pages);
         let hole_pages = 1 + rng.below(pages - hole_at);
         let hole = VirtRange::from_size(range.start + hole_at * PAGE_SIZE, hole_pages * PAGE_SIZE);
-        if rng.one_in(2) {
+        let punched = rng.one_in(2);
+        if punched {
             space.unmap(hole)?;
             run.did(1);
             check_hole(run, space, cpu, hole)?;
-            for page in touched() {
-                let (va, stamp) = stamp_of(page);
-                if !hole.contains(va) {
-                    run.check(space, cpu, va, stamp)?;
-                }
-            }
-        } else {
-            for page in touched() {
-                let (va, stamp) = stamp_of(page);
+        }
+        for (va, stamp) in touched().map(stamp_of) {
+            if !(punched && hole.contains(va)) {
                 run.check(space, cpu, va, stamp)?;
             }
         }

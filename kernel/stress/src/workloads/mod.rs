@@ -10,7 +10,7 @@ mod unmap_shootdown;
 use crate::run::{Failure, Run};
 use crate::world::World;
 
-/// What a workload does; it calls the second argument now and then while CPUs work.
+/// What a workload does; it has the second argument called now and then while CPUs work.
 pub type Work<W> = fn(&Run<'_, W>, &mut dyn FnMut()) -> Result<(), Failure>;
 
 /// A workload by name.
@@ -23,8 +23,11 @@ pub struct Workload<W: World> {
     pub run: Work<W>,
 }
 
+/// How many there are.
+pub const COUNT: usize = 6;
+
 /// Every workload, in the order in which `stress all` runs them.
-pub fn all<W: World>() -> [Workload<W>; 6] {
+pub const fn all<W: World>() -> [Workload<W>; COUNT] {
     [
         Workload {
             name: "fault-4k",

@@ -15,7 +15,7 @@ use mm::{FaultOutcome, Huge, MapError, Mm, OutOfMemory, Place, Space, UnmapError
 
 const START: VirtAddr = VirtAddr(1 << 41);
 
-/// Memory that nobody may have while this lives.
+/// Memory that nobody else may have while this lives, in blocks of the largest order.
 struct Hoard<'m, H: mm::Hardware> {
     mm: &'m Mm<H>,
     blocks: Vec<Pfn>,
@@ -82,16 +82,13 @@ fn one_round<W: World>(
     };
     let huge = if rng.one_in(2) { Huge::Allowed } else { Huge::Never };
     // More than there can be.
-    let free = run.mm().frames.managed_pages(&run.mm().hw);
-    let bytes = (free + 1) * PAGE_SIZE;
+    let bytes = (run.mm().frames.managed_pages(&run.mm().hw) + 1) * PAGE_SIZE;
     let range = match space.map(Place::At(START), bytes, Prot::ReadWrite, huge) {
         Ok(range) => range,
         Err(MapError::OutOfMemory) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let mut result = Ok(());
-    run.world.inside(&space, &mut || result = fill(run, &space, cpu, range, version, refused));
-    result?;
+    run.inside(&space, || fill(run, &space, cpu, range, version, refused))?;
     // Half the rounds give the memory back in pieces.
     if rng.one_in(2) {
         let middle = range.start + rng.below(range.pages()) * PAGE_SIZE;
@@ -103,6 +100,7 @@ fn one_round<W: World>(
     Ok(())
 }
 
+/// Stamps pages until one is refused, and checks that each stamped one is whole.
 fn fill<W: World>(
     run: &Run<'_, W>,
     space: &Space<'_, W::Machine>,
@@ -130,12 +128,9 @@ fn fill<W: World>(
     for page in 0..filled {
         let va = range.start + page * PAGE_SIZE;
         let stamp = Stamp::new(cpu as u8, va, version);
-        match run.world.load(space, va) {
-            Ok(found) if found == stamp.word() => {}
-            Ok(found) => return Err(run.wrong_data(space, cpu, va, stamp, found)),
-            Err(outcome) => {
-                return Err(run.wrong_outcome(space, cpu, va, Access::Read, Some(outcome)));
-            }
+        let found = run.load(space, cpu, va)?;
+        if found != stamp.word() {
+            return Err(run.wrong_data(space, cpu, va, stamp, found));
         }
     }
     run.did(filled);

@@ -74,23 +74,14 @@ impl<'m, H: Hardware> Shared<'m, H> {
         let (space, range, version) = (&self.space, self.range, round as u16);
         let huge = if rng.one_in(3) { Huge::Allowed } else { Huge::Never };
         space.map(Place::At(range.start), range.bytes(), Prot::ReadWrite, huge)?;
-        let mut result = Ok(());
-        run.world.inside(space, &mut || {
-            for page in 0..range.pages() {
-                let va = range.start + page * PAGE_SIZE;
-                if result.is_ok() {
-                    result = run.mark(space, cpu, va, Stamp::new(self.number, va, version));
-                }
-            }
+        run.inside(space, || {
+            run.mark_all(space, cpu, range, self.number, version)?;
             // Let the readers meet it.
             for _ in 0..rng.below(64) {
                 run.world.yield_now();
             }
-            if result.is_ok() {
-                result = meanwhile(rng);
-            }
-        });
-        result?;
+            meanwhile(rng)
+        })?;
         // All of it at once, or in pieces between which the readers run.
         let mut start = range.start;
         while start < range.end {
@@ -118,16 +109,7 @@ impl<'m, H: Hardware> Shared<'m, H> {
     ) -> Result<(), Failure> {
         let next = &self.next;
         next.map(Place::At(range.start), range.bytes(), Prot::ReadWrite, Huge::Never)?;
-        let mut result = Ok(());
-        run.world.inside(next, &mut || {
-            for page in 0..range.pages() {
-                let va = range.start + page * PAGE_SIZE;
-                if result.is_ok() {
-                    result = run.mark(next, cpu, va, Stamp::new(NEXT_OWNER, va, version));
-                }
-            }
-        });
-        result?;
+        run.inside(next, || run.mark_all(next, cpu, range, NEXT_OWNER, version))?;
         next.unmap(range)?;
         Ok(())
     }

@@ -27,15 +27,14 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
             run.stop();
             return result;
         }
-        let mut result = Ok(());
-        run.world.inside(&shared.space, &mut || {
-            while result.is_ok() && !run.stopped() {
-                result = shared.look(run, cpu, rng);
+        run.inside(&shared.space, || {
+            while !run.stopped() {
+                shared.look(run, cpu, rng)?;
                 if rng.one_in(16) {
                     run.world.yield_now();
                 }
             }
-        });
-        result
+            Ok(())
+        })
     })
 }

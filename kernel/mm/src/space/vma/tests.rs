@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 use std::vec::Vec;
 
 /// Pages at each end of the lower half that the tests play with.
-const PAGES: u64 = 48;
-const CASES: u32 = if cfg!(miri) { 3 } else { 512 };
+const PAGES: u64 = if cfg!(miri) { 9 } else { 48 };
+const CASES: u32 = if cfg!(miri) { 2 } else { 512 };
+const STEPS: usize = if cfg!(miri) { 8 } else { 60 };
 
 fn cases() -> ProptestConfig {
     ProptestConfig {
@@ -109,7 +110,7 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn areas_are_what_each_page_says(steps in proptest::collection::vec(step(), 1..60)) {
+    fn areas_are_what_each_page_says(steps in proptest::collection::vec(step(), 1..STEPS)) {
         let (mut layout, mut model) = (Layout::new(), Model::new());
         for step in steps {
             match step {
