@@ -5,7 +5,7 @@ use crate::{
     stillclock,
     trouble::{Result, Trouble},
 };
-use std::{ffi::OsStr, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
 /// The emulator.
 const QEMU: &str = "qemu-system-aarch64";
@@ -86,8 +86,8 @@ impl Launch {
         }
         let image = image.display().to_string();
         command.args(self.args.iter().map(|arg| arg.replace("{image}", &image)));
-        if let Some(library) = stillclock::preload(self.args.iter().map(OsStr::new)) {
-            command.env("LD_PRELOAD", library);
+        if let Some(libraries) = stillclock::preload(&self.args) {
+            command.env(stillclock::PRELOAD, libraries);
         }
         Ok(command)
     }

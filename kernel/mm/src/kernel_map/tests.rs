@@ -5,14 +5,15 @@ extern crate std;
 
 use super::{KernelMap, KernelMapError, KernelMapping};
 use crate::{Hardware, Slot};
-use abi::{Asid, CpuId, ENTRIES, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
+use abi::{Asid, CpuId, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
 use pte::{Caps, KernelProt, MemType, Scope, Tlbi};
+use std::collections::BTreeMap;
 use std::string::ToString;
-use std::vec::Vec;
+use std::sync::{Mutex, MutexGuard};
 use sync::{Cpu, IrqState, Wait, WaitKey};
 
 const CASES: u32 = if cfg!(miri) { 1 } else { 256 };
@@ -20,13 +21,14 @@ const CASES: u32 = if cfg!(miri) { 1 } else { 256 };
 const BLOCKS: u64 = if cfg!(miri) { 1 } else { 4 };
 /// Where RAM for tables begins, and how many there can be.
 const RAM: Pfn = Pfn(0x8_0000);
-const TABLES: usize = 64;
+const TABLES: u64 = 64;
 /// Bits 47 to 12.
 const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 
 /// A machine with a little RAM and nothing else: a kernel map asks for no more.
 struct Ram {
-    words: Vec<AtomicU64>,
+    /// By address; what is not here is zero.
+    words: Mutex<BTreeMap<PhysAddr, u64>>,
     /// Pages handed out as tables.
     tables: AtomicU64,
     /// Those of them whose zeros a walker need not have seen yet.
@@ -38,13 +40,13 @@ struct Ram {
 
 impl Ram {
     fn new() -> Self {
-        let words = (0..TABLES * ENTRIES).map(|_| AtomicU64::new(0)).collect();
         let zero = || AtomicU64::new(0);
+        let words = Mutex::new(BTreeMap::new());
         Self { words, tables: zero(), fresh: zero(), pending: zero() }
     }
 
-    fn word(&self, slot: Slot) -> &AtomicU64 {
-        &self.words[((slot.0 - RAM.base()) / 8) as usize]
+    fn words(&self) -> MutexGuard<'_, BTreeMap<PhysAddr, u64>> {
+        self.words.lock().expect("nobody panics with it")
     }
 }
 
@@ -79,11 +81,12 @@ impl Hardware for Ram {
         1
     }
     fn load(&self, slot: Slot) -> u64 {
-        self.word(slot).load(Relaxed)
+        self.words().get(&slot.0).copied().unwrap_or(0)
     }
     fn store(&self, slot: Slot, word: u64) {
         assert_eq!(self.fresh.load(Relaxed), 0, "a table is linked before its zeros are seen");
-        self.word(slot).store(word, Relaxed);
+        assert!((slot.0 - RAM.base()) / PAGE_SIZE < self.tables.load(Relaxed), "no table's slot");
+        self.words().insert(slot.0, word);
         self.pending.fetch_or(0b11, Relaxed);
     }
     fn swap(&self, _: Slot, _: u64) -> u64 {
@@ -141,7 +144,7 @@ impl Kernel {
     fn new() -> Self {
         let ram = Ram::new();
         ram.tables.store(1, Relaxed);
-        Self { ram, map: KernelMap::new(RAM), left: TABLES as u64 - 1 }
+        Self { ram, map: KernelMap::new(RAM), left: TABLES - 1 }
     }
 
     fn map(&mut self, mapping: &KernelMapping) -> Result<(), KernelMapError> {
@@ -161,7 +164,8 @@ impl Kernel {
         let mut table = self.map.root();
         for (depth, shift) in [39, 30, 21, 12].into_iter().enumerate() {
             let index = va.0 >> shift & 0x1ff;
-            let word = self.ram.words[((table - RAM) * 512 + index) as usize].load(Relaxed);
+            let slot = table.base() + 8 * index;
+            let word = self.ram.words().get(&slot).copied().unwrap_or(0);
             let offset = va.0 & ((1 << shift) - 1);
             match word & 0b11 {
                 0b11 if shift > 12 => table = Pfn((word & ADDRESS) >> 12),
@@ -306,7 +310,7 @@ proptest! {
             prop_assert!(end < mapping.range.end, "everything is mapped, and yet it failed");
             kernel.check(&mapping, VirtRange::new(mapping.range.start, end));
             // With tables again, the rest can be mapped where it ended.
-            kernel.left = TABLES as u64 - kernel.ram.tables.load(Relaxed);
+            kernel.left = TABLES - kernel.ram.tables.load(Relaxed);
             let to = mapping.to + (end - mapping.range.start);
             let rest = KernelMapping { range: VirtRange::new(end, mapping.range.end), to, ..mapping };
             prop_assert_eq!(kernel.map(&rest), Ok(()));
