@@ -10,7 +10,7 @@ use arch::LocalCpu;
 use arch::layout;
 use buddy_system_allocator::Heap;
 use core::ptr::{self, NonNull};
-use mm::frame::Kind;
+
 use sync::{Class, SpinLock};
 
 /// Block sizes up to 2^31 bytes: more than the page allocator ever gives in one piece.
@@ -50,7 +50,7 @@ fn grow(heap: &SpinLock<Heap<CLASSES>>, layout: Layout) -> Option<()> {
     let bytes = layout.size().max(layout.align()).checked_next_power_of_two()? as u64;
     let wanted = Order(bytes.div_ceil(abi::PAGE_SIZE).ilog2() as u8).max(Order::PMD);
     let mm = memory::mm()?;
-    let block = mm.alloc(wanted, Kind::Kernel).ok()?;
+    let block = mm.alloc(wanted).ok()?;
     let start = layout::linear(block.base())?.0 as usize;
     let end = start + wanted.bytes() as usize;
     // SAFETY: the block is ours from now on, mapped linearly, and becomes the heap's for good.

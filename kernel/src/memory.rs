@@ -17,7 +17,7 @@ use arch::layout;
 use arch::{LocalCpu, Machine};
 use board::Board;
 use core::fmt;
-use mm::frame::{EarlyError, EarlyMemory, Kind};
+use mm::frame::{EarlyError, EarlyMemory};
 use mm::kernel_map::{KernelMap, KernelMapError, KernelMapping};
 use mm::{Hardware, MemMap, Mm, PageDesc};
 use pte::{Caps, KernelProt, MemType};
@@ -261,6 +261,6 @@ pub(crate) fn map(mapping: &KernelMapping) -> Result<(), KernelMapError> {
     let (Some(mm), Some(map)) = (MM.get(), KERNEL_MAP.get()) else {
         return Err(KernelMapError::OutOfMemory);
     };
-    let mut table = || mm.alloc_zeroed(Order::PAGE, Kind::Kernel).ok();
+    let mut table = || mm.alloc_zeroed(Order::PAGE).ok();
     map.lock(&LocalCpu).map(&mm.hw, mapping, &mut table)
 }

@@ -6,7 +6,7 @@ use abi::{Level, Order, VirtAddr, VirtRange};
 use alloc::vec::Vec;
 use arch::LocalCpu;
 use arch::layout::STACKS;
-use mm::frame::Kind;
+
 use mm::kernel_map::KernelMapping;
 use pte::{KernelProt, MemType};
 use sched::StackSource;
@@ -71,13 +71,13 @@ impl StackSource for KernelStacks {
 /// Puts memory behind the addresses of a stack.
 fn make(stack: VirtRange) -> Option<VirtRange> {
     let mm = memory::mm()?;
-    let block = mm.alloc(ORDER, Kind::Kernel).ok()?;
+    let block = mm.alloc(ORDER).ok()?;
     let (prot, mem, largest) = (KernelProt::Data, MemType::Normal, Level::Pte);
     let mapping = KernelMapping { range: stack, to: block.base(), prot, mem, largest };
     if memory::map(&mapping).is_ok() {
         return Some(stack);
     }
     // One table translates a whole window, so a failure comes before the first entry.
-    mm.free(block, Kind::Kernel);
+    mm.free(block);
     None
 }

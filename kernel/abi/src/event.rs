@@ -31,6 +31,8 @@ events! {
     AllocFail => "allocfail",
     /// Pages cleared, counted in 4 KiB.
     PgClear => "pgclear",
+    /// Pages copied, counted in 4 KiB.
+    PgCopy => "pgcopy",
     /// Page faults of any kind.
     PgFault => "pgfault",
     /// Faults that found the entry already right (a stale walk or a lost race).

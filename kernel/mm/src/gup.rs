@@ -63,7 +63,8 @@ impl<'m, H: Hardware> Space<'m, H> {
         above: Option<(Slot, u64)>,
     ) -> Option<FolioRef<'m, H>> {
         let mm = self.mm();
-        let folio = mm.folio_try_get(pfn)?;
+        let _head = mm.folio_try_get(pfn, 1)?;
+        let folio = FolioRef::adopt(mm, pfn);
         // The reference is visible before the second look.
         fence(Ordering::SeqCst);
         let unchanged = |(slot, word): (Slot, u64)| mm.hw.load(slot) == word;

@@ -66,6 +66,16 @@ pub trait Hardware: Wait + Sync {
     /// Replaces a descriptor only if it still is `old`; else tells what it is. Release.
     fn compare_exchange(&self, slot: Slot, old: u64, new: u64) -> Result<(), u64>;
 
+    /// Stores `n` descriptors from `first` on, in a table that no walker can reach: `word`, then `step`
+    /// more for each. Ordered by nothing but the [`Hardware::publish`] that comes before the table is
+    /// linked, and the release of the store that links it.
+    #[inline]
+    fn fill(&self, first: Slot, n: usize, word: u64, step: u64) {
+        for i in 0..n {
+            self.store(first.ahead(i), word.wrapping_add(step.wrapping_mul(i as u64)));
+        }
+    }
+
     // --- frames ------------------------------------------------------------------------------
 
     /// Reads 8 bytes of memory that somebody holds, past all translation (the linear map).

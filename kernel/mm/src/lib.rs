@@ -40,23 +40,26 @@
 
 extern crate alloc;
 
+pub mod entry;
 pub mod frame;
 pub mod gup;
 pub mod hw;
 pub mod kernel_map;
 pub mod mutant;
+pub mod rmap;
 pub mod space;
 pub mod table;
+pub mod thp;
 pub mod tlb;
 
 pub use frame::{Frames, MemMap, OutOfMemory, PageDesc};
 pub use hw::{Hardware, Note, Slot};
-pub use space::{Denial, FaultOutcome, Huge, MapError, Place, Space, UnmapError};
+pub use space::{Denial, FaultOutcome, Huge, MapError, Place, Space, UnmapError, Vma};
 
 use abi::Event;
 use mutant::Mutant;
 use pte::CostModel;
-use sync::{Counters, Walkers};
+use sync::{Arc, Counters, Hazards, Walkers};
 
 /// One machine's memory, managed.
 pub struct Mm<H: Hardware> {
@@ -72,6 +75,11 @@ pub struct Mm<H: Hardware> {
     pub stats: Counters,
     /// When a broad TLB flush is cheaper than many narrow ones.
     pub cost: CostModel,
+    pub(crate) hazards: Arc<Hazards>,
+    /// Who gets huge pages.
+    pub thp: thp::Thp,
+    pub(crate) families: rmap::Families,
+    pub(crate) deferred: thp::Deferred,
     mutants: mutant::Armed,
 }
 
@@ -80,6 +88,9 @@ impl<H: Hardware> Mm<H> {
     /// [`Frames::add`] gives it some. Allocates what each CPU needs, once, at boot.
     pub fn new(hw: H, map: MemMap) -> Self {
         let (nr_cpus, asid_bits) = (hw.nr_cpus(), hw.caps().asid_bits);
+        let Ok(hazards) = Arc::try_new(Hazards::new(nr_cpus)) else {
+            panic!("no memory for the boot");
+        };
         Self {
             hw,
             frames: Frames::new(map, nr_cpus),
@@ -87,6 +98,10 @@ impl<H: Hardware> Mm<H> {
             walkers: Walkers::new(nr_cpus),
             stats: Counters::new(nr_cpus),
             cost: CostModel::default(),
+            hazards,
+            thp: thp::Thp::new(),
+            families: rmap::Families::new(),
+            deferred: thp::Deferred::new(),
             mutants: mutant::Armed::none(),
         }
     }

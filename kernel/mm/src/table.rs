@@ -9,7 +9,7 @@
 //!
 //! Corresponds to Linux's `__pte_alloc`, `pmd_lock`, `pte_offset_map_lock`.
 
-use crate::frame::{Kind, NIL, OutOfMemory};
+use crate::frame::{Counts, Kind, NIL, OutOfMemory};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note, Slot};
 use abi::{Event, Level, Order, Pfn, VirtAddr};
@@ -41,7 +41,8 @@ impl<H: Hardware> Mm<H> {
     /// A table of nothing for entries of `level`, linked nowhere, its zeros not yet published.
     #[doc(alias("pte_alloc_one", "pmd_alloc_one", "pagetable_alloc"))]
     pub(crate) fn table_alloc(&self, level: Level) -> Result<Pfn, OutOfMemory> {
-        let table = self.alloc_zeroed(Order::PAGE, Kind::Table)?;
+        let table = self.take(Order::PAGE, Kind::Table, 0, Counts::NONE)?;
+        self.zero(table, Order::PAGE);
         // No table is deposited with it yet; see `space::huge`.
         self.frames.map().desc(table).next.store(NIL, Relaxed);
         self.count(Event::PgTableAlloc, 1);
@@ -53,7 +54,7 @@ impl<H: Hardware> Mm<H> {
     pub(crate) fn table_free(&self, table: Pfn, level: Level) {
         self.count(Event::PgTableFree, 1);
         self.hw.note(Note::TableFree(table, level));
-        self.free(table, Kind::Table);
+        self.give_back(table, Kind::Table);
     }
 
     /// Links `table` under an empty `slot` of `level`, unless somebody was faster: then the other

@@ -111,7 +111,7 @@ fn demonstration<H: mm::Hardware>(mm: &mm::Mm<H>) -> Result<Space<'_, H>, &'stat
     let space = Space::new(mm).map_err(|_| NO_MEMORY)?;
     let huge = VirtAddr(PMD_SIZE);
     let small = VirtAddr(2 * PMD_SIZE);
-    for (at, bytes, advice) in [(huge, PMD_SIZE, Huge::Allowed), (small, 0x1000, Huge::Never)] {
+    for (at, bytes, advice) in [(huge, PMD_SIZE, Huge::Default), (small, 0x1000, Huge::Never)] {
         space.map(Place::At(at), bytes, Prot::ReadWrite, advice).map_err(|_| NO_MEMORY)?;
         if let FaultOutcome::OutOfMemory(_) = space.fault(at, Access::Write) {
             return Err(NO_MEMORY);

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use arch::{LocalCpu, uaccess};
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU64, Ordering};
-use mm::frame::Kind;
+
 use mm::{FaultOutcome, Hardware, Huge, Mm, Place, Space};
 use pte::Entry;
 use sched::{Spec, Targets};
@@ -93,7 +93,7 @@ fn frames(kernel: &Kernel) -> Result<(), &'static str> {
     let mut taken = Vec::new();
     for order in (0..=Order::MAX.0).map(Order).cycle().take(64) {
         taken.try_reserve(1).map_err(|_| NO_MEMORY)?;
-        let pfn = mm.alloc(order, Kind::Kernel).map_err(|_| NO_MEMORY)?;
+        let pfn = mm.alloc(order).map_err(|_| NO_MEMORY)?;
         ensure(pfn.is_aligned(order), "a block is not aligned to its size")?;
         let mark = pfn.0 << 8 | u64::from(order.0);
         mm.hw.poke(pfn.base(), mark);
@@ -104,7 +104,7 @@ fn frames(kernel: &Kernel) -> Result<(), &'static str> {
         let last = pfn.base() + (order.bytes() - 8);
         mm.hw.peek(pfn.base()) == mark && mm.hw.peek(last) == mark
     });
-    taken.iter().for_each(|&(pfn, ..)| mm.free(pfn, Kind::Kernel));
+    taken.iter().for_each(|&(pfn, ..)| mm.free(pfn));
     ensure(intact, "two blocks overlap")?;
     mm.frames.drain(&LocalCpu);
     // The heap may have grown for the list.
@@ -180,7 +180,7 @@ fn small_pages(kernel: &Kernel) -> Result<(), &'static str> {
 fn huge_pages(kernel: &Kernel) -> Result<(), &'static str> {
     let space = space(kernel)?;
     let start = VirtAddr(1 << 30);
-    map(&space, start.0, PMD_SIZE, Prot::ReadWrite, Huge::Allowed)?;
+    map(&space, start.0, PMD_SIZE, Prot::ReadWrite, Huge::Default)?;
     let splits = kernel.mm().stats.total(Event::ThpSplitPmd);
     inside(kernel, &space, || {
         kernel.store(&space, start, 1).map_err(|_| "a store was refused")?;

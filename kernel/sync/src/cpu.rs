@@ -35,6 +35,13 @@ pub trait Cpu {
         let _ = class;
     }
 
+    /// A spin lock of `class` was taken here by trying, which cannot deadlock: the order is not
+    /// checked against what was held before, only noted for what is wanted after.
+    #[inline]
+    fn lock_tried(&self, class: Class) {
+        let _ = class;
+    }
+
     /// A spin lock of `class` was released here.
     #[inline]
     fn lock_dropped(&self, class: Class) {
@@ -87,4 +94,13 @@ pub trait Wait: Cpu {
     /// Lets every waiter of `key` ask its question again. Any context but a spin lock's of the
     /// scheduler. What `ready` reads must have been stored before.
     fn wake(&self, key: WaitKey);
+
+    /// Lets this CPU's other threads run, and other CPUs as [`Cpu::relax`] does; returns when it is
+    /// the caller's turn again. For a wait that ends soon and that nobody ends with a wake.
+    ///
+    /// Context: thread, interrupts unmasked, no spin lock held.
+    #[doc(alias("cond_resched", "schedule"))]
+    fn yield_now(&self) {
+        self.relax();
+    }
 }

@@ -4,8 +4,9 @@
 //! starve an munmap.
 
 use crate::atomic::{AtomicU32, Ordering};
+use crate::cell::UnsafeCell;
 use crate::cpu::{Wait, WaitKey};
-use core::cell::UnsafeCell;
+use crate::mutant::{Mutant, order};
 use core::ops::{Deref, DerefMut};
 
 /// In `state`: a writer holds the lock.
@@ -44,16 +45,18 @@ impl<T> RwLock<T> {
     }
 
     fn try_read(&self) -> bool {
+        let acquire = order(Ordering::Acquire, Mutant::ReadLockRelaxed);
         self.state
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |s| {
+            .fetch_update(acquire, Ordering::Relaxed, |s| {
                 (s & (WRITER | WAITING) == 0).then_some(s + 1)
             })
             .is_ok()
     }
 
     fn try_write(&self) -> bool {
+        let acquire = order(Ordering::Acquire, Mutant::WriteLockRelaxed);
         self.state
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |s| {
+            .fetch_update(acquire, Ordering::Relaxed, |s| {
                 if s & (WRITER | READERS) == 0 { Some(WRITER) } else { None }
             })
             .is_ok()
@@ -97,16 +100,15 @@ impl<T, C: Wait> Deref for ReadGuard<'_, T, C> {
     fn deref(&self) -> &T {
         // SAFETY: a reader is counted in `state`, so no `&mut` exists until this guard is dropped.
         #[expect(unsafe_code, reason = "a lock is where shared mutability is made sound")]
-        unsafe {
-            &*self.lock.value.get()
-        }
+        self.lock.value.with(|value| unsafe { &*value })
     }
 }
 
 impl<T, C: Wait> Drop for ReadGuard<'_, T, C> {
     #[inline]
     fn drop(&mut self) {
-        let before = self.lock.state.fetch_sub(1, Ordering::Release);
+        let before =
+            self.lock.state.fetch_sub(1, order(Ordering::Release, Mutant::ReadUnlockRelaxed));
         if before & READERS == 1 && before & WAITING != 0 {
             self.cpu.wake(self.lock.key());
         }
@@ -125,9 +127,7 @@ impl<T, C: Wait> Deref for WriteGuard<'_, T, C> {
     fn deref(&self) -> &T {
         // SAFETY: WRITER is set in `state` by this guard alone; nobody else has a reference.
         #[expect(unsafe_code, reason = "a lock is where shared mutability is made sound")]
-        unsafe {
-            &*self.lock.value.get()
-        }
+        self.lock.value.with(|value| unsafe { &*value })
     }
 }
 
@@ -136,9 +136,7 @@ impl<T, C: Wait> DerefMut for WriteGuard<'_, T, C> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as in `deref`, and `&mut self` makes it the only borrow through the guard.
         #[expect(unsafe_code, reason = "a lock is where shared mutability is made sound")]
-        unsafe {
-            &mut *self.lock.value.get()
-        }
+        self.lock.value.with_mut(|value| unsafe { &mut *value })
     }
 }
 
@@ -146,7 +144,8 @@ impl<T, C: Wait> Drop for WriteGuard<'_, T, C> {
     #[inline]
     fn drop(&mut self) {
         // Clears a waiting mark too: every waiter asks again, and writers announce themselves anew.
-        self.lock.state.store(0, Ordering::Release);
+        // A store would do; but loom lets one slip into the middle of another thread's update.
+        self.lock.state.swap(0, order(Ordering::Release, Mutant::WriteUnlockRelaxed));
         self.cpu.wake(self.lock.key());
     }
 }

@@ -1,21 +1,39 @@
 //! Spin locks. Taking one masks interrupts on this CPU, so a lock may be shared with a handler and
 //! its holder is never preempted; that costs three instructions and spares a second kind of lock.
 
+mod raw;
+
 use crate::cpu::{Cpu, IrqState};
 use core::ops::{Deref, DerefMut};
+use raw::{Raw, RawGuard};
 
 /// The lock classes, outermost first. A CPU that holds one may take only later ones.
+///
+/// Where two table pages of one level are locked together (mremap, fork), the one at the lower
+/// address is taken first, and the other as the second of its kind. The class cannot check the
+/// addresses; it does check that there is no third.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Class {
     /// ASID allocation and roll-over.
     Asid,
+    /// The list of families of address spaces.
+    Family,
     /// What the kernel image keeps for itself: the boot's lists, stacks, the prompt.
     Image,
     /// A PMD-level (or higher) table page.
     PmdTable,
+    /// A second PMD-level table page, at a higher address.
+    PmdTable2,
     /// A PTE-level table page.
     PteTable,
+    /// A second PTE-level table page, at a higher address.
+    #[doc(alias = "SINGLE_DEPTH_NESTING")]
+    PteTable2,
+    /// What a folio keeps about its pages' mappings.
+    Folio,
+    /// The queue of folios that wait to be split.
+    DeferredSplit,
     /// Per-CPU page lists.
     PageList,
     /// The page allocator's zone.
@@ -34,13 +52,20 @@ pub enum Class {
 /// have descheduled, and then everybody waits for the host.
 pub struct SpinLock<T: ?Sized> {
     class: Class,
-    inner: spin::mutex::SpinMutex<T>,
+    inner: Raw<T>,
 }
 
 impl<T> SpinLock<T> {
     /// A lock of `class` around `value`.
+    #[cfg(not(loom))]
     pub const fn new(class: Class, value: T) -> Self {
-        Self { class, inner: spin::mutex::SpinMutex::new(value) }
+        Self { class, inner: Raw::new(value) }
+    }
+
+    /// A lock of `class` around `value`.
+    #[cfg(loom)]
+    pub fn new(class: Class, value: T) -> Self {
+        Self { class, inner: Raw::new(value) }
     }
 }
 
@@ -60,21 +85,40 @@ impl<T: ?Sized> SpinLock<T> {
     pub fn lock_as<'a, C: Cpu>(&'a self, cpu: &'a C, class: Class) -> SpinGuard<'a, T, C> {
         let irq = cpu.irq_save();
         cpu.lock_wanted(class);
-        loop {
-            if let Some(inner) = self.inner.try_lock() {
-                return SpinGuard { inner: Some(inner), cpu, irq, class };
-            }
-            while self.inner.is_locked() {
-                cpu.relax();
-            }
-        }
+        let inner = self.inner.lock(|| cpu.relax());
+        SpinGuard { inner: Some(inner), cpu, irq, class }
+    }
+
+    /// Takes the lock if it is free, whatever is held: who does not wait cannot deadlock.
+    ///
+    /// Context: any.
+    #[doc(alias = "spin_trylock_irqsave")]
+    #[inline]
+    pub fn try_lock<'a, C: Cpu>(&'a self, cpu: &'a C) -> Option<SpinGuard<'a, T, C>> {
+        self.try_lock_as(cpu, self.class)
+    }
+
+    /// [`SpinLock::try_lock`], as [`SpinLock::lock_as`] is for `lock`.
+    #[inline]
+    pub fn try_lock_as<'a, C: Cpu>(
+        &'a self,
+        cpu: &'a C,
+        class: Class,
+    ) -> Option<SpinGuard<'a, T, C>> {
+        let irq = cpu.irq_save();
+        let Some(inner) = self.inner.try_lock() else {
+            cpu.irq_restore(irq);
+            return None;
+        };
+        cpu.lock_tried(class);
+        Some(SpinGuard { inner: Some(inner), cpu, irq, class })
     }
 }
 
 /// Having this means being the lock's only holder, on a CPU that cannot be interrupted.
 pub struct SpinGuard<'a, T: ?Sized, C: Cpu> {
     /// `None` only inside `drop`: the lock is released before interrupts are unmasked.
-    inner: Option<spin::mutex::SpinMutexGuard<'a, T>>,
+    inner: Option<RawGuard<'a, T>>,
     cpu: &'a C,
     irq: IrqState,
     class: Class,

@@ -12,8 +12,9 @@
 //! sees *odd* and waits for the walker to leave, or the walker sees the table unlinked. The walker's
 //! last access comes before its release store of *even*, which the reclaimer acquires.
 
-use crate::atomic::{AtomicU64, Ordering, fence};
+use crate::atomic::{AtomicU64, Ordering};
 use crate::cpu::{Cpu, IrqState};
+use crate::mutant::{Mutant, fence, order};
 use alloc::boxed::Box;
 
 /// One CPU's counter on a cache line (and its prefetched neighbour) of its own.
@@ -41,7 +42,7 @@ impl Walkers {
         let now = epoch.load(Ordering::Relaxed);
         debug_assert!(now.is_multiple_of(2), "walks do not nest");
         epoch.store(now.wrapping_add(1), Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        fence(Mutant::WalkUnfenced);
         WalkGuard { epoch, now: now.wrapping_add(2), cpu, irq }
     }
 
@@ -51,15 +52,16 @@ impl Walkers {
     /// anybody had to be waited for.
     #[doc(alias("synchronize_rcu", "tlb_remove_table_sync_one"))]
     pub fn synchronize<C: Cpu>(&self, cpu: &C) -> bool {
-        fence(Ordering::SeqCst);
+        fence(Mutant::SynchronizeUnfenced);
+        let acquire = order(Ordering::Acquire, Mutant::SynchronizeRelaxed);
         let mut waited = false;
         for Epoch(epoch) in &self.epochs {
-            let seen = epoch.load(Ordering::Acquire);
+            let seen = epoch.load(acquire);
             if seen.is_multiple_of(2) {
                 continue;
             }
             waited = true;
-            while epoch.load(Ordering::Acquire) == seen {
+            while epoch.load(acquire) == seen {
                 cpu.relax();
             }
         }
@@ -78,7 +80,7 @@ pub struct WalkGuard<'a, C: Cpu> {
 impl<C: Cpu> Drop for WalkGuard<'_, C> {
     #[inline]
     fn drop(&mut self) {
-        self.epoch.store(self.now, Ordering::Release);
+        self.epoch.store(self.now, order(Ordering::Release, Mutant::WalkEndRelaxed));
         self.cpu.irq_restore(self.irq);
     }
 }

@@ -46,6 +46,11 @@ impl Cpu for Machine {
         state.cpus[cpu].locks.push(class);
     }
 
+    fn lock_tried(&self, class: Class) {
+        let cpu = self.me();
+        self.state().cpus[cpu].locks.push(class);
+    }
+
     fn lock_dropped(&self, class: Class) {
         let cpu = self.me();
         let mut state = self.state();

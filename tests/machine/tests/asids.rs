@@ -264,7 +264,7 @@ fn unmap_against_first_run(
 fn an_unmap_sees_the_number_of_whoever_walked_before_it() {
     for seed in 1..9 {
         for again in [false, true] {
-            for huge in [Huge::Never, Huge::Allowed] {
+            for huge in [Huge::Never, Huge::Default] {
                 let broken = unmap_against_first_run(seed, again, huge, None);
                 assert_eq!(broken, None, "seed {seed}, again {again}, {huge:?}");
             }

@@ -34,7 +34,7 @@ fn first_entry(seed: u64, shape: Shape, mutant: Option<Mutant>) -> Option<String
     let world = world(seed, mutant);
     let (bytes, touched, huge) = match shape {
         Shape::SmallAll | Shape::SmallPart => (4 * PAGE_SIZE, 4, Huge::Never),
-        Shape::HugeAll | Shape::HugePart => (PMD_SIZE, 1, Huge::Allowed),
+        Shape::HugeAll | Shape::HugePart => (PMD_SIZE, 1, Huge::Default),
     };
     let gone = match shape {
         Shape::SmallAll | Shape::HugeAll => bytes,

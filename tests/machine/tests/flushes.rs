@@ -102,7 +102,7 @@ fn what_no_cpu_can_have_cached_is_not_flushed() {
         let untouched = Untouched::new(&world);
         // A space that never ran, with small pages and a huge one.
         let space = Space::new(world.mm()).expect("memory");
-        space.map(Place::At(VA), 4 * PMD_SIZE, RW, Huge::Allowed).expect("free");
+        space.map(Place::At(VA), 4 * PMD_SIZE, RW, Huge::Default).expect("free");
         assert_eq!(space.fault(VA, Access::Write), FaultOutcome::Mapped);
         for range in [at(7, 1), at(100, 600), at(0, 2048)] {
             let cost = cost(&world, || space.unmap(range).expect("memory"));
@@ -111,7 +111,7 @@ fn what_no_cpu_can_have_cached_is_not_flushed() {
         }
         assert_eq!(cost(&world, || drop(space)), []);
         // A space that ran, where nothing was touched.
-        let space = populated(&world, at(0, 2048), Huge::Allowed, []);
+        let space = populated(&world, at(0, 2048), Huge::Default, []);
         for range in [at(7, 1), at(8, 600), at(0, 2048), at(5000, 9)] {
             assert_eq!(cost(&world, || space.unmap(range).expect("memory")), [], "{range}");
         }
@@ -124,7 +124,7 @@ fn what_no_cpu_can_have_cached_is_not_flushed() {
 fn faults_take_no_operation_that_others_feel() {
     for config in machines() {
         let world = SimWorld::new(config);
-        let space = populated(&world, at(0, 1024), Huge::Allowed, []);
+        let space = populated(&world, at(0, 1024), Huge::Default, []);
         let mut found = Vec::new();
         world.inside(&space, &mut || {
             found = cost(&world, || {
@@ -189,7 +189,7 @@ fn many_pages_take_one_operation_each_or_a_few_ranges() {
 fn a_whole_huge_page_takes_one_operation() {
     for config in machines() {
         let world = SimWorld::new(config);
-        let space = populated(&world, at(0, 3 * 512), Huge::Allowed, [0, 512, 1024]);
+        let space = populated(&world, at(0, 3 * 512), Huge::Default, [0, 512, 1024]);
         assert_eq!(world.mm().stats.total(Event::ThpFaultAlloc), 3);
         let cost = cost(&world, || space.unmap(at(512, 512)).expect("memory"));
         let parts = [Event::TlbiVaLast, Event::DsbPublish, Event::DsbComplete];
@@ -205,7 +205,7 @@ fn a_split_takes_one_operation() {
     for config in machines() {
         let world = SimWorld::new(config);
         let untouched = Untouched::new(&world);
-        let space = populated(&world, at(0, 2 * 512), Huge::Allowed, [0, 512]);
+        let space = populated(&world, at(0, 2 * 512), Huge::Default, [0, 512]);
         let split = cost(&world, || space.unmap(at(100, 1)).expect("memory"));
         // One for the block and one for the page; the break, the new entries, the new table and the
         // page are published, in that order.
@@ -228,27 +228,26 @@ fn a_split_takes_one_operation() {
 fn a_space_that_ran_goes_with_one_operation() {
     for config in machines() {
         let world = SimWorld::new(config);
-        let space = populated(&world, at(0, 2048), Huge::Allowed, [0, 1, 600, 2047]);
+        let space = populated(&world, at(0, 2048), Huge::Default, [0, 1, 600, 2047]);
         let cost = cost(&world, || drop(space));
         let parts = [Event::TlbiAsid, Event::DsbPublish, Event::DsbComplete];
         assert_eq!(cost, parts.map(|event| (event, 1)));
     }
 }
 
-/// Entries cleared one by one are flushed each time a gather is full, and frames go back only then.
+/// Pages that one space alone maps are gathered without end, in their own descriptors: one flush.
 #[test]
-fn a_gather_flushes_when_it_is_full() {
+fn a_gather_of_exclusive_pages_is_never_full() {
     for config in machines() {
         let world = SimWorld::new(config);
         let untouched = Untouched::new(&world);
         // Two tables, each kept by a page at its far end.
         let space = populated(&world, at(0, 1024), Huge::Never, 0..1024);
         let cost = cost(&world, || space.unmap(at(1, 1022)).expect("memory"));
-        assert_eq!(world.mm().stats.total(Event::TlbGather), 2);
-        assert!(cost.ends_with(&[(Event::DsbPublish, 2), (Event::DsbComplete, 2)]), "{cost:?}");
+        assert_eq!(world.mm().stats.total(Event::TlbGather), 1);
+        assert!(cost.ends_with(&[(Event::DsbPublish, 1), (Event::DsbComplete, 1)]), "{cost:?}");
         if !config.caps.tlb_range {
-            // 512 entries cost as much as everything; the other 510 do not.
-            assert_eq!(cost[..2], [(Event::TlbiVaLast, 510), (Event::TlbiAsid, 1)]);
+            assert_eq!(cost[..1], [(Event::TlbiAsid, 1)]);
         }
         drop(space);
         untouched.check(&world);

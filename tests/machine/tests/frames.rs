@@ -3,10 +3,11 @@
 
 mod common;
 
+use mm::frame::Kind;
 use abi::{Event, Order, PAGE_SIZE, Pfn};
 use common::{Untouched, machines, owned};
 use granule_machine::{Config, SimWorld};
-use mm::frame::Kind;
+
 use mm::{Hardware, OutOfMemory};
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -21,12 +22,12 @@ fn orders_that_do_not_exist_are_refused() {
     let world = small(4096);
     let untouched = Untouched::new(&world);
     for order in [Order::MAX.0 + 1, 20, 63, 64, u8::MAX].map(Order) {
-        assert_eq!(world.mm().alloc(order, Kind::Kernel), Err(OutOfMemory { order }));
-        assert_eq!(world.mm().alloc_zeroed(order, Kind::Table), Err(OutOfMemory { order }));
+        assert_eq!(world.mm().alloc(order), Err(OutOfMemory { order }));
+        assert_eq!(world.mm().alloc_zeroed(order), Err(OutOfMemory { order }));
     }
-    let largest = world.mm().alloc(Order::MAX, Kind::Kernel).expect("all is free");
+    let largest = world.mm().alloc(Order::MAX).expect("all is free");
     assert!(largest.is_aligned(Order::MAX));
-    world.mm().free(largest, Kind::Kernel);
+    world.mm().free(largest);
     untouched.check(&world);
 }
 
@@ -38,7 +39,7 @@ fn running_out_is_an_error_that_changes_nothing() {
         let untouched = Untouched::new(&world);
         let mut blocks = Vec::new();
         let error = loop {
-            match mm.alloc(order, Kind::Kernel) {
+            match mm.alloc(order) {
                 Ok(pfn) => blocks.push(pfn),
                 Err(error) => break error,
             }
@@ -51,16 +52,16 @@ fn running_out_is_an_error_that_changes_nothing() {
         };
         is_as_before();
         for _ in 0..3 {
-            assert_eq!(mm.alloc(order, Kind::Folio), Err(error));
+            assert_eq!(mm.alloc(order), Err(error));
             is_as_before();
         }
         assert_eq!(mm.stats.total(Event::AllocFail), 4);
         // What is left is given in smaller pieces.
         let rest: Vec<_> =
-            std::iter::from_fn(|| mm.alloc(Order::PAGE, Kind::Kernel).ok()).collect();
+            std::iter::from_fn(|| mm.alloc(Order::PAGE).ok()).collect();
         assert_eq!(rest.len() as u64, (2048 + 37) % order.pages());
         for pfn in blocks.into_iter().chain(rest) {
-            mm.free(pfn, Kind::Kernel);
+            mm.free(pfn);
         }
         untouched.check(&world);
     }
@@ -72,37 +73,33 @@ fn zeroed_means_zero_whatever_was_there() {
     let mm = world.mm();
     for order in [0, 3, 9].map(Order) {
         let words = || (0..order.bytes()).step_by(8);
-        let pfn = mm.alloc(order, Kind::Kernel).expect("memory");
+        let pfn = mm.alloc(order).expect("memory");
         for at in words() {
             mm.hw.poke(pfn.base() + at, !at);
         }
-        mm.free(pfn, Kind::Kernel);
+        mm.free(pfn);
         let before = mm.stats.total(Event::PgClear);
-        let again = mm.alloc_zeroed(order, Kind::Kernel).expect("memory");
+        let again = mm.alloc_zeroed(order).expect("memory");
         assert_eq!(again, pfn, "the block that was given last is the next");
         assert!(words().all(|at| mm.hw.peek(again.base() + at) == 0));
         assert_eq!(mm.stats.total(Event::PgClear) - before, order.pages());
-        mm.free(again, Kind::Kernel);
+        mm.free(again);
     }
 }
 
 #[test]
-fn a_folio_has_one_reference_and_nothing_else_has_any() {
+fn the_kernels_own_blocks_count_nothing_and_know_their_head() {
     let world = small(64);
     let mm = world.mm();
-    for (kind, refs) in [(Kind::Folio, 1), (Kind::Kernel, 0), (Kind::Table, 0)] {
-        let pfn = mm.alloc(Order(2), kind).expect("memory");
-        let desc = mm.frames.map().desc(pfn);
-        assert_eq!(
-            (desc.kind(), desc.order(), desc.refs(), desc.maps()),
-            (kind, Order(2), refs, 0)
-        );
-        for page in 0..4 {
-            assert_eq!(mm.frames.map().head(pfn + page), Some(pfn));
-        }
-        mm.free(pfn, kind);
-        assert_ne!(desc.kind(), kind);
+    let pfn = mm.alloc(Order(2)).expect("memory");
+    let desc = mm.frames.map().desc(pfn);
+    let is = (desc.kind(), desc.order(), desc.refs(), desc.maps());
+    assert_eq!(is, (Kind::Kernel, Order(2), 0, 0));
+    for page in 0..4 {
+        assert_eq!(mm.frames.map().head(pfn + page), Some(pfn));
     }
+    mm.free(pfn);
+    assert_ne!(desc.kind(), Kind::Kernel);
 }
 
 /// A double free would give one page to two owners: it stops at once instead.
@@ -110,17 +107,17 @@ fn a_folio_has_one_reference_and_nothing_else_has_any() {
 #[should_panic(expected = "freeing frame")]
 fn a_double_free_stops() {
     let world = small(64);
-    let pfn = world.mm().alloc(Order::PAGE, Kind::Kernel).expect("memory");
-    world.mm().free(pfn, Kind::Kernel);
-    world.mm().free(pfn, Kind::Kernel);
+    let pfn = world.mm().alloc(Order::PAGE).expect("memory");
+    world.mm().free(pfn);
+    world.mm().free(pfn);
 }
 
 #[test]
 #[should_panic(expected = "it is Tail")]
 fn freeing_the_middle_of_a_block_stops() {
     let world = small(64);
-    let pfn = world.mm().alloc(Order(3), Kind::Kernel).expect("memory");
-    world.mm().free(pfn + 2, Kind::Kernel);
+    let pfn = world.mm().alloc(Order(3)).expect("memory");
+    world.mm().free(pfn + 2);
 }
 
 /// CPUs that take and give all orders at once, and give what others took: no page has two owners, and
@@ -143,7 +140,7 @@ fn no_page_has_two_owners_on_many_cpus() {
                 for _ in 0..150 {
                     if rng.one_in(2) {
                         let order = Order([0, 0, 1, 4, 7, 9, 10][rng.below(7) as usize]);
-                        let Ok(pfn) = world.mm().alloc(order, Kind::Kernel) else { continue };
+                        let Ok(pfn) = world.mm().alloc(order) else { continue };
                         for page in 0..order.pages() {
                             assert!(lock(&busy).insert(pfn + page), "{pfn}: two owners");
                         }
@@ -158,7 +155,7 @@ fn no_page_has_two_owners_on_many_cpus() {
                         for page in 0..order.pages() {
                             assert!(lock(&busy).remove(&(pfn + page)));
                         }
-                        world.mm().free(pfn, Kind::Kernel);
+                        world.mm().free(pfn);
                     }
                 }
             },
@@ -170,7 +167,7 @@ fn no_page_has_two_owners_on_many_cpus() {
         let mm = world.mm();
         assert_eq!(mm.frames.free_pages(&mm.hw), 3072 - pages);
         for (pfn, _) in left {
-            mm.free(pfn, Kind::Kernel);
+            mm.free(pfn);
         }
         untouched.check(&world);
     }
@@ -185,19 +182,19 @@ fn small_pages_leave_no_fragments() {
         let mm = world.mm();
         for round in 0..3 {
             let mut pages = Vec::new();
-            while let Ok(pfn) = mm.alloc(Order::PAGE, Kind::Kernel) {
+            while let Ok(pfn) = mm.alloc(Order::PAGE) {
                 pages.push(pfn);
             }
             let mut rng = Rng::new(round, "fragments", 0);
             while !pages.is_empty() {
                 let which = rng.below(pages.len() as u64) as usize;
-                mm.free(pages.swap_remove(which), Kind::Kernel);
+                mm.free(pages.swap_remove(which));
             }
             // Without anybody draining the stocks by hand.
             let huge: Vec<_> =
-                std::iter::from_fn(|| mm.alloc(Order::PMD, Kind::Kernel).ok()).collect();
+                std::iter::from_fn(|| mm.alloc(Order::PMD).ok()).collect();
             assert_eq!(huge.len() as u64, 4096 * PAGE_SIZE / Order::PMD.bytes());
-            huge.into_iter().for_each(|pfn| mm.free(pfn, Kind::Kernel));
+            huge.into_iter().for_each(|pfn| mm.free(pfn));
         }
     }
 }

@@ -20,7 +20,7 @@ fn mapped(world: &SimWorld, bytes: u64, prot: Prot, huge: Huge) -> Space<'_, Mac
 }
 
 /// References to the folio of a page, as its descriptor counts them.
-fn refs(world: &SimWorld, folio: &FolioRef<'_, Machine>) -> i32 {
+fn refs(world: &SimWorld, folio: &FolioRef<'_, Machine>) -> u32 {
     let map = world.mm().frames.map();
     map.desc(map.head(folio.pfn()).expect("a folio")).refs()
 }
@@ -42,7 +42,7 @@ fn a_reference_never_gives_more_than_the_area_permits() {
     for config in machines() {
         for prot in [Prot::None, Prot::Read, Prot::ReadWrite, Prot::ReadExec] {
             let world = SimWorld::new(config);
-            let space = mapped(&world, PMD_SIZE, prot, Huge::Allowed);
+            let space = mapped(&world, PMD_SIZE, prot, Huge::Default);
             for access in [Access::Read, Access::Write, Access::Exec] {
                 let found = space.gup(VA, access).map(|folio| folio.pfn());
                 if prot.allows(access) {
@@ -74,7 +74,7 @@ fn addresses_of_no_area_are_no_pages() {
 
 #[test]
 fn references_are_counted_and_put_once() {
-    for (huge, order) in [(Huge::Never, Order::PAGE), (Huge::Allowed, Order::PMD)] {
+    for (huge, order) in [(Huge::Never, Order::PAGE), (Huge::Default, Order::PMD)] {
         let world = SimWorld::new(machines()[0]);
         let untouched = Untouched::new(&world);
         let space = mapped(&world, PMD_SIZE, Prot::ReadWrite, huge);
@@ -101,7 +101,7 @@ fn references_are_counted_and_put_once() {
 fn a_split_huge_page_has_a_reference_for_each_entry() {
     let world = SimWorld::new(machines()[0]);
     let untouched = Untouched::new(&world);
-    let space = mapped(&world, PMD_SIZE, Prot::ReadWrite, Huge::Allowed);
+    let space = mapped(&world, PMD_SIZE, Prot::ReadWrite, Huge::Default);
     let page = 77;
     let folio = space.gup(VA + page * PAGE_SIZE, Access::Write).expect("memory");
     assert_eq!(refs(&world, &folio), 2);
@@ -131,7 +131,7 @@ fn a_split_huge_page_has_a_reference_for_each_entry() {
 #[test]
 fn held_memory_keeps_its_content() {
     for config in machines() {
-        for huge in [Huge::Never, Huge::Allowed] {
+        for huge in [Huge::Never, Huge::Default] {
             let world = SimWorld::new(config);
             let untouched = Untouched::new(&world);
             let space = mapped(&world, PMD_SIZE, Prot::ReadWrite, huge);
@@ -154,7 +154,7 @@ fn held_memory_keeps_its_content() {
             drop(space);
             for (folio, content) in &folios {
                 assert_eq!(world.mm().hw.peek(folio.pfn().base()), *content);
-                assert_eq!(refs(&world, folio), if huge == Huge::Allowed { 3 } else { 1 });
+                assert_eq!(refs(&world, folio), if huge == Huge::Default { 3 } else { 1 });
             }
             drop(folios);
             untouched.check(&world);
@@ -166,7 +166,7 @@ fn held_memory_keeps_its_content() {
 fn a_fault_for_a_reference_can_run_out_of_memory() {
     let world = SimWorld::new(Config { pages: 16, ..machines()[0] });
     let untouched = Untouched::new(&world);
-    let space = mapped(&world, 64 * PAGE_SIZE, Prot::ReadWrite, Huge::Allowed);
+    let space = mapped(&world, 64 * PAGE_SIZE, Prot::ReadWrite, Huge::Default);
     let mut held = Vec::new();
     let error = loop {
         match space.gup(VA + held.len() as u64 * PAGE_SIZE, Access::Write) {

@@ -6,6 +6,7 @@ mod common;
 use abi::{Access, Event, Level, Order, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
 use common::{Untouched, machines, owned};
 use granule_machine::{Config, Machine, SimWorld};
+
 use mm::frame::Kind;
 use mm::space::{USER_END, USER_START};
 use mm::{Denial, FaultOutcome, Huge, MapError, OutOfMemory, Place, Space, UnmapError};
@@ -56,7 +57,7 @@ fn bad_ranges_are_refused_and_change_nothing() {
     let before = areas(&space);
     for (start, bytes) in bad_ranges() {
         let range = VirtRange::from_size(start, bytes);
-        let map = space.map(Place::At(start), bytes, RW, Huge::Allowed);
+        let map = space.map(Place::At(start), bytes, RW, Huge::Default);
         assert_eq!(map, Err(MapError::BadRange(range)));
         assert_eq!(space.unmap(range), Err(UnmapError::BadRange(range)), "{range}");
         assert_eq!(areas(&space), before);
@@ -134,7 +135,7 @@ fn the_whole_lower_half_can_be_mapped_and_then_nothing_more() {
 #[test]
 fn a_second_fault_is_spurious() {
     for config in machines() {
-        for huge in [Huge::Never, Huge::Allowed] {
+        for huge in [Huge::Never, Huge::Default] {
             let world = SimWorld::new(config);
             let space = Space::new(world.mm()).expect("memory");
             space.map(Place::At(VA), PMD_SIZE, RW, huge).expect("free");
@@ -150,7 +151,7 @@ fn a_second_fault_is_spurious() {
             let neighbour = space.fault(VA + PAGE_SIZE, Access::Write);
             let expected = match huge {
                 Huge::Never => FaultOutcome::Mapped,
-                Huge::Allowed => FaultOutcome::Spurious,
+                Huge::Default | Huge::Advised => FaultOutcome::Spurious,
             };
             assert_eq!(neighbour, expected);
         }
@@ -191,7 +192,7 @@ fn each_huge_page_has_a_table_put_aside() {
     let untouched = Untouched::new(&world);
     let space = Space::new(world.mm()).expect("memory");
     let tables = || count(&world, Kind::Table);
-    space.map(Place::At(VA), 4 * PMD_SIZE, RW, Huge::Allowed).expect("free");
+    space.map(Place::At(VA), 4 * PMD_SIZE, RW, Huge::Default).expect("free");
     for n in 0..4 {
         assert_eq!(space.fault(VA + n * PMD_SIZE, Access::Write), FaultOutcome::Mapped);
         // Root, PUD and PMD table, and one for each huge page.
@@ -200,7 +201,7 @@ fn each_huge_page_has_a_table_put_aside() {
     assert_eq!(world.mm().stats.total(Event::ThpFaultAlloc), 4);
     // With not a page left in the machine.
     let mut hoard = Vec::new();
-    while let Ok(pfn) = world.mm().alloc(Order::PAGE, Kind::Kernel) {
+    while let Ok(pfn) = world.mm().alloc(Order::PAGE) {
         hoard.push(pfn);
     }
     space.unmap(VirtRange::from_size(VA + PAGE_SIZE, PAGE_SIZE)).expect("memory");
@@ -216,7 +217,7 @@ fn each_huge_page_has_a_table_put_aside() {
     assert_eq!(tables(), 6);
     space.unmap(VirtRange::from_size(VA, 4 * PMD_SIZE)).expect("memory");
     assert_eq!(tables(), 1);
-    hoard.into_iter().for_each(|pfn| world.mm().free(pfn, Kind::Kernel));
+    hoard.into_iter().for_each(|pfn| world.mm().free(pfn));
     drop(space);
     untouched.check(&world);
 }
@@ -238,7 +239,7 @@ fn huge_pages_go_where_they_fit_and_nowhere_else() {
     let space = Space::new(world.mm()).expect("memory");
     // Half a huge page, a whole one, half a one.
     let start = VA + PMD_SIZE / 2;
-    space.map(Place::At(start), 2 * PMD_SIZE, RW, Huge::Allowed).expect("free");
+    space.map(Place::At(start), 2 * PMD_SIZE, RW, Huge::Default).expect("free");
     for (va, level) in [
         (start, Level::Pte),
         (VA + PMD_SIZE, Level::Pmd),
@@ -256,7 +257,7 @@ fn huge_pages_go_where_they_fit_and_nowhere_else() {
     assert_eq!(leaf_level(&space, VA + PMD_SIZE + PAGE_SIZE), Some(Level::Pte));
     assert_eq!(leaf_level(&space, VA + PMD_SIZE), None);
     // `Anywhere` puts what can have huge pages where it can.
-    let range = space.map(Place::Anywhere, PMD_SIZE, RW, Huge::Allowed).expect("room");
+    let range = space.map(Place::Anywhere, PMD_SIZE, RW, Huge::Default).expect("room");
     assert!(range.start.is_aligned(PMD_SIZE));
     assert_eq!(space.fault(range.start, Access::Read), FaultOutcome::Mapped);
     assert_eq!(leaf_level(&space, range.start), Some(Level::Pmd));
@@ -273,19 +274,19 @@ fn without_memory_for_the_table_put_aside_a_small_page_does() {
     // The tables above the huge page are there: a neighbour has them.
     space.map(Place::At(VA + PMD_SIZE), PAGE_SIZE, RW, Huge::Never).expect("free");
     assert_eq!(space.fault(VA + PMD_SIZE, Access::Write), FaultOutcome::Mapped);
-    space.map(Place::At(VA), PMD_SIZE, RW, Huge::Allowed).expect("free");
-    let block = mm.alloc(Order::PMD, Kind::Kernel).expect("one of two halves");
+    space.map(Place::At(VA), PMD_SIZE, RW, Huge::Default).expect("free");
+    let block = mm.alloc(Order::PMD).expect("one of two halves");
     let mut hoard = Vec::new();
-    while let Ok(pfn) = mm.alloc(Order::PAGE, Kind::Kernel) {
+    while let Ok(pfn) = mm.alloc(Order::PAGE) {
         hoard.push(pfn);
     }
-    mm.free(block, Kind::Kernel);
+    mm.free(block);
     assert_eq!(mm.frames.free_pages(&mm.hw), 512);
     assert_eq!(space.fault(VA, Access::Write), FaultOutcome::Mapped);
     assert_eq!(leaf_level(&space, VA), Some(Level::Pte));
     assert_eq!(mm.frames.free_pages(&mm.hw), 510, "a table and a page");
     assert_eq!(mm.stats.total(Event::ThpFaultFallback), 1);
-    hoard.into_iter().for_each(|pfn| mm.free(pfn, Kind::Kernel));
+    hoard.into_iter().for_each(|pfn| mm.free(pfn));
     drop(space);
     untouched.check(&world);
 }
@@ -298,23 +299,23 @@ fn without_memory_for_a_huge_page_a_small_one_does() {
         let mm = world.mm();
         let untouched = Untouched::new(&world);
         let space = Space::new(mm).expect("memory");
-        space.map(Place::At(VA), PMD_SIZE, RW, Huge::Allowed).expect("free");
+        space.map(Place::At(VA), PMD_SIZE, RW, Huge::Default).expect("free");
         // One page of each half is taken.
         let mut pages = Vec::new();
-        while let Ok(pfn) = mm.alloc(Order::PAGE, Kind::Kernel) {
+        while let Ok(pfn) = mm.alloc(Order::PAGE) {
             pages.push(pfn);
         }
         pages.sort_unstable();
         // Two for the tables above, one for the PTE table, one to map; but never a whole half.
         for _ in 0..4 + left {
             let which = if pages.len() > 600 { pages.len() - 2 } else { 1 };
-            mm.free(pages.remove(which), Kind::Kernel);
+            mm.free(pages.remove(which));
         }
         assert_eq!(space.fault(VA, Access::Write), FaultOutcome::Mapped, "{left} pages more");
         assert_eq!(leaf_level(&space, VA), Some(Level::Pte));
         assert_eq!(mm.stats.total(Event::ThpFaultFallback), 1);
         assert_eq!(mm.stats.total(Event::ThpFaultAlloc), 0);
-        pages.into_iter().for_each(|pfn| mm.free(pfn, Kind::Kernel));
+        pages.into_iter().for_each(|pfn| mm.free(pfn));
         drop(space);
         untouched.check(&world);
     }
@@ -324,7 +325,7 @@ fn without_memory_for_a_huge_page_a_small_one_does() {
 /// memory again the same fault succeeds.
 #[test]
 fn a_fault_may_run_out_at_any_point() {
-    for huge in [Huge::Never, Huge::Allowed] {
+    for huge in [Huge::Never, Huge::Default] {
         for left in 0..8 {
             let world = SimWorld::new(Config { pages: 1024, ..machines()[0] });
             let mm = world.mm();
@@ -332,11 +333,11 @@ fn a_fault_may_run_out_at_any_point() {
             let space = Space::new(mm).expect("memory");
             space.map(Place::At(VA), PMD_SIZE, RW, huge).expect("free");
             let mut hoard = Vec::new();
-            while let Ok(pfn) = mm.alloc(Order::PAGE, Kind::Kernel) {
+            while let Ok(pfn) = mm.alloc(Order::PAGE) {
                 hoard.push(pfn);
             }
             for pfn in hoard.split_off(hoard.len() - left) {
-                mm.free(pfn, Kind::Kernel);
+                mm.free(pfn);
             }
             let outcome = space.fault(VA, Access::Write);
             // Three tables on the way and the page.
@@ -350,7 +351,7 @@ fn a_fault_may_run_out_at_any_point() {
                 assert_eq!(outcome, FaultOutcome::Mapped);
             }
             assert_eq!(count(&world, Kind::Table), 1 + left.min(3));
-            hoard.into_iter().for_each(|pfn| mm.free(pfn, Kind::Kernel));
+            hoard.into_iter().for_each(|pfn| mm.free(pfn));
             world.inside(&space, &mut || {
                 assert_eq!(world.store(&space, VA, 42), Ok(()));
                 assert_eq!(world.load(&space, VA), Ok(42));
@@ -380,7 +381,7 @@ fn a_full_machine_goes_on_when_memory_returns() {
         let world = SimWorld::new(Config { pages: 80, ..config });
         let untouched = Untouched::new(&world);
         let space = Space::new(world.mm()).expect("memory");
-        space.map(Place::At(VA), 512 * PAGE_SIZE, RW, Huge::Allowed).expect("free");
+        space.map(Place::At(VA), 512 * PAGE_SIZE, RW, Huge::Default).expect("free");
         let va = |page: u64| VA + page * PAGE_SIZE;
         world.inside(&space, &mut || {
             let mut filled = 0;

@@ -88,7 +88,7 @@ fn step() -> impl Strategy<Value = Step> {
         ]
     };
     let access = || select(&[Access::Read, Access::Write, Access::Exec][..]);
-    let huge = || select(&[Huge::Allowed, Huge::Never][..]);
+    let huge = || select(&[Huge::Default, Huge::Never][..]);
     let prot = || {
         prop_oneof![
             6 => Just(Prot::ReadWrite),
@@ -320,7 +320,7 @@ impl<'w> Play<'w> {
             }
             Do::Put(which) => {
                 if !self.held.is_empty() {
-                    self.held.swap_remove(which.index(self.held.len()));
+                    drop(self.held.swap_remove(which.index(self.held.len())));
                 }
             }
             Do::Renew => {

@@ -1,23 +1,51 @@
-//! References to an owned block of user memory.
+//! References, mappings and pins of a folio, and its lock.
 //!
-//! Corresponds to Linux's `folio_try_get`, `folio_put`.
+//! # Where a large folio keeps the rest
+//! | what | where |
+//! | --- | --- |
+//! | PMD mappings | first tail, where a head has its mappings |
+//! | pins | second tail, likewise |
+//! | links of the deferred list | first tail, `prev` and `next` |
+//! | which pages are exclusive, while some are | first to eighth tail, `owner` |
+//!
+//! A tail's references stay zero, so that a walker with a stale frame number cannot take one. Anonymous
+//! folios have order 0 or at least 2: there are always three tails or none.
+//!
+//! Corresponds to Linux's `folio_try_get`, `folio_put`, `folio_add_pins`, `folio_lock`.
 
-use super::Kind;
-use crate::{Hardware, Mm};
-use abi::Pfn;
+use super::counts::{Counts, MOST_REFS};
+use super::{Flag, Kind, OutOfMemory, PageDesc};
+use crate::{Hardware, Mm, Note};
+use abi::{Event, Order, Pfn};
 use core::sync::atomic::Ordering;
+use sync::WaitKey;
+
+/// References that one pin of a small folio counts as.
+#[doc(alias = "GUP_PIN_COUNTING_BIAS")]
+pub const PIN_BIAS: u32 = 1024;
 
 /// Having this means: the folio that contains this page stays what it is, and its memory is not
 /// reused, until it is dropped. The mapping may change meanwhile.
+#[must_use = "the reference is given back at once"]
 pub struct FolioRef<'m, H: Hardware> {
     mm: &'m Mm<H>,
     pfn: Pfn,
 }
 
-impl<H: Hardware> FolioRef<'_, H> {
+impl<'m, H: Hardware> FolioRef<'m, H> {
+    /// Takes over a reference that was counted already.
+    pub(crate) fn adopt(mm: &'m Mm<H>, pfn: Pfn) -> Self {
+        Self { mm, pfn }
+    }
+
     /// The page that the reference was taken for; not necessarily the folio's first.
     pub fn pfn(&self) -> Pfn {
         self.pfn
+    }
+
+    /// The folio's first page.
+    pub fn head(&self) -> Pfn {
+        self.mm.frames.map().head(self.pfn).unwrap_or(self.pfn)
     }
 }
 
@@ -27,56 +55,345 @@ impl<H: Hardware> Drop for FolioRef<'_, H> {
     }
 }
 
+/// Having this means: the page may be read and written by a device, past all page tables; the mapping
+/// it was pinned through goes on showing this page, also across a fork.
+#[doc(alias = "FOLL_PIN")]
+#[must_use = "the pin is given back at once"]
+pub struct FolioPin<'m, H: Hardware> {
+    mm: &'m Mm<H>,
+    pfn: Pfn,
+}
+
+impl<H: Hardware> FolioPin<'_, H> {
+    /// The page that was pinned.
+    pub fn pfn(&self) -> Pfn {
+        self.pfn
+    }
+}
+
+impl<H: Hardware> Drop for FolioPin<'_, H> {
+    /// Corresponds to Linux's `unpin_user_page`.
+    fn drop(&mut self) {
+        self.mm.folio_unpin(self.pfn);
+    }
+}
+
+/// Having this means: nobody else splits, migrates or frees the folio's identity.
+#[doc(alias = "folio_lock")]
+#[must_use = "the lock is released at once"]
+pub struct FolioLock<'m, H: Hardware> {
+    mm: &'m Mm<H>,
+    head: Pfn,
+}
+
+impl<H: Hardware> FolioLock<'_, H> {
+    /// The folio's first page.
+    pub fn head(&self) -> Pfn {
+        self.head
+    }
+}
+
+impl<H: Hardware> Drop for FolioLock<'_, H> {
+    fn drop(&mut self) {
+        self.mm.folio_unlock(self.head);
+    }
+}
+
+/// The tail that counts a large folio's PMD mappings.
+const PMD_MAPS: u64 = 1;
+/// The tail that counts a large folio's pins.
+const PINS: u64 = 2;
+
 impl<H: Hardware> Mm<H> {
-    /// Takes a reference on the folio of a page seen in a table, unless it is frozen, free or no
-    /// folio at all. The caller looks at the table again afterwards: what it saw may be long gone.
-    ///
-    /// A full barrier on success, so that the second look comes after the reference is visible.
     #[inline]
-    pub(crate) fn folio_try_get(&self, pfn: Pfn) -> Option<FolioRef<'_, H>> {
+    pub(crate) fn desc(&self, pfn: Pfn) -> &'static PageDesc {
+        self.frames.map().desc(pfn)
+    }
+
+    /// Memory for a user, with one reference and no mapping. Its content is whatever was there.
+    ///
+    /// Context: as for [`Mm::alloc`].
+    pub(crate) fn folio_alloc(&self, order: Order) -> Result<Pfn, OutOfMemory> {
+        self.take(order, Kind::Folio, 0, Counts::held(1))
+    }
+
+    /// Anonymous memory for `n` entries that the caller is about to store: it has their references and
+    /// mappings already, every page is exclusive, and `owner` says who maps it.
+    #[doc(alias("vma_alloc_folio", "folio_add_new_anon_rmap"))]
+    #[inline]
+    pub(crate) fn anon_alloc(&self, order: Order, n: u32, owner: u64) -> Result<Pfn, OutOfMemory> {
+        let flags = Flag::Anon as u32;
+        let head = self.take(order, Kind::Folio, flags, Counts::mapped_exclusively(n))?;
+        self.desc(head).owner.store(owner, Ordering::Relaxed);
+        Ok(head)
+    }
+
+    /// Takes `n` references on the folio of a page seen in a table, unless it is frozen, free or no
+    /// folio at all, and says which page is its head. The caller looks at the table again
+    /// afterwards: what it saw may be long gone.
+    ///
+    /// A full barrier on success, so that the second look comes after the references are visible.
+    #[doc(alias = "try_get_folio")]
+    #[inline]
+    pub(crate) fn folio_try_get(&self, pfn: Pfn, n: u32) -> Option<Pfn> {
         let map = self.frames.map();
         let head = map.head(pfn)?;
-        let refs = &map.desc(head).refs;
-        refs.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| {
-            // Zero is frozen or free; near the top, somebody takes references and never puts them.
-            (n > 0 && n < i32::MAX / 2).then(|| n + 1)
-        })
-        .ok()?;
-        let folio = FolioRef { mm: self, pfn };
+        map.desc(head)
+            .counts
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |word| {
+                let refs = Counts(word).refs();
+                (refs > 0 && refs < MOST_REFS).then(|| word + u64::from(n))
+            })
+            .ok()?;
         // The block may have been freed and cut anew between finding its head and counting on it.
         if map.head(pfn) == Some(head) && map.desc(head).kind() == Kind::Folio {
-            Some(folio)
-        } else {
-            // Put it on the head that was counted, not on today's.
-            core::mem::forget(folio);
-            self.head_put(head, 1);
-            None
+            return Some(head);
         }
+        // Put it on the head that was counted, not on today's.
+        self.head_put(head, n);
+        None
     }
 
     /// Adds `n` references to a folio that the caller already holds one of.
     #[inline]
-    pub(crate) fn folio_get(&self, head: Pfn, n: i32) {
-        self.frames.map().desc(head).refs.fetch_add(n, Ordering::Relaxed);
+    pub(crate) fn folio_get(&self, head: Pfn, n: u32) {
+        self.desc(head).counts.fetch_add(u64::from(n), Ordering::Relaxed);
     }
 
     /// Gives back `n` references on the folio that contains `pfn`; the last one frees it.
     #[inline]
-    pub(crate) fn folio_put(&self, pfn: Pfn, n: i32) {
+    pub(crate) fn folio_put(&self, pfn: Pfn, n: u32) {
         if let Some(head) = self.frames.map().head(pfn) {
             self.head_put(head, n);
         }
     }
 
     #[inline]
-    fn head_put(&self, head: Pfn, n: i32) {
-        let refs = &self.frames.map().desc(head).refs;
+    pub(crate) fn head_put(&self, head: Pfn, n: u32) {
+        self.subtract(head, u64::from(n), n);
+    }
+
+    /// `n` more entries map pages of the folio, each with a reference.
+    #[doc(alias("folio_dup_anon_rmap_ptes", "folio_add_anon_rmap_ptes"))]
+    #[inline]
+    pub(crate) fn folio_map(&self, head: Pfn, n: u32) {
+        self.desc(head).counts.fetch_add(Counts::mappings(n), Ordering::Relaxed);
+    }
+
+    /// `n` entries that mapped pages of the folio are gone, and so are their translations: gives back
+    /// mappings and references in one step. A large folio that is left partly mapped is remembered for
+    /// splitting.
+    ///
+    /// Context: no spin lock of class `Folio` or later.
+    #[doc(alias("folio_remove_rmap_ptes", "folio_remove_rmap_pmd"))]
+    #[inline]
+    pub(crate) fn folio_unmap(&self, head: Pfn, n: u32) {
+        let left = self.subtract(head, Counts::mappings(n), n);
+        if left.maps() > 0 {
+            self.note_partial(head, left);
+        }
+    }
+
+    #[inline]
+    fn subtract(&self, head: Pfn, what: u64, refs: u32) -> Counts {
         // Release: what this holder did comes before the free. Acquire: the free comes after what
         // every other holder did.
-        let before = refs.fetch_sub(n, Ordering::AcqRel);
-        debug_assert!(before >= n, "folio {head}: {n} references given back of {before}");
-        if before == n {
-            self.free(head, Kind::Folio);
+        let before = Counts(self.desc(head).counts.fetch_sub(what, Ordering::AcqRel));
+        debug_assert!(before.refs() >= refs, "folio {head}: {refs} references of {before:?}");
+        if before.refs() == refs {
+            self.folio_free(head);
         }
+        Counts(before.0 - what)
+    }
+
+    /// The last reference is gone.
+    #[doc(alias = "__folio_put")]
+    fn folio_free(&self, head: Pfn) {
+        let desc = self.desc(head);
+        debug_assert!(desc.maps() == 0, "folio {head} freed while mapped: {:?}", desc.counts());
+        if desc.has(Flag::Queued) {
+            self.deferred_forget(head);
+        }
+        self.give_back(head, Kind::Folio);
+    }
+
+    /// One more PMD maps the folio; its mapping and reference are counted elsewhere.
+    #[inline]
+    pub(crate) fn count_pmd_map(&self, head: Pfn) {
+        self.desc(head + PMD_MAPS).counts.fetch_add(Counts::maps_only(1), Ordering::Relaxed);
+    }
+
+    /// One PMD less maps the folio; its mapping and reference are given back elsewhere.
+    #[inline]
+    pub(crate) fn uncount_pmd_map(&self, head: Pfn) {
+        self.desc(head + PMD_MAPS).counts.fetch_sub(Counts::maps_only(1), Ordering::Relaxed);
+    }
+
+    /// PMDs that map the folio.
+    #[doc(alias = "folio_entire_mapcount")]
+    pub fn pmd_maps(&self, head: Pfn) -> u32 {
+        let large = self.desc(head).order() > Order::PAGE;
+        if large { self.desc(head + PMD_MAPS).counts().maps() } else { 0 }
+    }
+
+    // --- pins ------------------------------------------------------------------------------------
+
+    /// Turns a reference that was just taken into a pin. The caller's full barrier follows.
+    #[doc(alias = "try_grab_folio")]
+    #[inline]
+    pub(crate) fn folio_pin(&self, head: Pfn) {
+        if self.desc(head).order() == Order::PAGE {
+            self.folio_get(head, PIN_BIAS - 1);
+        } else {
+            self.desc(head + PINS).counts.fetch_add(Counts::maps_only(1), Ordering::Relaxed);
+        }
+    }
+
+    #[doc(alias = "gup_put_folio")]
+    pub(crate) fn folio_unpin(&self, pfn: Pfn) {
+        let Some(head) = self.frames.map().head(pfn) else { return };
+        if self.desc(head).order() == Order::PAGE {
+            self.head_put(head, PIN_BIAS);
+        } else {
+            self.desc(head + PINS).counts.fetch_sub(Counts::maps_only(1), Ordering::Release);
+            self.head_put(head, 1);
+        }
+    }
+
+    /// A pin as a value, from a reference that was turned into one.
+    pub(crate) fn pinned(&self, pfn: Pfn) -> FolioPin<'_, H> {
+        FolioPin { mm: self, pfn }
+    }
+
+    /// Whether somebody may have pinned it. Never wrong when it says no; of a small folio with a
+    /// thousand references it says yes.
+    #[doc(alias = "folio_maybe_dma_pinned")]
+    #[inline]
+    pub(crate) fn may_be_pinned(&self, head: Pfn) -> bool {
+        let desc = self.desc(head);
+        match desc.order() {
+            Order::PAGE => desc.refs() >= PIN_BIAS,
+            _ => self.pins(head) > 0,
+        }
+    }
+
+    /// Pins of a large folio; of a small one, as many as its references may hold.
+    pub fn pins(&self, head: Pfn) -> u32 {
+        match self.desc(head).order() {
+            Order::PAGE => self.desc(head).refs() / PIN_BIAS,
+            _ => Counts(self.desc(head + PINS).counts.load(Ordering::Acquire)).maps(),
+        }
+    }
+
+    // --- freezing --------------------------------------------------------------------------------
+
+    /// Takes all references at once if there are exactly `expected` and no mapping: afterwards nobody
+    /// can get one, and the folio is the caller's alone.
+    #[doc(alias = "folio_ref_freeze")]
+    pub(crate) fn folio_freeze(&self, head: Pfn, expected: u32) -> bool {
+        let counts = &self.desc(head).counts;
+        let now = counts.load(Ordering::Relaxed);
+        let seen = Counts(now);
+        // Exclusivity stays readable: it is in the entries too, but the word is restored as it was.
+        seen.refs() == expected
+            && seen.maps() == 0
+            && counts
+                .compare_exchange(
+                    now,
+                    now - u64::from(expected),
+                    Ordering::SeqCst,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
+    }
+
+    /// Gives a frozen folio `refs` references. Everything written to its descriptors before is seen by
+    /// whoever takes another.
+    #[doc(alias = "folio_ref_unfreeze")]
+    pub(crate) fn folio_unfreeze(&self, head: Pfn, refs: u32) {
+        self.desc(head).counts.fetch_add(u64::from(refs), Ordering::Release);
+    }
+
+    // --- the lock --------------------------------------------------------------------------------
+
+    /// Waits for the folio's lock. The caller holds a reference, so that the folio stays one.
+    ///
+    /// Context: thread, may sleep; no spin lock, no claim on an area.
+    pub(crate) fn folio_lock(&self, head: Pfn) -> FolioLock<'_, H> {
+        let desc = self.desc(head);
+        if desc.raise(Flag::Locked) {
+            self.hw.wait(WaitKey::of(desc), &mut || {
+                !desc.raise(Flag::Locked) || {
+                    desc.raise(Flag::Waiters);
+                    // It may have been released before the mark was seen.
+                    !desc.raise(Flag::Locked)
+                }
+            });
+        }
+        FolioLock { mm: self, head }
+    }
+
+    /// Takes the folio's lock if it is free. Any context.
+    #[doc(alias = "folio_trylock")]
+    pub(crate) fn folio_try_lock(&self, head: Pfn) -> Option<FolioLock<'_, H>> {
+        (!self.desc(head).raise(Flag::Locked)).then(|| FolioLock { mm: self, head })
+    }
+
+    pub(crate) fn folio_unlock(&self, head: Pfn) {
+        let desc = self.desc(head);
+        desc.lower(Flag::Locked);
+        if desc.lower(Flag::Waiters) {
+            self.hw.wake(WaitKey::of(desc));
+        }
+    }
+
+    /// Sleeps until the lock of the folio that contains `pfn` has been free once. Takes no reference and
+    /// touches nothing of the folio after waking: by then it may be gone.
+    ///
+    /// Context: thread, may sleep; no spin lock, no claim on an area.
+    #[doc(alias("migration_entry_wait", "folio_put_wait_locked"))]
+    pub(crate) fn folio_wait_unlocked(&self, head: Pfn) {
+        let desc = self.desc(head);
+        self.hw.wait(WaitKey::of(desc), &mut || {
+            desc.raise(Flag::Waiters);
+            !desc.has(Flag::Locked)
+        });
+    }
+}
+
+/// Tells the machine that a block changed hands.
+impl<H: Hardware> Mm<H> {
+    /// Takes a block for `kind`, with what it counts from the beginning.
+    #[inline]
+    pub(crate) fn take(
+        &self,
+        order: Order,
+        kind: Kind,
+        flags: u32,
+        counts: Counts,
+    ) -> Result<Pfn, OutOfMemory> {
+        if order > Order::MAX {
+            return Err(OutOfMemory { order });
+        }
+        let Some(pfn) = self.frames.take(&self.hw, order) else {
+            self.count(Event::AllocFail, 1);
+            return Err(OutOfMemory { order });
+        };
+        self.desc(pfn).own(kind, order, flags, counts);
+        self.count(Event::PgAlloc, order.pages());
+        self.hw.note(Note::FrameAlloc(pfn, order));
+        Ok(pfn)
+    }
+
+    /// Gives a block back. No translation may reach it any more.
+    ///
+    /// # Panics
+    /// When the block at `pfn` is not `kind`'s: a double free, or the wrong page.
+    #[inline]
+    pub(crate) fn give_back(&self, pfn: Pfn, kind: Kind) {
+        let order = self.desc(pfn).disown(pfn, kind);
+        self.count(Event::PgFree, order.pages());
+        self.hw.note(Note::FrameFree(pfn, order));
+        self.frames.give(&self.hw, pfn, order);
     }
 }

@@ -9,8 +9,9 @@
 //!
 //! Corresponds to Linux's `struct page` and `compound_head`.
 
+use super::counts::Counts;
 use abi::{Order, Pfn, PhysRange};
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use sync::{Class, SpinLock};
 
 /// Whose a block is.
@@ -28,7 +29,7 @@ pub enum Kind {
     Kernel = 4,
     /// A translation table of an address space.
     Table = 5,
-    /// User memory, counted by its references ([`PageDesc::refs`]).
+    /// User memory, counted by its references and mappings ([`PageDesc::counts`]).
     Folio = 6,
 }
 
@@ -47,23 +48,21 @@ impl Kind {
 
 /// What the memory manager knows about one page.
 ///
-/// | field | in a folio's head | in a table | in a free block's head |
-/// | --- | --- | --- | --- |
-/// | `state` | kind, order | kind, order 0 | kind, order |
-/// | `refs` | references; 0 means frozen or free | 0 | 0 |
-/// | `ptl` | - | guards its slots | - |
-/// | `next` | - | the chain of deposited tables | the zone's list |
-/// | `prev` | - | - | the zone's list |
-/// | `owner` | - | the chain of unlinked tables in a gather, with the level | - |
-/// | `maps` | 0: nothing counts mappings yet | 0 | 0 |
+/// | field | in a folio's head | in a folio's tails | in a table | in a free block's head |
+/// | --- | --- | --- | --- | --- |
+/// | `counts` | references, mappings, exclusivity ([`super::counts`]) | see [`super::folio`] | 0 | 0 |
+/// | `state` | kind, order, flags | 0 | kind, order 0 | kind, order |
+/// | `ptl` | guards the exclusive bitmap | - | guards its slots | - |
+/// | `next` | - | first tail: the deferred list | the chain of deposited tables | the zone's list |
+/// | `prev` | - | first tail: the deferred list | - | the zone's list |
+/// | `owner` | who maps it: family and index ([`crate::rmap`]) | the exclusive bitmap | the chain of unlinked tables in a gather, with the level | - |
 ///
 /// "-": nobody reads it, and it holds whatever the last owner left. A block in a CPU's stock uses
 /// `state` alone.
 #[doc(alias("page", "compound_head"))]
 #[repr(C, align(32))]
 pub struct PageDesc {
-    pub(crate) refs: AtomicI32,
-    pub(crate) maps: AtomicI32,
+    pub(crate) counts: AtomicU64,
     state: AtomicU32,
     pub(crate) ptl: SpinLock<()>,
     _spare: [u8; 2],
@@ -85,8 +84,7 @@ impl PageDesc {
     /// clearing memory.
     pub const fn blank() -> Self {
         Self {
-            refs: AtomicI32::new(0),
-            maps: AtomicI32::new(0),
+            counts: AtomicU64::new(0),
             state: AtomicU32::new(Kind::Tail as u32),
             // The class is of no account, but must be the one that is zero: a table's lock is taken as
             // what the table is.
@@ -110,30 +108,65 @@ impl PageDesc {
         Order((self.state.load(Ordering::Relaxed) >> 8) as u8)
     }
 
+    /// What a folio's head counts, as it is right now.
+    #[inline]
+    pub fn counts(&self) -> Counts {
+        Counts(self.counts.load(Ordering::Relaxed))
+    }
+
     /// References to this folio, as they are right now.
     #[doc(alias = "folio_ref_count")]
-    pub fn refs(&self) -> i32 {
-        self.refs.load(Ordering::Relaxed)
+    pub fn refs(&self) -> u32 {
+        self.counts().refs()
     }
 
-    /// Entries that map pages of this folio. Nothing counts them yet: always 0.
-    #[doc(alias = "folio_mapcount")]
-    pub fn maps(&self) -> i32 {
-        self.maps.load(Ordering::Relaxed)
+    /// Entries that map pages of this folio, as they are right now: one for a PMD, one for each PTE.
+    #[doc(alias("folio_mapcount", "folio_large_mapcount"))]
+    pub fn maps(&self) -> u32 {
+        self.counts().maps()
     }
 
+    /// Whether the flag is set.
+    #[inline]
+    pub fn has(&self, flag: Flag) -> bool {
+        self.state.load(Ordering::Acquire) & flag as u32 != 0
+    }
+
+    /// Sets the flag; says whether it was set before. Acquire and release, as a lock needs.
+    #[inline]
+    pub(crate) fn raise(&self, flag: Flag) -> bool {
+        self.state.fetch_or(flag as u32, Ordering::AcqRel) & flag as u32 != 0
+    }
+
+    /// Clears the flag; says whether it was set before.
+    #[inline]
+    pub(crate) fn lower(&self, flag: Flag) -> bool {
+        self.state.fetch_and(!(flag as u32), Ordering::AcqRel) & flag as u32 != 0
+    }
+
+    /// Says what the block is; all flags are down afterwards.
     #[inline]
     pub(crate) fn set(&self, kind: Kind, order: Order) {
-        self.state.store(kind as u32 | u32::from(order.0) << 8, Ordering::Release);
+        self.set_with(kind, order, 0);
     }
 
-    /// Turns a taken block into `kind`'s.
+    /// Says what the block is, with these flags up and all others down.
     #[inline]
-    pub(crate) fn own(&self, kind: Kind, order: Order) {
-        self.maps.store(0, Ordering::Relaxed);
-        self.set(kind, order);
+    pub(crate) fn set_with(&self, kind: Kind, order: Order, flags: u32) {
+        self.state.store(kind as u32 | u32::from(order.0) << 8 | flags, Ordering::Release);
+    }
+
+    /// The flags that are up, to hand on to the parts of a folio that is split.
+    pub(crate) fn flags(&self) -> u32 {
+        self.state.load(Ordering::Relaxed) & FLAGS
+    }
+
+    /// Turns a taken block into `kind`'s, with what it counts from the beginning.
+    #[inline]
+    pub(crate) fn own(&self, kind: Kind, order: Order, flags: u32, counts: Counts) {
+        self.set_with(kind, order, flags);
         // Last, and with release: a lockless walker that gets a reference sees the rest.
-        self.refs.store(i32::from(kind == Kind::Folio), Ordering::Release);
+        self.counts.store(counts.0, Ordering::Release);
     }
 
     /// Turns `kind`'s block into nobody's, and says how large it is.
@@ -149,6 +182,36 @@ impl PageDesc {
         Order((state >> 8) as u8)
     }
 }
+
+/// What is true of a folio besides its counts. In the upper half of `state`.
+#[doc(alias = "page-flags")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Flag {
+    /// Somebody holds the folio's lock.
+    #[doc(alias = "PG_locked")]
+    Locked = 1 << 16,
+    /// Somebody sleeps until the lock is free.
+    #[doc(alias = "PG_waiters")]
+    Waiters = 1 << 17,
+    /// Written through a mapping that is gone or was made clean.
+    #[doc(alias = "PG_dirty")]
+    Dirty = 1 << 18,
+    /// Anonymous memory; `owner` names family and index.
+    #[doc(alias = "PAGE_MAPPING_ANON")]
+    Anon = 1 << 19,
+    /// Some of its pages are mapped and some are not.
+    #[doc(alias = "PG_partially_mapped")]
+    Partial = 1 << 20,
+    /// On the list of folios to be split when memory is short.
+    Queued = 1 << 21,
+    /// Zeros that everybody shares: nobody counts its mappings.
+    #[doc(alias("huge_zero_folio", "zero_page"))]
+    Zero = 1 << 22,
+}
+
+/// All bits that flags may take.
+const FLAGS: u32 = 0xffff << 16;
 
 /// "No page" in a descriptor's links.
 pub(crate) const NIL: u32 = u32::MAX;

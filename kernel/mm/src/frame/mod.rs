@@ -6,22 +6,27 @@
 //! | `buddy` | free blocks of orders 0 to 10, split and merged |
 //! | `pcp` | each CPU's stock of the common orders, so that CPUs rarely meet at the zone |
 //! | `early` | memory before there is a memmap: the boot's list of ranges |
-//! | `folio` | references to an owned block |
+//! | `counts` | what a folio counts, in one word |
+//! | `folio` | references, mappings and pins of a folio, and its lock |
+//! | `exclusive` | which pages of a folio are nobody else's |
 //!
 //! Corresponds to Linux's `mm/page_alloc.c` and `include/linux/mm_types.h`.
 
 mod buddy;
+pub(crate) mod counts;
 mod early;
+mod exclusive;
 mod folio;
 mod memmap;
 mod pcp;
 
 pub use early::{EarlyError, EarlyMemory};
-pub use folio::FolioRef;
+pub use counts::Counts;
+pub use folio::{FolioLock, FolioPin, FolioRef, PIN_BIAS};
 pub(crate) use memmap::NIL;
-pub use memmap::{Kind, MemMap, PageDesc};
+pub use memmap::{Flag, Kind, MemMap, PageDesc};
 
-use crate::{Hardware, Mm, Note};
+use crate::{Hardware, Mm};
 use abi::{Event, Order, Pfn, PhysRange};
 use alloc::boxed::Box;
 use buddy::Buddy;
@@ -155,49 +160,51 @@ impl Frames {
 }
 
 impl<H: Hardware> Mm<H> {
-    /// Takes a block of `order` for `kind`. Its content is whatever the last owner left. A
-    /// [`Kind::Folio`] comes with one reference, the caller's.
+    /// Takes a block of `order` for the kernel itself. Its content is whatever the last owner left.
     ///
     /// Context: any in which spin locks of class `PageList` may be taken. Never sleeps.
     #[doc(alias("alloc_pages", "__alloc_pages", "get_page_from_freelist"))]
     #[inline]
-    pub fn alloc(&self, order: Order, kind: Kind) -> Result<Pfn, OutOfMemory> {
-        if order > Order::MAX {
-            return Err(OutOfMemory { order });
-        }
-        let Some(pfn) = self.frames.take(&self.hw, order) else {
-            self.count(Event::AllocFail, 1);
-            return Err(OutOfMemory { order });
-        };
-        self.frames.map.desc(pfn).own(kind, order);
-        self.count(Event::PgAlloc, order.pages());
-        self.hw.note(Note::FrameAlloc(pfn, order));
-        Ok(pfn)
+    pub fn alloc(&self, order: Order) -> Result<Pfn, OutOfMemory> {
+        self.take(order, Kind::Kernel, 0, Counts::NONE)
     }
 
     /// As [`Mm::alloc`], filled with zeros.
     #[doc(alias("get_zeroed_page", "__GFP_ZERO"))]
     #[inline]
-    pub fn alloc_zeroed(&self, order: Order, kind: Kind) -> Result<Pfn, OutOfMemory> {
-        let pfn = self.alloc(order, kind)?;
-        self.hw.zero(pfn, order);
-        self.count(Event::PgClear, order.pages());
+    pub fn alloc_zeroed(&self, order: Order) -> Result<Pfn, OutOfMemory> {
+        let pfn = self.alloc(order)?;
+        self.zero(pfn, order);
         Ok(pfn)
     }
 
-    /// Gives back a block that [`Mm::alloc`] gave for `kind`. No translation may reach it any more.
+    /// Gives back a block that [`Mm::alloc`] gave. User memory cannot be freed by number: it goes back
+    /// with its last reference, and an entry's reference only with the proof of a flush.
     ///
     /// Context: as for [`Mm::alloc`].
     ///
     /// # Panics
-    /// When the block at `pfn` is not `kind`'s: a double free, or the wrong page.
+    /// When the block at `pfn` is not the kernel's: a double free, or the wrong page.
     #[doc(alias("free_pages", "__free_pages"))]
     #[inline]
-    pub fn free(&self, pfn: Pfn, kind: Kind) {
-        let order = self.frames.map.desc(pfn).disown(pfn, kind);
-        self.count(Event::PgFree, order.pages());
-        self.hw.note(Note::FrameFree(pfn, order));
-        self.frames.give(&self.hw, pfn, order);
+    pub fn free(&self, pfn: Pfn) {
+        self.give_back(pfn, Kind::Kernel);
+    }
+
+    /// Fills a block that nobody else can reach with zeros, and counts it.
+    #[doc(alias("clear_page", "clear_highpage"))]
+    #[inline]
+    pub(crate) fn zero(&self, pfn: Pfn, order: Order) {
+        self.hw.zero(pfn, order);
+        self.count(Event::PgClear, order.pages());
+    }
+
+    /// Copies a block to one that nobody else can reach, and counts it.
+    #[doc(alias("copy_page", "copy_highpage"))]
+    #[inline]
+    pub(crate) fn copy(&self, from: Pfn, to: Pfn, order: Order) {
+        self.hw.copy(from, to, order);
+        self.count(Event::PgCopy, order.pages());
     }
 }
 

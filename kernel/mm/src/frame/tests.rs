@@ -122,7 +122,7 @@ impl Beside {
                 assert!(self.busy[pages.clone()].iter().all(|busy| !busy), "{pfn}: two owners");
                 self.busy[pages].fill(true);
                 self.owned.insert(pfn, order);
-                self.frames.map().desc(pfn).own(Kind::Kernel, order);
+                self.frames.map().desc(pfn).own(Kind::Kernel, order, 0, crate::frame::Counts::NONE);
                 let same = self.other.alloc_at(pfn.0 as usize, order.pages() as usize);
                 assert_eq!(same, Some(pfn.0 as usize), "the other has not got this block");
             }

@@ -1,13 +1,14 @@
 //! A page fault: whether the area permits it, which case it is, and how it ended.
 //!
-//! The layout is read-locked throughout, so areas and tables stay; what an entry says is decided under
-//! its table's lock.
+//! The page is claimed throughout, so areas and tables stay; what an entry says is decided under its
+//! table's lock.
 
-use super::{Space, Vma};
+use super::vma::Layout;
+use super::{Space, USER_END, Vma};
 use crate::frame::OutOfMemory;
 use crate::table::Stop;
 use crate::{Hardware, Slot};
-use abi::{Access, Event, Level, Prot, VirtAddr};
+use abi::{Access, Event, Level, PAGE_SHIFT, Prot, VirtAddr};
 use core::fmt;
 use pte::{Entry, Leaf};
 
@@ -63,16 +64,25 @@ impl<H: Hardware> Space<'_, H> {
         outcome
     }
 
-    /// Finds the area and asks it.
+    /// Finds the area and asks it. The page stays claimed until the entry is stored: nobody takes the
+    /// area or the tables away meanwhile.
     fn resolve(&self, va: VirtAddr, access: Access) -> FaultOutcome {
-        let layout = self.layout.read(&self.mm.hw);
-        let Some(vma) = layout.find(va) else {
+        let mm = self.mm;
+        let page = va.0 >> PAGE_SHIFT;
+        if va >= USER_END {
+            return FaultOutcome::Denied(Denial::NoArea);
+        }
+        let find = |layout: &Layout| layout.find(va).copied();
+        let (found, claim) = self.core.layout.read_at(&mm.hw, page, find);
+        let Some(vma) = found else {
             return FaultOutcome::Denied(Denial::NoArea);
         };
         if !vma.prot.allows(access) {
             return FaultOutcome::Denied(Denial::Rights(vma.prot));
         }
-        match self.resolve_in(vma, va, access) {
+        let result = self.resolve_in(&vma, va, access);
+        drop(claim);
+        match result {
             Ok(outcome) => outcome,
             Err(Stop::OutOfMemory(oom)) => FaultOutcome::OutOfMemory(oom),
             Err(Stop::NotTable(level, word)) => FaultOutcome::Denied(Denial::Corrupt(level, word)),
@@ -84,18 +94,16 @@ impl<H: Hardware> Space<'_, H> {
     #[inline]
     fn resolve_in(&self, vma: &Vma, va: VirtAddr, access: Access) -> Result<FaultOutcome, Stop> {
         let mm = self.mm;
-        let pmd = mm.make_slot(self.root, va, Level::Pmd)?;
+        let pmd = mm.make_slot(self.core.root, va, Level::Pmd)?;
         let word = mm.hw.load(pmd);
-        let table = match pte::decode(Level::Pmd, word) {
-            Entry::Table(table) => table.pfn(),
+        match pte::decode(Level::Pmd, word) {
+            Entry::Table(_) => {}
             Entry::None => {
-                if let Some(range) = vma.huge_range(va)
-                    && let Some(outcome) = self.fault_huge(vma, range, pmd, access)
-                {
+                if let Some(outcome) = self.fault_huge(vma, va, pmd, access) {
                     return Ok(outcome);
                 }
                 match mm.make_table(pmd, Level::Pmd) {
-                    Ok(table) => table,
+                    Ok(_) => {}
                     // Another CPU has put a huge page there.
                     Err(Stop::NotTable(level, word)) => {
                         return self.permit(pmd, level, word, va, access);
@@ -104,8 +112,8 @@ impl<H: Hardware> Space<'_, H> {
                 }
             }
             _ => return self.permit(pmd, Level::Pmd, word, va, access),
-        };
-        self.fault_small(vma, va, Slot::new(table, Level::Pte.index(va)), access)
+        }
+        self.fault_small(vma, va, pmd, access)
     }
 
     /// The slot held `word` when looked at: makes that entry permit `access`, where all it lacks is
@@ -141,7 +149,7 @@ impl<H: Hardware> Space<'_, H> {
             }
         };
         // This CPU may still hold the less permissive translation; others will fault and come here.
-        mm.forget_page_here(va, self.asid(), level);
+        mm.forget_page_here(va, &self.core.context, level);
         Ok(outcome)
     }
 }

@@ -2,14 +2,23 @@
 //!
 //! | file | concern |
 //! | --- | --- |
+//! | `core` | what a space is to everybody but its owner |
 //! | `vma` | the areas as a sorted list of intervals |
 //! | `zap` | taking entries out of tables |
 //! | `fault` | which case a fault is; rights that only the entry lacks |
 //! | `small` | the case of a 4 KiB page |
-//! | `huge` | the case of a 2 MiB page; splitting one |
+//! | `huge` | the case of a 2 MiB page |
+//!
+//! # Who excludes whom
+//! The areas are behind a [`sync::RangeLock`]. A fault claims its page for as long as it works on it: that
+//! writes to its own CPU's line and to no other. Whoever changes areas (munmap, mprotect, mremap, fork)
+//! waits for the claims in its range and keeps new ones out until its flush is complete; faults
+//! elsewhere in the space go on. So under a claim areas stay, tables stay tables, and no flush is
+//! owed by anybody but another claimant, who pays it before he releases the table's lock.
 //!
 //! Corresponds to Linux's `struct mm_struct`, `mm/mmap.c`, `mm/memory.c`.
 
+mod core;
 mod fault;
 mod huge;
 mod small;
@@ -17,14 +26,18 @@ mod vma;
 mod zap;
 
 pub use fault::{Denial, FaultOutcome};
-pub use vma::{Huge, Vma};
+pub(crate) use self::core::Core;
+pub use vma::{Backing, Huge, Vma};
 
 use crate::frame::OutOfMemory;
+use crate::rmap::NO_HEAP;
+use crate::tlb::Context;
 use crate::{Hardware, Mm};
-use abi::{Asid, Event, Level, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
-use core::fmt;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use sync::RwLock;
+use abi::{Asid, Event, Level, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
+use ::core::fmt;
+use ::core::ops::Range;
+use ::core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use sync::{Arc, RangeLock, SeqCount};
 use vma::Layout;
 
 /// The lowest address that may be mapped: what lies below catches null pointers.
@@ -80,7 +93,7 @@ impl fmt::Display for MapError {
     }
 }
 
-impl core::error::Error for MapError {}
+impl ::core::error::Error for MapError {}
 
 /// Why an unmapping was refused. Nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,7 +113,7 @@ impl fmt::Display for UnmapError {
     }
 }
 
-impl core::error::Error for UnmapError {}
+impl ::core::error::Error for UnmapError {}
 
 /// An address space: the lower half as some threads see it.
 ///
@@ -108,27 +121,39 @@ impl core::error::Error for UnmapError {}
 #[doc(alias = "mm_struct")]
 pub struct Space<'m, H: Hardware> {
     mm: &'m Mm<H>,
-    root: Pfn,
-    layout: RwLock<Layout>,
-    /// The ASID with its generation; see `tlb::asid`.
-    context: AtomicU64,
-    /// CPUs that run this space now.
-    running: AtomicU32,
+    core: Arc<Core>,
 }
 
 impl<'m, H: Hardware> Space<'m, H> {
     /// A space with nothing in it.
     pub fn new(mm: &'m Mm<H>) -> Result<Self, OutOfMemory> {
-        let root = mm.table_alloc(Level::Pgd)?;
+        let family = mm.family_new()?;
+        Self::in_family(mm, family)
+    }
+
+    /// A space with nothing in it, that may come to map the folios of a family. A family left without
+    /// members is ended here.
+    fn in_family(mm: &'m Mm<H>, family: Arc<crate::rmap::Family>) -> Result<Self, OutOfMemory> {
+        let made = mm.table_alloc(Level::Pgd).and_then(|root| {
+            let core = Core {
+                root,
+                layout: RangeLock::new(mm.hazards.clone(), Layout::new()),
+                context: Context::default(),
+                running: AtomicU32::new(0),
+                write_protect: SeqCount::new(),
+                pinned: AtomicBool::new(false),
+                family: family.clone(),
+            };
+            let joined = Arc::try_new(core).map_err(|_| NO_HEAP).and_then(|core| {
+                mm.family_join(&core)?;
+                Ok(core)
+            });
+            joined.inspect_err(|_| mm.table_free(root, Level::Pgd))
+        });
+        let core = made.inspect_err(|_| mm.family_end_if_empty(&family))?;
         // The root is linked by a TTBR0 write, which waits for nothing.
         mm.publish(pte::Scope::InnerShareable);
-        Ok(Self {
-            mm,
-            root,
-            layout: RwLock::new(Layout::new()),
-            context: AtomicU64::new(0),
-            running: AtomicU32::new(0),
-        })
+        Ok(Self { mm, core })
     }
 
     /// The memory manager it belongs to.
@@ -138,12 +163,21 @@ impl<'m, H: Hardware> Space<'m, H> {
 
     /// The root table, for walks by people and models.
     pub fn root(&self) -> Pfn {
-        self.root
+        self.core.root
     }
 
     /// The ASID that its translations carry now, if it ever ran.
     pub fn asid(&self) -> Option<Asid> {
-        self.mm.asid(&self.context)
+        self.mm.asid(&self.core.context)
+    }
+
+    /// What TLBs know it by.
+    pub fn context(&self) -> &Context {
+        &self.core.context
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// Makes this the current user space of this CPU. Pairs with [`Space::leave`].
@@ -152,9 +186,9 @@ impl<'m, H: Hardware> Space<'m, H> {
     /// scheduler's switch, or a CPU-bound model.
     #[doc(alias = "switch_mm")]
     pub fn enter(&self) {
-        self.running.fetch_add(1, Ordering::Relaxed);
-        let asid = self.mm.activate_asid(&self.context);
-        self.mm.hw.switch_user(self.root, asid);
+        self.core.running.fetch_add(1, Ordering::Relaxed);
+        let asid = self.mm.activate_asid(&self.core.context);
+        self.mm.hw.switch_user(self.core.root, asid);
         self.mm.count(Event::SpaceSwitch, 1);
     }
 
@@ -163,13 +197,13 @@ impl<'m, H: Hardware> Space<'m, H> {
     /// Context: interrupts masked, on the CPU that entered.
     pub fn leave(&self) {
         self.mm.hw.switch_user_off();
-        self.running.fetch_sub(1, Ordering::Release);
+        self.core.running.fetch_sub(1, Ordering::Release);
     }
 
     /// Reserves `bytes` of address space with rights `prot`; memory comes with the first touch.
     ///
-    /// Context: thread, may sleep on the layout lock. Corresponds to `mmap(MAP_ANONYMOUS |
-    /// MAP_PRIVATE)`.
+    /// Context: thread, may sleep on other changes of the layout. Corresponds to
+    /// `mmap(MAP_ANONYMOUS | MAP_PRIVATE)`.
     #[doc(alias("mmap", "do_mmap"))]
     pub fn map(
         &self,
@@ -183,7 +217,7 @@ impl<'m, H: Hardware> Space<'m, H> {
             Place::Anywhere => VirtRange::from_size(USER_START, bytes),
         };
         check_range(asked).map_err(MapError::BadRange)?;
-        let mut layout = self.layout.write(&self.mm.hw);
+        let mut layout = self.core.layout.write(&self.mm.hw);
         let range = match place {
             Place::At(_) => asked,
             Place::Anywhere => {
@@ -195,30 +229,42 @@ impl<'m, H: Hardware> Space<'m, H> {
         if let Some(by) = layout.first_overlap(range) {
             return Err(MapError::Occupied { wanted: range, by: by.range });
         }
-        layout.insert(Vma { range, prot, huge }).map_err(|_| MapError::OutOfMemory)?;
+        layout
+            .mutate(|layout| layout.insert(Vma::anonymous(range, prot, huge)))
+            .map_err(|_| MapError::OutOfMemory)?;
         Ok(range)
     }
 
     /// Takes away whatever is mapped in `range`. When it returns, no CPU can reach the memory
     /// through it any more, and the memory has gone back.
     ///
-    /// Context: thread, may sleep on the layout lock; holds it across the flush. Corresponds to
-    /// `munmap`: a range with nothing in it is no error.
+    /// Context: thread, may sleep on other changes of the layout and on faults in the range.
+    /// Corresponds to `munmap`: a range with nothing in it is no error.
     #[doc(alias("munmap", "do_munmap"))]
     pub fn unmap(&self, range: VirtRange) -> Result<(), UnmapError> {
         check_range(range).map_err(UnmapError::BadRange)?;
-        let mut layout = self.layout.write(&self.mm.hw);
-        let Some(gap) = layout.remove(range).map_err(|_| UnmapError::OutOfMemory)? else {
+        let mut layout = self.core.layout.write(&self.mm.hw);
+        layout.exclude(pages_around(range));
+        let gap = layout.mutate(|layout| layout.remove(range));
+        let Some(gap) = gap.map_err(|_| UnmapError::OutOfMemory)? else {
             return Ok(());
         };
         self.zap(range, gap);
         Ok(())
     }
 
-    /// Each area in address order, under the layout lock: `each` must not touch memory of the space.
+    /// Each area in address order: `each` must not touch memory of the space.
     pub fn each_area(&self, mut each: impl FnMut(&Vma)) {
-        self.layout.read(&self.mm.hw).iter().for_each(&mut each);
+        let each = |layout: &Layout| layout.iter().for_each(&mut each);
+        let ((), _claim) = self.core.layout.read_whole(&self.mm.hw, each);
     }
+}
+
+/// The pages whose tables a change of `range` may take away: all that share a 2 MiB block with it.
+fn pages_around(range: VirtRange) -> Range<u64> {
+    let start = range.start.align_down(PMD_SIZE);
+    let end = range.end.align_up(PMD_SIZE);
+    start.0 >> PAGE_SHIFT..end.0 >> PAGE_SHIFT
 }
 
 /// Whole pages of the lower half, at least one.
@@ -234,12 +280,15 @@ impl<H: Hardware> Drop for Space<'_, H> {
     /// # Panics
     /// When a CPU still runs the space: freeing its tables under the walker's feet would be worse.
     fn drop(&mut self) {
-        assert!(self.running.load(Ordering::Acquire) == 0, "a running address space was dropped");
+        let running = self.core.running.load(Ordering::Acquire);
+        assert!(running == 0, "a running address space was dropped");
+        // From here on nobody finds it from a folio, and nobody who did is still inside.
+        self.mm.family_leave(&self.core);
         // No CPU runs it, so no walker makes new translations: what is cached goes with one
         // operation, and then nothing reaches the tables or what they map.
-        self.mm.forget_space(self.asid());
+        let _flushed = self.mm.forget_space(&self.core.context);
         // Lockless walkers hold a reference to the space; none can be inside.
-        self.mm.reap(self.root, Level::Pgd);
+        self.mm.reap(self.core.root, Level::Pgd);
     }
 }
 

@@ -5,18 +5,32 @@
 //! with many thousands of areas would want a tree behind the same face.
 
 use super::{USER_END, USER_START};
-use abi::{Level, Prot, VirtAddr, VirtRange};
+use crate::rmap::index_of;
+use abi::{PAGE_SHIFT, Prot, VirtAddr, VirtRange};
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
-/// Whether an area may be given 2 MiB pages.
-#[doc(alias("MADV_HUGEPAGE", "MADV_NOHUGEPAGE"))]
+/// What a program has said about huge pages in an area.
+#[doc(alias("MADV_HUGEPAGE", "MADV_NOHUGEPAGE", "VM_HUGEPAGE", "VM_NOHUGEPAGE"))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Huge {
-    /// Wherever 2 MiB fit and are free.
-    Allowed,
-    /// Only 4 KiB pages.
+    /// Nothing: the policy decides.
+    Default,
+    /// It wants them.
+    Advised,
+    /// It wants none.
     Never,
+}
+
+/// What is behind an area.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backing {
+    /// Memory of its own, zero at first.
+    #[doc(alias = "vma_is_anonymous")]
+    Anonymous,
+    /// Given frames that nobody counts, mapped when the area was made.
+    #[doc(alias = "VM_PFNMAP")]
+    Frames,
 }
 
 /// One area: addresses that share their rights and advice.
@@ -27,23 +41,60 @@ pub struct Vma {
     pub range: VirtRange,
     /// What may be done there.
     pub prot: Prot,
-    /// Whether it may have huge pages.
+    /// What was said about huge pages.
     pub huge: Huge,
+    /// What is behind it.
+    pub backing: Backing,
+    /// What its first page is called by the folios that are mapped here: the number of the virtual
+    /// page that it was when the area was made, wherever it has moved since.
+    #[doc(alias = "vm_pgoff")]
+    pub index: u64,
 }
 
 impl Vma {
-    /// The 2 MiB around `va`, if all of it may become one huge page.
+    /// A new area of anonymous memory.
+    pub const fn anonymous(range: VirtRange, prot: Prot, huge: Huge) -> Self {
+        Self { range, prot, huge, backing: Backing::Anonymous, index: index_of(range.start) }
+    }
+
+    /// The same area, cut down to `range`, which it covers.
+    #[must_use]
+    pub const fn cut(&self, range: VirtRange) -> Self {
+        Self { range, index: self.index_at(range.start), ..*self }
+    }
+
+    /// What the page at `va` is called; see [`Vma::index`].
+    #[doc(alias = "linear_page_index")]
+    pub const fn index_at(&self, va: VirtAddr) -> u64 {
+        self.index + ((va.0 - self.range.start.0) >> PAGE_SHIFT)
+    }
+
+    /// Where in the area the pages called `index` and the `pages` from there on are; empty where none
+    /// of them is.
+    #[doc(alias = "vma_address")]
+    pub const fn addresses_of(&self, index: u64, pages: u64) -> VirtRange {
+        let end = self.index + self.range.pages();
+        let first = if index > self.index { index } else { self.index };
+        let last = if index + pages < end { index + pages } else { end };
+        if first >= last {
+            return VirtRange::new(self.range.start, self.range.start);
+        }
+        let start = VirtAddr(self.range.start.0 + ((first - self.index) << PAGE_SHIFT));
+        VirtRange::from_size(start, (last - first) << PAGE_SHIFT)
+    }
+
+    /// The 2 MiB around `va`, if all of it lies in the area.
+    #[doc(alias = "thp_vma_suitable_order")]
     #[inline]
-    pub(super) fn huge_range(&self, va: VirtAddr) -> Option<VirtRange> {
-        let span = Level::Pmd.span();
-        let range = VirtRange::from_size(va.align_down(span), span);
-        (self.huge == Huge::Allowed && self.range.covers(&range)).then_some(range)
+    pub(crate) const fn block_around(&self, va: VirtAddr, bytes: u64) -> Option<VirtRange> {
+        let range = VirtRange::from_size(va.align_down(bytes), bytes);
+        if self.range.covers(&range) { Some(range) } else { None }
     }
 }
 
 /// All areas of a space.
 #[doc(alias = "maple_tree")]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     areas: Vec<Vma>,
 }
 
@@ -120,7 +171,7 @@ impl Layout {
         // Not `splice`: it allocates where the length of its source is not exact.
         for (range, area) in [(after, tail), (before, head)] {
             if !range.is_empty() {
-                self.areas.insert(first, Vma { range, ..area });
+                self.areas.insert(first, area.cut(range));
             }
         }
         let floor =

@@ -6,6 +6,7 @@
 //! Corresponds to Linux's `unmap_page_range` and `free_pgtables`, in one pass.
 
 use super::Space;
+use crate::entry::{At, PmdLevel, PteLevel, TableLevel};
 use crate::tlb::Gather;
 use crate::{Hardware, Slot};
 use abi::{ENTRIES, Level, Pfn, VirtAddr, VirtRange};
@@ -16,14 +17,14 @@ impl<H: Hardware> Space<'_, H> {
     /// around it. The layout is locked for writing and no longer has `range`.
     #[doc(alias("unmap_region", "unmap_page_range", "zap_page_range"))]
     pub(super) fn zap(&self, range: VirtRange, gap: VirtRange) {
-        let mut gather = Gather::new(self.mm, &self.context);
+        let mut gather = Gather::new(self.mm, &self.core.context);
         // A huge page that is only partly in range loses its block first.
         for edge in [range.start, range.end] {
             if !edge.is_aligned(Level::Pmd.span()) {
-                self.split_huge_at(edge);
+                self.mm.split_huge_at(&self.core, edge);
             }
         }
-        self.zap_table(&mut gather, self.root, Level::Pgd, VirtAddr(0), range, gap);
+        self.zap_table(&mut gather, self.core.root, Level::Pgd, VirtAddr(0), range, gap);
         gather.finish();
     }
 
@@ -66,20 +67,34 @@ impl<H: Hardware> Space<'_, H> {
     }
 
     /// Clears one leaf.
-    #[doc(alias("zap_pte_range", "zap_huge_pmd", "ptep_get_and_clear"))]
+    #[doc(alias("zap_pte_range", "zap_huge_pmd"))]
     fn zap_leaf(&self, gather: &mut Gather<'_, H>, slot: Slot, level: Level, va: VirtAddr) {
+        if level == Level::Pmd {
+            self.zap_entry::<PmdLevel>(gather, slot, va);
+        } else {
+            self.zap_entry::<PteLevel>(gather, slot, va);
+        }
+    }
+
+    fn zap_entry<L: TableLevel>(&self, gather: &mut Gather<'_, H>, slot: Slot, va: VirtAddr) {
         let mm = self.mm;
-        let lock = mm.lock_table(slot.table(), level);
-        let old = pte::decode(level, mm.hw.swap(slot, 0));
-        let huge = level == Level::Pmd && old.is_present();
-        let spare = if huge { mm.withdraw(slot.table()) } else { None };
-        drop(lock);
+        let table = mm.lock::<L>(slot.table());
+        let unmapped = match table.at(L::LEVEL.index(va)) {
+            At::Present(entry) => Some(entry.clear()),
+            At::Soft(entry) => {
+                entry.clear();
+                None
+            }
+            At::None(_) | At::Table(_) | At::Corrupt(_) => return,
+        };
+        let spare = if L::LEVEL == Level::Pmd { mm.withdraw(slot.table()) } else { None };
+        drop(table);
         // The deposited table was never linked, or not since its last flush.
         if let Some(spare) = spare {
-            mm.table_free(spare, Level::Pte);
+            spare.discard(mm);
         }
-        if let Entry::Leaf(leaf) | Entry::PresentInvalid(leaf) | Entry::ProtNone(leaf) = old {
-            gather.leaf(va, level, leaf.pfn());
+        if let Some(unmapped) = unmapped {
+            gather.leaf(va, unmapped);
         }
     }
 }

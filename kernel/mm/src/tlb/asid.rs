@@ -8,6 +8,7 @@
 //!
 //! Corresponds to Linux's `arch/arm64/mm/context.c`.
 
+use super::Context;
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
 use abi::{Asid, Event};
@@ -124,22 +125,23 @@ impl<H: Hardware> Mm<H> {
         state.limit - 1
     }
 
-    /// The ASID that translations of `context`'s space may be tagged with, if any.
+    /// The ASID that the space's translations may be tagged with, if any.
     #[inline]
-    pub(crate) fn asid(&self, context: &AtomicU64) -> Option<Asid> {
-        match context.load(Ordering::SeqCst) {
+    pub(crate) fn asid(&self, space: &Context) -> Option<Asid> {
+        match space.0.load(Ordering::SeqCst) {
             0 => None,
             context => Some(asid_of(context)),
         }
     }
 
-    /// The ASID to run `context`'s space with on this CPU, now: given anew if its generation is past,
+    /// The ASID to run `space` with on this CPU, now: given anew if its generation is past,
     /// and with what this CPU owes for the generation paid.
     ///
     /// Context: interrupts masked, until TTBR0 is written.
     #[doc(alias = "check_and_switch_context")]
     #[inline]
-    pub(crate) fn activate_asid(&self, context: &AtomicU64) -> Asid {
+    pub(crate) fn activate_asid(&self, space: &Context) -> Asid {
+        let context = &space.0;
         let asids = &self.asids;
         let active = &asids.active[self.hw.id().index()].0;
         let id = context.load(Ordering::SeqCst);

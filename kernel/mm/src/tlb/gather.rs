@@ -2,105 +2,136 @@
 //! frames and tables back.
 //!
 //! # Invariant
-//! A frame or table given to a gather is owned by it until [`Gather::finish`] has invalidated; nobody
-//! else can free it, and the gather frees nothing before. Dropping a gather without finishing it is
-//! a bug that debug builds report: a flush must not hide in a destructor, where the order of
-//! destructors decides whether it comes before or after the free.
+//! A frame or table given to a gather is owned by it until what it was mapped by has been invalidated;
+//! nobody else can free it, and the gather frees nothing before. Dropping a gather without
+//! finishing it is a bug that debug builds report: a flush must not hide in a destructor, where the
+//! order of destructors decides whether it comes before or after the free.
 //!
-//! # Whole tables
-//! When a whole subtree goes, it is unlinked with one store and kept as it is; its entries are read
-//! after the invalidation, when no hardware can change them any more. So an munmap of any size needs
-//! one flush and no memory.
+//! # Who may be in the way
+//! An operation that holds off faults in its range (munmap, mprotect, fork: see [`crate::space`])
+//! collects everything and flushes once, in [`Gather::finish`]. One that does not (madvise) calls
+//! [`Gather::invalidate`] before it releases the lock of the table it has cleared entries in: whoever
+//! finds an entry empty under that lock knows that no CPU has it any more, so nobody can skip a
+//! flush that somebody else still owes, and no new mapping can meet an old translation.
+//!
+//! # No memory
+//! Unmapping must not fail for memory. Whole subtrees are unlinked with one store and kept as they are;
+//! their entries are read after the invalidation, when no hardware can change them any more. Single
+//! folios that this operation alone unmaps are chained through their own descriptors. For shared ones
+//! there is a small array; when it is full, the gather flushes in between.
 //!
 //! Corresponds to Linux's `struct mmu_gather`.
 
+use super::Context;
+use crate::entry::{Detached, Unmapped};
 use crate::frame::NIL;
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
-use abi::{Asid, ENTRIES, Event, Level, Pfn, VirtAddr, VirtRange};
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use pte::{AsidMatch, Depth, Entry, Invalidation, Plan, Scope};
+use abi::{Asid, ENTRIES, Event, Level, Order, Pfn, VirtAddr, VirtRange};
+use core::sync::atomic::Ordering::Relaxed;
+use pte::{AsidMatch, Depth, Entry, Invalidation, Leaf, Plan, Scope};
 
-/// Single entries a gather holds before it must flush in between: 2 KiB of stack.
-const BATCH: usize = 512;
+/// Entries of shared folios that a gather holds before it must flush in between: 2 KiB of stack.
+const SHARED: usize = 256;
 
-/// What one operation on one address space has cleared and not yet freed.
+/// What one operation on one address space has changed and not yet flushed, and what it has taken out
+/// and not yet freed.
 #[doc(alias = "mmu_gather")]
 #[must_use = "finish() invalidates and frees; without it nothing is flushed"]
 pub struct Gather<'m, H: Hardware> {
     mm: &'m Mm<H>,
-    /// The space's context, read only after what was cleared is published: a CPU that enters the
-    /// space after the read walks cleared entries, and one that entered before did so under the
-    /// number read.
-    context: &'m AtomicU64,
+    /// Read only after what was cleared is published; see [`Mm::flush`].
+    space: &'m Context,
     /// The number as it was at the beginning: of use to a known bug only.
     early: Option<Asid>,
-    /// Everything that was cleared lies in here.
+    /// Everything that was changed and not yet flushed lies in here.
     hull: Option<VirtRange>,
-    /// The smallest level at which something was cleared.
+    /// The smallest level at which something was changed.
     stride: Level,
-    /// Leaves of more than one level were cleared: no level hint fits them all.
+    /// Leaves of more than one level were changed: no level hint fits them all.
     mixed: bool,
+    /// Tables went, so walk caches must too.
+    unlinked: bool,
     /// Unlinked subtrees, chained through their descriptors' `owner`, with their level.
     tables: u32,
-    /// First pages of what single leaf entries mapped; each holds one reference.
-    folios: [u32; BATCH],
+    /// Folios that only this gather unmaps, chained through their heads' `next`; `prev` says how many
+    /// entries, or that it was a PMD.
+    own: u32,
+    /// Entries of other folios: a page's index, and above it how many entries from there.
+    shared: [u64; SHARED],
     len: usize,
 }
 
+/// In a chained folio's `prev`: the one entry was a PMD.
+const BY_PMD: u32 = u32::MAX;
+
 impl<'m, H: Hardware> Gather<'m, H> {
-    /// Begins with nothing, for the space of `context`.
-    pub(crate) fn new(mm: &'m Mm<H>, context: &'m AtomicU64) -> Self {
-        let early = if mm.commits(Mutant::AsidBeforeClear) { mm.asid(context) } else { None };
+    /// Begins with nothing, for the space known as `space`.
+    pub(crate) fn new(mm: &'m Mm<H>, space: &'m Context) -> Self {
+        let early = if mm.commits(Mutant::AsidBeforeClear) { mm.asid(space) } else { None };
         Self {
             mm,
-            context,
+            space,
             early,
             hull: None,
             stride: Level::Pgd,
             mixed: false,
+            unlinked: false,
             tables: NIL,
-            folios: [NIL; BATCH],
+            own: NIL,
+            shared: [0; SHARED],
             len: 0,
         }
     }
 
-    /// Takes over the reference of a leaf entry of `level` at `va` that was just cleared.
+    /// Takes over what an entry at `va` mapped.
     ///
-    /// Context: thread, no table's lock held: a full gather flushes here.
+    /// Context: any; a full gather flushes here.
     #[doc(alias("tlb_remove_page", "tlb_remove_tlb_entry"))]
     #[inline]
-    pub(crate) fn leaf(&mut self, va: VirtAddr, level: Level, pfn: Pfn) {
-        self.widen(VirtRange::from_size(va.align_down(level.span()), level.span()), level);
-        self.folios[self.len] = self.mm.frames.map().index(pfn);
+    pub fn leaf(&mut self, va: VirtAddr, unmapped: Unmapped) {
+        let leaf = unmapped.leaf();
+        let span = leaf.level().span();
+        self.run(VirtRange::from_size(va.align_down(span), span), leaf);
+    }
+
+    /// Takes over what the entries of `range`, all of one folio and next to each other, mapped; `first`
+    /// is the first of them. One entry for each page, or one PMD.
+    #[doc(alias("tlb_remove_folio", "__tlb_remove_folio_pages"))]
+    #[inline]
+    pub(crate) fn run(&mut self, range: VirtRange, first: Leaf) {
+        let level = first.level();
+        if first.is_valid() {
+            self.changed(range, level);
+        }
+        if first.is_special() {
+            return;
+        }
+        let map = self.mm.frames.map();
+        let Some(head) = map.head(first.pfn()) else { return };
+        let desc = map.desc(head);
+        let counts = desc.counts();
+        let n = if level == Level::Pmd { 1 } else { range.pages() as u32 };
+        if counts.is_exclusive() && counts.maps() == n {
+            // Nobody else maps it, so nobody else unmaps it: its own descriptor holds it.
+            desc.prev.store(if level == Level::Pmd { BY_PMD } else { n }, Relaxed);
+            desc.next.store(self.own, Relaxed);
+            self.own = map.index(head);
+            return;
+        }
+        let n = if level == Level::Pmd { BY_PMD } else { n };
+        self.shared[self.len] = u64::from(map.index(head)) | u64::from(n) << 32;
         self.len += 1;
-        if self.len == BATCH {
+        if self.len == SHARED {
             self.flush();
         }
     }
 
-    /// Takes over a subtree that was just unlinked: `table`, with entries of `level`, and everything
-    /// below it. Of what it mapped, all lies in `range`.
-    #[doc(alias("tlb_remove_table", "pte_free_tlb", "free_pgtables"))]
-    pub(crate) fn subtree(&mut self, range: VirtRange, level: Level, table: Pfn) {
-        // Below an unlinked table anything may be cached, down to single pages.
-        self.widen(range, Level::Pte);
-        let desc = self.mm.frames.map().desc(table);
-        // A PMD table's `next` heads its deposited tables and must survive: chain through `owner`.
-        desc.owner.store(u64::from(self.tables) | (level as u64) << 32, Relaxed);
-        self.tables = self.mm.frames.map().index(table);
-    }
-
-    /// Invalidates what was cleared, waits until that is complete everywhere, and gives everything
-    /// back.
-    ///
-    /// Context: thread; the slots' locks are released, the space's layout lock may be held.
-    #[doc(alias("tlb_finish_mmu", "tlb_flush_mmu"))]
-    pub fn finish(mut self) {
-        self.flush();
-    }
-
-    fn widen(&mut self, range: VirtRange, level: Level) {
+    /// Remembers that the entries of `range` at `level` were changed and must be flushed; they own what
+    /// they owned.
+    #[doc(alias("tlb_flush_pte_range", "tlb_flush_pmd_range"))]
+    #[inline]
+    pub(crate) fn changed(&mut self, range: VirtRange, level: Level) {
         self.hull = Some(match self.hull {
             None => {
                 self.stride = level;
@@ -114,27 +145,65 @@ impl<'m, H: Hardware> Gather<'m, H> {
         });
     }
 
-    fn flush(&mut self) {
-        let Some(hull) = self.hull.take() else { return };
-        let mm = self.mm;
-        if mm.commits(Mutant::FreeBeforeFlush) {
-            self.free_folios();
-        }
-        if !mm.commits(Mutant::UnmapNoTlbi) {
-            self.invalidate(hull);
-        }
-        mm.count(Event::TlbGather, 1);
-        self.free_folios();
-        self.free_tables();
-        self.mixed = false;
+    /// Takes over a table of pages that was just unlinked, and what its entries map; all of that lies
+    /// in `range`.
+    pub(crate) fn detached(&mut self, range: VirtRange, table: Detached) {
+        self.subtree(range, Level::Pte, table.pfn());
     }
 
-    fn invalidate(&self, hull: VirtRange) {
+    /// Takes over a subtree that was just unlinked: `table`, with entries of `level`, and everything
+    /// below it. Of what it mapped, all lies in `range`.
+    #[doc(alias("tlb_remove_table", "pte_free_tlb", "free_pgtables"))]
+    pub(crate) fn subtree(&mut self, range: VirtRange, level: Level, table: Pfn) {
+        // Below an unlinked table anything may be cached, down to single pages.
+        self.changed(range, Level::Pte);
+        self.unlinked = true;
+        let desc = self.mm.desc(table);
+        // A PMD table's `next` heads its deposited tables and must survive: chain through `owner`.
+        desc.owner.store(u64::from(self.tables) | (level as u64) << 32, Relaxed);
+        self.tables = self.mm.frames.map().index(table);
+    }
+
+    /// Invalidates what was changed so far and waits until no CPU has it. What was taken out stays the
+    /// gather's.
+    ///
+    /// Context: any; the lock of the tables may be held.
+    #[doc(alias = "tlb_flush_mmu_tlbonly")]
+    pub(crate) fn invalidate(&mut self) {
+        let Some(hull) = self.hull.take() else { return };
+        let mm = self.mm;
+        mm.count(Event::TlbGather, 1);
+        if !mm.commits(Mutant::UnmapNoTlbi) {
+            self.broadcast(hull);
+        }
+        self.mixed = false;
+        self.unlinked = false;
+    }
+
+    /// Invalidates what was changed, waits until that is complete everywhere, and gives everything
+    /// back.
+    ///
+    /// Context: any in which tables may be freed; the slots' locks are released.
+    #[doc(alias("tlb_finish_mmu", "tlb_flush_mmu"))]
+    pub fn finish(mut self) {
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        if self.mm.commits(Mutant::FreeBeforeFlush) {
+            self.free_folios();
+        }
+        self.invalidate();
+        self.free_folios();
+        self.free_tables();
+    }
+
+    fn broadcast(&self, hull: VirtRange) {
         let mm = self.mm;
         if !mm.commits(Mutant::NoPublish) {
             mm.publish(Scope::InnerShareable);
         }
-        let late = mm.asid(self.context);
+        let late = mm.asid(self.space);
         let Some(mut asid) = (if mm.commits(Mutant::AsidBeforeClear) { self.early } else { late })
         else {
             // No CPU ever ran the space.
@@ -145,7 +214,7 @@ impl<'m, H: Hardware> Gather<'m, H> {
         }
         let local = mm.commits(Mutant::UnmapLocalTlbi);
         let scope = if local { Scope::Local } else { Scope::InnerShareable };
-        let tables = self.tables != NIL && !mm.commits(Mutant::TablesLastLevel);
+        let tables = self.unlinked && !mm.commits(Mutant::TablesLastLevel);
         let what = Invalidation {
             range: hull,
             stride: self.stride,
@@ -165,9 +234,15 @@ impl<'m, H: Hardware> Gather<'m, H> {
     }
 
     fn free_folios(&mut self) {
-        let map = self.mm.frames.map();
-        for &index in &self.folios[..self.len] {
-            self.mm.folio_put(map.pfn(index), 1);
+        let (mm, map) = (self.mm, self.mm.frames.map());
+        while self.own != NIL {
+            let head = map.pfn(self.own);
+            let desc = map.desc(head);
+            self.own = desc.next.load(Relaxed);
+            mm.entries_put(head, desc.prev.load(Relaxed));
+        }
+        for &word in &self.shared[..self.len] {
+            mm.entries_put(map.pfn(word as u32), (word >> 32) as u32);
         }
         self.len = 0;
     }
@@ -182,7 +257,7 @@ impl<'m, H: Hardware> Gather<'m, H> {
         }
         while self.tables != NIL {
             let table = mm.frames.map().pfn(self.tables);
-            let link = mm.frames.map().desc(table).owner.load(Relaxed);
+            let link = mm.desc(table).owner.load(Relaxed);
             self.tables = link as u32;
             let level = Level::ALL[(link >> 32) as usize & 3];
             mm.reap(table, level);
@@ -192,24 +267,41 @@ impl<'m, H: Hardware> Gather<'m, H> {
 
 impl<H: Hardware> Drop for Gather<'_, H> {
     fn drop(&mut self) {
-        debug_assert!(self.hull.is_none(), "a gather was dropped before finish()");
+        debug_assert!(
+            self.hull.is_none() && self.own == NIL && self.len == 0 && self.tables == NIL,
+            "a gather was dropped before finish()"
+        );
     }
 }
 
 impl<H: Hardware> Mm<H> {
+    /// Gives back what `n` entries of one folio owned, or what one PMD did.
+    #[inline]
+    fn entries_put(&self, head: Pfn, n: u32) {
+        if n == BY_PMD {
+            self.uncount_pmd_map(head);
+            self.folio_unmap(head, 1);
+        } else {
+            self.folio_unmap(head, n);
+        }
+    }
+
     /// Frees an unreachable subtree, `table` with entries of `level` and all below it, and gives back
-    /// the reference of every leaf in it. Nobody, hard or soft, walks it.
+    /// what every leaf in it owned. Nobody, hard or soft, walks it.
     #[doc(alias = "free_pgtables")]
     pub(crate) fn reap(&self, table: Pfn, level: Level) {
-        for index in 0..ENTRIES {
+        let mut index = 0;
+        while index < ENTRIES {
             let word = self.hw.load(Slot::new(table, index));
+            index += 1;
             if word == 0 {
                 continue;
             }
             match (pte::decode(level, word), level.down()) {
                 (Entry::Table(below), Some(down)) => self.reap(below.pfn(), down),
-                (Entry::Leaf(leaf) | Entry::PresentInvalid(leaf) | Entry::ProtNone(leaf), _) => {
-                    self.folio_put(leaf.pfn(), 1);
+                (Entry::Leaf(leaf) | Entry::ProtNone(leaf), Some(_)) => self.leaf_put(leaf),
+                (Entry::Leaf(leaf) | Entry::ProtNone(leaf), None) => {
+                    index += self.reap_run(table, index, leaf);
                 }
                 // Soft leaves own nothing.
                 _ => {}
@@ -217,9 +309,36 @@ impl<H: Hardware> Mm<H> {
         }
         if level == Level::Pmd {
             while let Some(spare) = self.withdraw(table) {
-                self.table_free(spare, Level::Pte);
+                spare.discard(self);
             }
         }
         self.table_free(table, level);
+    }
+
+    /// Gives back what the entry before `index`, and those after it that continue its folio, owned.
+    /// Says how many were after it.
+    #[inline]
+    fn reap_run(&self, table: Pfn, index: usize, first: Leaf) -> usize {
+        let map = self.frames.map();
+        if first.is_special() {
+            return 0;
+        }
+        let Some(head) = map.head(first.pfn()) else { return 0 };
+        let order = map.desc(head).order();
+        if order == Order::PAGE {
+            self.folio_unmap(head, 1);
+            return 0;
+        }
+        let most = (order.pages() - (first.pfn() - head)).min((ENTRIES - index + 1) as u64);
+        let mut n = 1;
+        while n < most {
+            let word = self.hw.load(Slot::new(table, index + n as usize - 1));
+            match pte::decode(Level::Pte, word) {
+                Entry::Leaf(leaf) | Entry::ProtNone(leaf) if leaf.pfn() == first.pfn() + n => n += 1,
+                _ => break,
+            }
+        }
+        self.folio_unmap(head, n as u32);
+        n as usize - 1
     }
 }

@@ -16,9 +16,21 @@ mod gather;
 pub use asid::Asids;
 pub use gather::Gather;
 
+use crate::entry::TableLevel;
 use crate::{Hardware, Mm};
-use abi::{Asid, Event, Level, VirtAddr};
+use abi::{Event, Level, VirtAddr, VirtRange};
+use core::sync::atomic::AtomicU64;
 use pte::{AsidMatch, Depth, Invalidation, Plan, Scope, Target, Tlbi};
+
+/// What the TLBs know a space by: the ASID with its generation; see `asid`.
+#[derive(Debug, Default)]
+pub struct Context(pub(crate) AtomicU64);
+
+/// Having this means: what was cleared before it was made is in no CPU's TLB.
+#[doc(alias = "tlb_flush_pending")]
+#[must_use = "the proof of a flush is what frees what was mapped"]
+#[derive(Debug)]
+pub struct Flushed(());
 
 impl<H: Hardware> Mm<H> {
     /// Issues one operation and counts it.
@@ -57,12 +69,32 @@ impl<H: Hardware> Mm<H> {
         self.hw.synchronize_context();
     }
 
+    /// Makes what was cleared or narrowed in `range` hold everywhere: publishes it, invalidates leaves
+    /// of `level`, and waits. The space's number is read after the publishing: a CPU that enters the
+    /// space later walks what was stored, and one that entered before did so under the number read.
+    ///
+    /// Context: any; the lock of the tables may be held.
+    #[doc(alias("flush_tlb_range", "flush_pmd_tlb_range", "ptep_clear_flush"))]
+    pub fn flush(&self, space: &Context, range: VirtRange, level: Level) -> Flushed {
+        self.publish(Scope::InnerShareable);
+        if let Some(asid) = self.asid(space) {
+            self.invalidate(&Invalidation::leaves(range, level, AsidMatch::Only(asid)));
+        }
+        Flushed(())
+    }
+
+    /// As [`Mm::flush`], for the one leaf of the table's level that translates `va`.
+    pub(crate) fn flush_leaf<L: TableLevel>(&self, space: &Context, va: VirtAddr) -> Flushed {
+        let span = L::LEVEL.span();
+        self.flush(space, VirtRange::from_size(va.align_down(span), span), L::LEVEL)
+    }
+
     /// Drops this CPU's stale copies of one user page, after its entry was made more permissive:
     /// nobody owes other CPUs anything, they will fault and find the new entry.
     #[doc(alias = "flush_tlb_fix_spurious_fault")]
-    pub(crate) fn forget_page_here(&self, va: VirtAddr, asid: Option<Asid>, level: Level) {
-        let Some(asid) = asid else { return };
+    pub(crate) fn forget_page_here(&self, va: VirtAddr, space: &Context, level: Level) {
         self.publish(Scope::Local);
+        let Some(asid) = self.asid(space) else { return };
         self.tlbi(Tlbi {
             target: Target::Va {
                 va,
@@ -78,10 +110,13 @@ impl<H: Hardware> Mm<H> {
 
     /// Drops everything cached for a space that no CPU runs any more, walk caches included.
     #[doc(alias = "flush_tlb_mm")]
-    pub(crate) fn forget_space(&self, asid: Option<Asid>) {
-        let Some(asid) = asid else { return };
+    pub(crate) fn forget_space(&self, space: &Context) -> Flushed {
+        // Nobody can enter it any more: what was never entered is cached nowhere.
+        let Some(asid) = self.asid(space) else { return Flushed(()) };
         self.publish(Scope::InnerShareable);
         self.tlbi(Tlbi { target: Target::Asid(asid), scope: Scope::InnerShareable });
         self.complete(Scope::InnerShareable);
+        self.hw.synchronize_context();
+        Flushed(())
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn huge<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Resul
     let share = run.options.bytes / run.options.cpus as u64;
     drive(run, watch, |rng| {
         let blocks = (share / PMD_SIZE).clamp(1, 4);
-        ((1 + rng.below(blocks)) * PMD_SIZE, Huge::Allowed)
+        ((1 + rng.below(blocks)) * PMD_SIZE, Huge::Default)
     })
 }
 
@@ -64,12 +64,12 @@ fn one_round<W: World>(
     bytes: u64,
     huge: Huge,
 ) -> Result<(), Failure> {
-    let unit = if huge == Huge::Allowed { PMD_SIZE } else { PAGE_SIZE };
+    let unit = if huge == Huge::Default { PMD_SIZE } else { PAGE_SIZE };
     let start = WINDOWS + cpu as u64 * WINDOW + rng.below(MOST_BYTES / unit) * unit;
     let range = space.map(Place::At(start), bytes, Prot::ReadWrite, huge)?;
     let pages = range.pages();
     // Of a huge range only some pages: the fault is one, the memory is there.
-    let step = if huge == Huge::Allowed { 1 + rng.below(64) } else { 1 };
+    let step = if huge == Huge::Default { 1 + rng.below(64) } else { 1 };
     let start = rng.below(pages);
     let touched = || (0..pages).step_by(step as usize).map(|n| (n + start) % pages);
     let stamp_of = |page: u64| {

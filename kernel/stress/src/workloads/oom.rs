@@ -10,7 +10,7 @@ use crate::world::World;
 use abi::{Access, Order, PAGE_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
-use mm::frame::Kind;
+
 use mm::{FaultOutcome, Huge, MapError, Mm, OutOfMemory, Place, Space, UnmapError};
 
 const START: VirtAddr = VirtAddr(1 << 41);
@@ -32,7 +32,7 @@ impl<'m, H: mm::Hardware> Hoard<'m, H> {
         let mut hoard = Self { mm, blocks };
         for _ in 0..count {
             // Fragmented: what is left in smaller pieces is for the workload.
-            let Ok(block) = mm.alloc(Order::MAX, Kind::Kernel) else { break };
+            let Ok(block) = mm.alloc(Order::MAX) else { break };
             hoard.blocks.push(block);
         }
         Ok(hoard)
@@ -42,7 +42,7 @@ impl<'m, H: mm::Hardware> Hoard<'m, H> {
 impl<H: mm::Hardware> Drop for Hoard<'_, H> {
     fn drop(&mut self) {
         for block in &self.blocks {
-            self.mm.free(*block, Kind::Kernel);
+            self.mm.free(*block);
         }
     }
 }
@@ -80,7 +80,7 @@ fn one_round<W: World>(
         run.world.yield_now();
         return Ok(());
     };
-    let huge = if rng.one_in(2) { Huge::Allowed } else { Huge::Never };
+    let huge = if rng.one_in(2) { Huge::Default } else { Huge::Never };
     // More than there can be.
     let bytes = (run.mm().frames.managed_pages(&run.mm().hw) + 1) * PAGE_SIZE;
     let range = match space.map(Place::At(START), bytes, Prot::ReadWrite, huge) {

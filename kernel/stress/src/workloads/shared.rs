@@ -72,7 +72,7 @@ impl<'m, H: Hardware> Shared<'m, H> {
     ) -> Result<(), Failure> {
         let round = self.round.fetch_add(1, Ordering::Relaxed) + 1;
         let (space, range, version) = (&self.space, self.range, round as u16);
-        let huge = if rng.one_in(3) { Huge::Allowed } else { Huge::Never };
+        let huge = if rng.one_in(3) { Huge::Default } else { Huge::Never };
         space.map(Place::At(range.start), range.bytes(), Prot::ReadWrite, huge)?;
         run.inside(space, || {
             run.mark_all(space, cpu, range, self.number, version)?;

@@ -51,7 +51,7 @@ type Model = BTreeMap<VirtAddr, Attributes>;
 
 fn attributes() -> impl Strategy<Value = Attributes> {
     let prots = select(&[Prot::None, Prot::Read, Prot::ReadWrite, Prot::ReadExec][..]);
-    (prots, select(&[Huge::Allowed, Huge::Never][..]))
+    (prots, select(&[Huge::Default, Huge::Never][..]))
 }
 
 fn playground() -> impl Iterator<Item = VirtAddr> {
@@ -121,7 +121,7 @@ proptest! {
                     if let (Some(area), Some(va)) = (in_the_way, first) {
                         prop_assert!(area.range.contains(va));
                     } else if is_modelled(&range) {
-                        layout.insert(Vma { range, prot, huge }).expect("memory");
+                        layout.insert(Vma::anonymous(range, prot, huge)).expect("memory");
                         model.extend(in_range(range).map(|va| (va, (prot, huge))));
                     }
                 }
@@ -151,7 +151,7 @@ proptest! {
 }
 
 fn area(range: VirtRange) -> Vma {
-    Vma { range, prot: Prot::Read, huge: Huge::Allowed }
+    Vma::anonymous(range, Prot::Read, Huge::Default)
 }
 
 #[test]
@@ -176,9 +176,9 @@ fn removing_the_middle_keeps_both_ends_with_their_rights() {
     let mut layout = Layout::new();
     let whole = VirtRange::from_size(VirtAddr(1 << 30), 10 * PAGE_SIZE);
     let middle = VirtRange::from_size(whole.start + 3 * PAGE_SIZE, 4 * PAGE_SIZE);
-    layout.insert(Vma { range: whole, prot: Prot::ReadExec, huge: Huge::Never }).expect("memory");
+    layout.insert(Vma::anonymous(whole, Prot::ReadExec, Huge::Never)).expect("memory");
     assert_eq!(layout.remove(middle), Ok(Some(middle)));
-    let rest = |range| Vma { range, prot: Prot::ReadExec, huge: Huge::Never };
+    let rest = |range| Vma::anonymous(range, Prot::ReadExec, Huge::Never);
     let left: Vec<_> = layout.iter().copied().collect();
     let (before, after) =
         (VirtRange::new(whole.start, middle.start), VirtRange::new(middle.end, whole.end));
@@ -189,14 +189,13 @@ fn removing_the_middle_keeps_both_ends_with_their_rights() {
 
 #[test]
 fn an_area_has_huge_pages_only_where_it_covers_them() {
-    let huge = 512 * PAGE_SIZE;
-    let block = VirtRange::from_size(VirtAddr(7 * huge), huge);
+    let huge_bytes = 512 * PAGE_SIZE;
+    let block = VirtRange::from_size(VirtAddr(7 * huge_bytes), huge_bytes);
     let inside = block.start + 5 * PAGE_SIZE;
-    let of = |range, huge| Vma { range, prot: Prot::Read, huge }.huge_range(inside);
-    assert_eq!(of(block, Huge::Allowed), Some(block));
-    assert_eq!(of(block, Huge::Never), None);
+    let of = |range| Vma::anonymous(range, Prot::Read, Huge::Default).block_around(inside, huge_bytes);
+    assert_eq!(of(block), Some(block));
     let short = VirtRange::new(block.start + PAGE_SIZE, block.end);
-    assert_eq!(of(short, Huge::Allowed), None);
+    assert_eq!(of(short), None);
     let short = VirtRange::new(block.start, VirtAddr(block.end.0 - PAGE_SIZE));
-    assert_eq!(of(short, Huge::Allowed), None);
+    assert_eq!(of(short), None);
 }

@@ -1,0 +1,69 @@
+//! A slot without a mapping: nothing in it, or software data; and what may be put there.
+
+use super::{Fresh, Place, PmdLevel, TableLevel};
+use crate::Hardware;
+use pte::{Leaf, Soft};
+
+/// An entry of nothing.
+#[must_use = "an entry that is looked at is kept or filled"]
+pub struct Empty<'l, H: Hardware, L: TableLevel>(pub(super) Place<'l, H, L>);
+
+impl<H: Hardware, L: TableLevel> Empty<'_, H, L> {
+    /// Maps memory that the caller has counted for this entry. No flush and no barrier: nothing was
+    /// cached, and a walker that is late makes one more fault, which finds the entry right.
+    #[doc(alias("set_pte_at", "set_pmd_at"))]
+    #[inline]
+    pub fn set(self, leaf: Leaf) {
+        self.0.store(leaf.word());
+    }
+
+    /// Puts software data there.
+    pub fn set_soft(self, soft: Soft) {
+        self.0.store(soft.encode(L::LEVEL));
+    }
+}
+
+impl<H: Hardware> Empty<'_, H, PmdLevel> {
+    /// Links a table.
+    #[doc(alias = "pmd_populate")]
+    pub fn link(self, fresh: Fresh) {
+        fresh.link(&self.0);
+    }
+}
+
+/// An entry of software data: no CPU has a translation of it, and it owns no reference.
+#[must_use = "an entry that is looked at is kept, changed or taken out"]
+pub struct SoftEntry<'l, H: Hardware, L: TableLevel> {
+    pub(super) place: Place<'l, H, L>,
+    pub(super) soft: Soft,
+}
+
+impl<H: Hardware, L: TableLevel> SoftEntry<'_, H, L> {
+    /// The data.
+    pub fn soft(&self) -> Soft {
+        self.soft
+    }
+
+    /// Other data instead.
+    pub fn replace(self, soft: Soft) {
+        self.place.store(soft.encode(L::LEVEL));
+    }
+
+    /// A mapping instead; its memory was counted for this entry before. No flush: nothing is cached.
+    #[doc(alias("remove_migration_pte", "remove_migration_pmd"))]
+    pub fn restore(self, leaf: Leaf) {
+        self.place.store(leaf.word());
+    }
+
+    /// Nothing instead.
+    pub fn clear(self) {
+        self.place.store(0);
+    }
+}
+
+impl<H: Hardware> SoftEntry<'_, H, PmdLevel> {
+    /// A table of small entries that say the same instead. Nothing is invalidated: nothing was valid.
+    pub fn link(self, fresh: Fresh) {
+        fresh.link(&self.place);
+    }
+}

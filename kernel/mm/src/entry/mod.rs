@@ -1,0 +1,257 @@
+//! Entries as states: what an entry is decides, by type, what may be done to it.
+//!
+//! [`Locked`] is the lock of one table page, held. [`Locked::at`] reads one slot, once, and gives a
+//! handle of a type of its own for each thing the entry can be ([`At`]). A handle is used up by the
+//! step it takes, which gives the handle of the state it leads to, or a token of what left the slot:
+//!
+//! ```text
+//!  Empty ──set──────────▶ leaf          Present ──clear────▶ Unmapped (frames; a gather takes it)
+//!    ├────set_soft──────▶ soft             ├──────modify────▶ the same mapping, other rights
+//!    └────link──────────▶ table            └──────invalidate▶ Broken ──link / set_soft / restore
+//!  Soft ──replace/restore/clear/link       Linked ──unlink──▶ Detached (a table; a gather takes it)
+//! ```
+//!
+//! So a migration entry cannot be invalidated (the 2024 arm64 bug: `pmdp_invalidate` on one made it look
+//! present), a table cannot replace a live block, and what an exchange returned cannot be ignored:
+//! the only way to the accessed and dirty state, and to the frames, is through the returned word.
+//!
+//! # Rules kept here
+//! * A store to a slot that others can reach is made with its table's lock held: handles borrow it.
+//! * A slot is read once per decision. Where hardware may write meanwhile, the exchange decides.
+//! * What was read decodes to exactly one kind: the decode in [`Locked::at`] is the one gate.
+//!
+//! # What does not compile
+//! Invalidating a migration entry:
+//! ```compile_fail,E0599
+//! # use mm::entry::{At, Locked, PmdLevel}; use mm::Hardware;
+//! fn bug<H: Hardware>(table: &Locked<'_, H, PmdLevel>, space: &mm::tlb::Context, va: abi::VirtAddr) {
+//!     if let At::Soft(entry) = table.at(0) {
+//!         let _ = entry.invalidate(space, va);
+//!     }
+//! }
+//! ```
+//! while a present one can be:
+//! ```
+//! # use mm::entry::{At, Locked, PmdLevel}; use mm::Hardware;
+//! fn right<H: Hardware>(table: &Locked<'_, H, PmdLevel>, space: &mm::tlb::Context, va: abi::VirtAddr) {
+//!     if let At::Present(entry) = table.at(0) {
+//!         let broken = entry.invalidate(space, va);
+//!         broken.restore();
+//!     }
+//! }
+//! ```
+//! Linking a table over a live leaf:
+//! ```compile_fail,E0599
+//! # use mm::entry::{At, Fresh, Locked, PmdLevel}; use mm::Hardware;
+//! fn bug<H: Hardware>(table: &Locked<'_, H, PmdLevel>, fresh: Fresh) {
+//!     if let At::Present(entry) = table.at(0) {
+//!         entry.link(fresh);
+//!     }
+//! }
+//! ```
+//! Ignoring what was in the slot (`unused_must_use` is an error in this workspace):
+//! ```compile_fail
+//! #![deny(unused_must_use)]
+//! # use mm::entry::{At, Locked, PteLevel}; use mm::Hardware;
+//! fn bug<H: Hardware>(table: &Locked<'_, H, PteLevel>) {
+//!     if let At::Present(entry) = table.at(0) {
+//!         entry.clear();
+//!     }
+//! }
+//! ```
+//! Freeing what was mapped without the proof of a flush, which only [`crate::Mm::flush`] and
+//! [`crate::tlb::Gather`] give:
+//! ```compile_fail,E0061
+//! # use mm::entry::{At, Locked, PteLevel}; use mm::{Hardware, Mm};
+//! fn bug<H: Hardware>(mm: &Mm<H>, table: &Locked<'_, H, PteLevel>) {
+//!     if let At::Present(entry) = table.at(0) {
+//!         entry.clear().release(mm);
+//!     }
+//! }
+//! ```
+//! Reading a frame number from an entry that is not present:
+//! ```compile_fail,E0599
+//! # use mm::entry::{At, Locked, PteLevel}; use mm::Hardware;
+//! fn bug<H: Hardware>(table: &Locked<'_, H, PteLevel>) -> abi::Pfn {
+//!     match table.at(0) {
+//!         At::Soft(entry) => entry.leaf().pfn(),
+//!         _ => abi::Pfn(0),
+//!     }
+//! }
+//! ```
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | `present` | a mapping: changing it in place, taking it out, breaking it |
+//! | `absent` | nothing, or software data, in a slot; what may be put there |
+//! | `tables` | fresh, linked and detached tables |
+//!
+//! Corresponds to Linux's `set_pte_at`, `pmdp_invalidate`, `pmdp_huge_get_and_clear`, `ptep_modify_prot_start`.
+
+mod absent;
+mod present;
+mod tables;
+
+pub use absent::{Empty, SoftEntry};
+pub use present::{Broken, Present, Unmapped};
+pub use tables::{Detached, Fresh, Linked};
+
+use crate::table::TableLock;
+use crate::{Hardware, Mm, Slot};
+use abi::{Level, Pfn};
+use core::marker::PhantomData;
+use pte::Entry;
+use sync::Class;
+
+/// A level of tables as a type.
+pub trait TableLevel {
+    /// The level of the entries.
+    const LEVEL: Level;
+    /// The class of such a table's lock.
+    const CLASS: Class;
+    /// The class of the second such lock, for who needs two.
+    const SECOND: Class;
+}
+
+/// Entries that map 2 MiB, or lead to a table of pages.
+#[derive(Clone, Copy, Debug)]
+pub struct PmdLevel;
+
+/// Entries that map a page.
+#[derive(Clone, Copy, Debug)]
+pub struct PteLevel;
+
+impl TableLevel for PmdLevel {
+    const LEVEL: Level = Level::Pmd;
+    const CLASS: Class = Class::PmdTable;
+    const SECOND: Class = Class::PmdTable2;
+}
+
+impl TableLevel for PteLevel {
+    const LEVEL: Level = Level::Pte;
+    const CLASS: Class = Class::PteTable;
+    const SECOND: Class = Class::PteTable2;
+}
+
+/// Having this means: nobody else stores to the slots of one table page, but hardware its accessed and
+/// dirty state.
+#[doc(alias("pmd_lock", "pte_offset_map_lock"))]
+#[must_use = "the lock is released at once"]
+pub struct Locked<'m, H: Hardware, L: TableLevel> {
+    mm: &'m Mm<H>,
+    table: Pfn,
+    _lock: TableLock<'m, H>,
+    level: PhantomData<L>,
+}
+
+impl<'m, H: Hardware, L: TableLevel> Locked<'m, H, L> {
+    /// The memory manager.
+    #[inline]
+    pub fn mm(&self) -> &'m Mm<H> {
+        self.mm
+    }
+
+    /// The table page.
+    pub fn table(&self) -> Pfn {
+        self.table
+    }
+
+    /// Reads entry `index` once and says what it is.
+    #[inline]
+    pub fn at(&self, index: usize) -> At<'_, H, L> {
+        let slot = Slot::new(self.table, index);
+        let place = Place { mm: self.mm, slot, held: PhantomData };
+        let word = self.mm.hw.load(slot);
+        match pte::decode(L::LEVEL, word) {
+            Entry::None => At::None(Empty(place)),
+            Entry::Table(table) => At::Table(Linked { place, table }),
+            Entry::Leaf(leaf) | Entry::ProtNone(leaf) => At::Present(Present { place, leaf }),
+            Entry::Soft(soft) => At::Soft(SoftEntry { place, soft }),
+            // An invalid leaf is somebody's step between two others under this lock: ours now.
+            Entry::PresentInvalid(_) | Entry::Corrupt(_) => At::Corrupt(word),
+        }
+    }
+}
+
+/// What an entry is, with what may be done to it.
+pub enum At<'l, H: Hardware, L: TableLevel> {
+    /// Nothing.
+    None(Empty<'l, H, L>),
+    /// A pointer to the next table. Never in a table of pages.
+    Table(Linked<'l, H, L>),
+    /// A mapping: valid, or one that permits nothing and stays.
+    Present(Present<'l, H, L>),
+    /// No mapping, but software data.
+    Soft(SoftEntry<'l, H, L>),
+    /// A word that no correct step leaves behind under this lock: memory corruption.
+    Corrupt(u64),
+}
+
+/// A slot whose table's lock is held for `'l`.
+pub(crate) struct Place<'l, H: Hardware, L> {
+    mm: &'l Mm<H>,
+    slot: Slot,
+    held: PhantomData<L>,
+}
+
+impl<H: Hardware, L: TableLevel> Place<'_, H, L> {
+    #[inline]
+    fn store(&self, word: u64) {
+        self.mm.hw.store(self.slot, word);
+    }
+
+    #[inline]
+    fn swap(&self, word: u64) -> u64 {
+        self.mm.hw.swap(self.slot, word)
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// Takes the lock of a table page.
+    ///
+    /// Context: any; no table's lock of this level or below is held.
+    #[inline]
+    pub(crate) fn lock<L: TableLevel>(&self, table: Pfn) -> Locked<'_, H, L> {
+        self.lock_as(table, L::CLASS)
+    }
+
+    /// Takes the locks of two table pages of one level, in the order of their addresses so that nobody
+    /// deadlocks; one lock, twice named, where they are the same.
+    pub(crate) fn lock_two<L: TableLevel>(
+        &self,
+        one: Pfn,
+        other: Pfn,
+    ) -> (Locked<'_, H, L>, Option<Locked<'_, H, L>>) {
+        if one == other {
+            return (self.lock(one), None);
+        }
+        if one < other {
+            let first = self.lock(one);
+            (first, Some(self.lock_as(other, L::SECOND)))
+        } else {
+            let first = self.lock(other);
+            (self.lock_as(one, L::SECOND), Some(first))
+        }
+    }
+
+    #[inline]
+    fn lock_as<L: TableLevel>(&self, table: Pfn, class: Class) -> Locked<'_, H, L> {
+        let _lock = self.desc(table).ptl.lock_as(&self.hw, class);
+        Locked { mm: self, table, _lock, level: PhantomData }
+    }
+
+    /// Takes the lock of the table of pages that `pmd` points to, if it still does once the lock is
+    /// held: meanwhile the table may have been taken away. The caller holds off the reuse of tables.
+    #[doc(alias = "pte_offset_map_lock")]
+    #[inline]
+    pub(crate) fn lock_below(&self, pmd: Slot) -> Option<Locked<'_, H, PteLevel>> {
+        loop {
+            let word = self.hw.load(pmd);
+            let Entry::Table(table) = pte::decode(Level::Pmd, word) else { return None };
+            let locked = self.lock::<PteLevel>(table.pfn());
+            if self.hw.load(pmd) == word {
+                return Some(locked);
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A mapping in a slot: changing it in place, taking it out, breaking it.
+
+use super::{Fresh, Place, PmdLevel, TableLevel};
+use crate::frame::FolioRef;
+use crate::mutant::Mutant;
+use crate::tlb::{Context, Flushed};
+use crate::{Hardware, Mm};
+use abi::{Pfn, VirtAddr};
+use pte::{Entry, Leaf, Soft};
+
+/// An entry that maps memory: a valid leaf, or one that permits nothing and stays.
+#[must_use = "an entry that is looked at is kept, changed or taken out"]
+pub struct Present<'l, H: Hardware, L: TableLevel> {
+    pub(super) place: Place<'l, H, L>,
+    pub(super) leaf: Leaf,
+}
+
+impl<H: Hardware, L: TableLevel> Present<'_, H, L> {
+    /// The mapping as it was read. Hardware may have added to its history since.
+    #[inline]
+    pub fn leaf(&self) -> Leaf {
+        self.leaf
+    }
+
+    /// Takes the mapping out. What it maps stays the entry's, now this token's, until a flush.
+    #[doc(alias("ptep_get_and_clear", "pmdp_huge_get_and_clear"))]
+    #[inline]
+    pub fn clear(self) -> Unmapped {
+        Unmapped { leaf: same_mapping::<L>(self.place.swap(0), self.leaf) }
+    }
+
+    /// Changes the mapping to what `change` makes of it, in one atomic step even where hardware
+    /// writes; returns what was there. The change must be one that live entries permit: rights and
+    /// history, never the frame, the size or the contiguous mark. What it takes away holds only
+    /// after a flush.
+    #[doc(alias("ptep_set_wrprotect", "ptep_set_access_flags", "ptep_test_and_clear_young"))]
+    #[inline]
+    pub fn modify(self, change: impl Fn(Leaf) -> Leaf) -> Leaf {
+        let Self { place, mut leaf } = self;
+        loop {
+            let new = change(leaf);
+            debug_assert!(new.pfn() == leaf.pfn() && new.is_contiguous() == leaf.is_contiguous());
+            if !place.mm.hw_writes_entries() {
+                place.store(new.word());
+                return leaf;
+            }
+            match place.mm.hw.compare_exchange(place.slot, leaf.word(), new.word()) {
+                Ok(()) => return leaf,
+                Err(now) => leaf = same_mapping::<L>(now, leaf),
+            }
+        }
+    }
+}
+
+impl<'l, H: Hardware> Present<'l, H, PmdLevel> {
+    /// Makes the entry invalid for hardware while it stays present for software, and waits until no
+    /// CPU has a translation from it. From then on its history cannot change.
+    ///
+    /// Corresponds to Linux's `pmdp_invalidate`.
+    #[doc(alias("pmdp_invalidate", "pmdp_invalidate_ad", "pmd_mkinvalid"))]
+    pub fn invalidate(self, space: &Context, va: VirtAddr) -> Broken<'l, H> {
+        let Self { place, leaf } = self;
+        let mm = place.mm;
+        if mm.commits(Mutant::SplitNoBreak) {
+            return Broken { place, leaf };
+        }
+        // The word that was read may lack what hardware has written since; the exchanged one has it.
+        let old = place.swap(leaf.invalidated().word());
+        let leaf = same_mapping::<PmdLevel>(old, leaf);
+        let _: Flushed = mm.flush_leaf::<PmdLevel>(space, va);
+        Broken { place, leaf }
+    }
+}
+
+/// What the slot held instead of `seen`: the same mapping, with more history perhaps. Nobody else
+/// stores to it while the lock is held.
+#[inline]
+fn same_mapping<L: TableLevel>(word: u64, seen: Leaf) -> Leaf {
+    match pte::decode(L::LEVEL, word) {
+        Entry::Leaf(leaf) | Entry::ProtNone(leaf) => leaf,
+        other => {
+            debug_assert!(false, "a locked entry changed from {seen:?} to {other:?}");
+            seen
+        }
+    }
+}
+
+/// A huge entry that hardware can neither use nor has cached, and that software still sees as present.
+/// It must become something else before the lock is released.
+#[must_use = "a broken entry must not outlive the lock"]
+pub struct Broken<'l, H: Hardware> {
+    place: Place<'l, H, PmdLevel>,
+    leaf: Leaf,
+}
+
+impl<H: Hardware> Broken<'_, H> {
+    /// The mapping as it was, its history complete: valid, and not as it stands in the slot.
+    pub fn leaf(&self) -> Leaf {
+        self.leaf
+    }
+
+    /// The small entries take over. Their stores are visible to walkers before the table is.
+    #[doc(alias = "pmd_populate")]
+    pub fn link(self, fresh: Fresh) {
+        fresh.link(&self.place);
+    }
+
+    /// Software data takes over.
+    #[doc(alias = "set_pmd_migration_entry")]
+    pub fn set_soft(self, soft: Soft) {
+        self.place.store(soft.encode(abi::Level::Pmd));
+    }
+
+    /// The mapping comes back as it was. No flush: nothing was cached of the invalid entry.
+    pub fn restore(self) {
+        let leaf = self.leaf;
+        self.place.store(leaf.word());
+    }
+
+    /// Another mapping of the same memory comes instead.
+    pub fn set(self, leaf: Leaf) {
+        debug_assert!(leaf.pfn() == self.leaf.pfn());
+        self.place.store(leaf.word());
+    }
+}
+
+/// A mapping that has left its slot. CPUs may still have translations of it; it owns the references
+/// and the mappings that the entry owned.
+#[must_use = "what an entry mapped goes to a gather, or back with the proof of a flush"]
+#[derive(Debug)]
+pub struct Unmapped {
+    leaf: Leaf,
+}
+
+impl Unmapped {
+    /// For entries that were taken out in bulk.
+    pub(crate) fn of(leaf: Leaf) -> Self {
+        Self { leaf }
+    }
+
+    /// The mapping as it was, its history complete but for what stale translations may still add where
+    /// hardware does not look before it writes: on arm64 it always looks.
+    pub fn leaf(&self) -> Leaf {
+        self.leaf
+    }
+
+    /// Gives back what the entry owned, now that no CPU has it.
+    pub fn release<H: Hardware>(self, mm: &Mm<H>, proof: &Flushed) {
+        let _ = proof;
+        mm.leaf_put(self.leaf);
+    }
+
+    /// The reference, as a value; the mapping is gone. With the proof that no CPU has it.
+    pub fn into_ref<'m, H: Hardware>(self, mm: &'m Mm<H>, proof: &Flushed) -> FolioRef<'m, H> {
+        let _ = proof;
+        let pfn: Pfn = self.leaf.pfn();
+        mm.folio_get(mm.frames.map().head(pfn).unwrap_or(pfn), 1);
+        mm.leaf_put(self.leaf);
+        FolioRef::adopt(mm, pfn)
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// Whether hardware may write to entries: then software changes them by exchange only.
+    #[inline]
+    pub(crate) fn hw_writes_entries(&self) -> bool {
+        let caps = self.hw.caps();
+        caps.hw_af || caps.hw_dirty
+    }
+
+    /// Gives back what a leaf of any level owned: one mapping with its reference, unless it is of memory
+    /// that nobody counts.
+    #[inline]
+    pub(crate) fn leaf_put(&self, leaf: Leaf) {
+        if leaf.is_special() {
+            return;
+        }
+        let Some(head) = self.frames.map().head(leaf.pfn()) else { return };
+        if leaf.level() == abi::Level::Pmd {
+            self.uncount_pmd_map(head);
+        }
+        self.folio_unmap(head, 1);
+    }
+}
+

@@ -1,0 +1,199 @@
+//! Hazards: what each CPU's threads claim right now of the things that [`crate::RangeLock`]s guard.
+//!
+//! A reader that counts itself in the lock writes to a line that all readers share, and faults on
+//! 64 CPUs then take turns at it. Here a reader writes to a line of its own CPU, and whoever must
+//! wait for readers looks for them on the CPUs' lines. Corresponds to Linux's per-VMA locks, whose
+//! reference count is shared by the threads that fault in one VMA; the name is Michael's, of hazard
+//! pointers.
+//!
+//! # Slots
+//! A slot is zero, or one reader's [`Claim word`](Word). A claim is made by compare-exchange and let
+//! go by a store, from any CPU. So the thread may move between asking where it is and claiming there:
+//! that the line is its own CPU's is a matter of speed and of nothing else, and interrupts stay
+//! unmasked. Where a CPU's slots are all taken, by threads that were preempted, a neighbour's serve.
+//!
+//! # Numbers
+//! A claim names its lock by a number of 26 bits. They wrap, so two locks may share one; then a
+//! writer may wait for a claim that is no concern of its own. That is harmless as long as no claim's
+//! holder waits for a writer, which [`crate::RangeLock`] forbids for all locks alike.
+
+use crate::atomic::{AtomicU64, Ordering};
+use crate::cpu::Wait;
+use crate::mutant::{Mutant, order};
+use abi::MAX_CPUS;
+use alloc::boxed::Box;
+use core::sync::atomic::AtomicU32 as PlainU32;
+
+/// One cache line's worth. A thread holds one claim, seldom two; the rest is for preempted ones.
+const SLOTS: usize = if cfg!(loom) { 1 } else { 8 };
+
+const PAGE_BITS: u32 = 36;
+/// Pages are numbered below this: 48 bits of address in pages of 4 KiB.
+pub const PAGES: u64 = 1 << PAGE_BITS;
+const NUMBERS: u32 = (1 << 26) - 1;
+/// The claim covers every page.
+const WHOLE: u64 = 1 << 62;
+/// The reader looks at the value right now.
+const LOOKING: u64 = 1 << 63;
+
+/// Which lock, among those that share the hazards: never zero, so that no word is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Number(u32);
+
+/// What a slot says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word(u64);
+
+impl Word {
+    /// A claim on `page` of lock `number`, or on all its pages, by a reader that looks at the value.
+    #[inline]
+    pub(crate) const fn looking(number: Number, page: Option<u64>) -> Self {
+        let claimed = match page {
+            Some(page) if page < PAGES => page,
+            // A page that has no name here is claimed with all the others.
+            _ => WHOLE,
+        };
+        Self(LOOKING | (number.0 as u64) << PAGE_BITS | claimed)
+    }
+
+    /// The same claim by a reader that looks no more.
+    #[inline]
+    pub(crate) const fn looked(self) -> Self {
+        Self(self.0 & !LOOKING)
+    }
+
+    /// The same claim by a reader that looks again.
+    #[inline]
+    pub(crate) const fn looking_again(self) -> Self {
+        Self(self.0 | LOOKING)
+    }
+
+    #[inline]
+    pub(crate) const fn is_of(self, number: Number) -> bool {
+        (self.0 >> PAGE_BITS) as u32 & NUMBERS == number.0
+    }
+
+    #[inline]
+    pub(crate) const fn is_looking(self) -> bool {
+        self.0 & LOOKING != 0
+    }
+
+    /// The claimed page; `None` if it is every page.
+    #[inline]
+    pub(crate) const fn page(self) -> Option<u64> {
+        if self.0 & WHOLE == 0 { Some(self.0 & (PAGES - 1)) } else { None }
+    }
+}
+
+/// A slot that holds one reader's claim, until it stores something else there.
+pub(crate) struct Slot<'a>(&'a AtomicU64);
+
+impl Slot<'_> {
+    #[inline]
+    pub(crate) fn set(&self, word: Word, release: Ordering) {
+        self.0.store(word.0, release);
+    }
+
+    #[inline]
+    pub(crate) fn clear(&self, release: Ordering) {
+        self.0.store(0, release);
+    }
+}
+
+/// One CPU's slots, on a line (and its prefetched neighbour) of their own.
+#[repr(align(128))]
+struct Line([AtomicU64; SLOTS]);
+
+/// Which CPUs' lines may hold claims on one lock: grows, never shrinks. It spares writers the lines
+/// of CPUs whose threads never were in this address space.
+pub(crate) struct Lines(AtomicU64);
+
+impl Lines {
+    pub(crate) fn none() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Notes a line, once; ever after, this only reads.
+    #[inline]
+    pub(crate) fn note(&self, line: usize) {
+        let bit = 1 << line;
+        if self.0.load(Ordering::Relaxed) & bit == 0 {
+            self.0.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Every CPU's claims; one per machine, shared by its range locks.
+#[doc(alias("vm_refcnt", "hazard_pointer"))]
+pub struct Hazards {
+    lines: Box<[Line]>,
+    /// Locks made so far. No protocol rests on it, so loom need not see it.
+    locks: PlainU32,
+}
+
+impl Hazards {
+    /// No claims, on `nr_cpus` CPUs ([`MAX_CPUS`] at most). Allocates: at boot.
+    pub fn new(nr_cpus: usize) -> Self {
+        let line = |_| Line(core::array::from_fn(|_| AtomicU64::new(0)));
+        let lines = (0..nr_cpus.clamp(1, MAX_CPUS)).map(line).collect();
+        Self { lines, locks: PlainU32::new(0) }
+    }
+
+    /// A number for one more lock.
+    pub(crate) fn number(&self) -> Number {
+        let made = self.locks.fetch_add(1, Ordering::Relaxed);
+        Number(made % NUMBERS + 1)
+    }
+
+    /// Puts `word` into a slot of CPU `home`, or else of another; answers also whose line it is.
+    /// `None` if there is no free slot in the machine.
+    #[inline]
+    pub(crate) fn claim(&self, home: usize, word: Word) -> Option<(usize, Slot<'_>)> {
+        let home = home.min(self.lines.len() - 1);
+        if let Some(slot) = self.lines[home].claim(word) {
+            return Some((home, slot));
+        }
+        self.claim_away(home, word)
+    }
+
+    #[cold]
+    fn claim_away(&self, home: usize, word: Word) -> Option<(usize, Slot<'_>)> {
+        let next = (home + 1..self.lines.len()).chain(0..home);
+        next.into_iter().find_map(|line| Some((line, self.lines[line].claim(word)?)))
+    }
+
+    /// Waits until each slot of `lines` has once been seen without a claim that is `in_the_way`.
+    /// Claims that come later are kept out by other means: what forbids them was stored, and a full
+    /// fence executed, before this.
+    pub(crate) fn wait_out<C: Wait>(
+        &self,
+        cpu: &C,
+        lines: &Lines,
+        in_the_way: impl Fn(Word) -> bool,
+    ) {
+        let acquire = order(Ordering::Acquire, Mutant::ScanRelaxed);
+        let mut left = lines.0.load(Ordering::Relaxed);
+        while left != 0 {
+            let Line(slots) = &self.lines[left.trailing_zeros() as usize];
+            left &= left - 1;
+            for slot in slots {
+                while in_the_way(Word(slot.load(acquire))) {
+                    cpu.yield_now();
+                }
+            }
+        }
+    }
+}
+
+impl Line {
+    #[inline]
+    fn claim(&self, word: Word) -> Option<Slot<'_>> {
+        // Relaxed: the claimant's full fence comes next.
+        let free = |slot: &&AtomicU64| {
+            let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+            slot.load(Ordering::Relaxed) == 0
+                && slot.compare_exchange(0, word.0, success, failure).is_ok()
+        };
+        self.0.iter().find(free).map(Slot)
+    }
+}
