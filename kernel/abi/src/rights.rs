@@ -13,17 +13,17 @@ pub enum Prot {
     ReadWrite,
     /// Reading and executing.
     ReadExec,
+    /// Executing alone: a program cannot read its own code.
+    Exec,
 }
 
 impl Prot {
     /// Whether `access` is within these rights.
     pub const fn allows(self, access: Access) -> bool {
-        match (self, access) {
-            (Self::None, _) => false,
-            (_, Access::Read) => true,
-            (Self::ReadWrite, Access::Write) => true,
-            (Self::ReadExec, Access::Exec) => true,
-            _ => false,
+        match access {
+            Access::Read => matches!(self, Self::Read | Self::ReadWrite | Self::ReadExec),
+            Access::Write => matches!(self, Self::ReadWrite),
+            Access::Exec => matches!(self, Self::ReadExec | Self::Exec),
         }
     }
 }
@@ -35,6 +35,7 @@ impl fmt::Display for Prot {
             Self::Read => "r--",
             Self::ReadWrite => "rw-",
             Self::ReadExec => "r-x",
+            Self::Exec => "--x",
         })
     }
 }

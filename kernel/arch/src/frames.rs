@@ -38,7 +38,7 @@ pub fn method() -> ZeroMethod {
 /// # Safety
 /// As for [`zero`].
 pub unsafe fn choose(scratch: u64, bytes: u64) -> ZeroMethod {
-    let zva = cache::zero_block().is_some_and(|block| block <= 4096);
+    let zva = cache::zero_block().is_some_and(|block| block <= 1024);
     let ways = [
         (ZeroMethod::StorePairs, true),
         (ZeroMethod::CacheBlocks, zva),
@@ -88,16 +88,22 @@ unsafe fn zero_by(method: ZeroMethod, va: u64, bytes: u64) {
                 va = inout(reg) va => _, end = in(reg) end, options(nostack),
             );
         },
-        // SAFETY: as above; the block divides a page, so [va, end) is cleared and nothing else.
+        // SAFETY: as above; four blocks divide a page, so [va, end) is cleared and nothing else.
         ZeroMethod::CacheBlocks => unsafe {
             asm!(
                 "1:",
                 "dc zva, {va}",
                 "add {va}, {va}, {block}",
+                "dc zva, {va}",
+                "add {va}, {va}, {block}",
+                "dc zva, {va}",
+                "add {va}, {va}, {block}",
+                "dc zva, {va}",
+                "add {va}, {va}, {block}",
                 "cmp {va}, {end}",
                 "b.lo 1b",
                 va = inout(reg) va => _, end = in(reg) end,
-                block = in(reg) cache::zero_block().unwrap_or(4096), options(nostack),
+                block = in(reg) cache::zero_block().unwrap_or(1024), options(nostack),
             );
         },
         // SAFETY: as above.
@@ -134,8 +140,16 @@ pub unsafe fn copy(from: u64, to: u64, bytes: u64) {
             "stp {c}, {d}, [{to}, #16]",
             "stp {e}, {f}, [{to}, #32]",
             "stp {g}, {h}, [{to}, #48]",
-            "add {from}, {from}, #64",
-            "add {to}, {to}, #64",
+            "ldp {a}, {b}, [{from}, #64]",
+            "ldp {c}, {d}, [{from}, #80]",
+            "ldp {e}, {f}, [{from}, #96]",
+            "ldp {g}, {h}, [{from}, #112]",
+            "stp {a}, {b}, [{to}, #64]",
+            "stp {c}, {d}, [{to}, #80]",
+            "stp {e}, {f}, [{to}, #96]",
+            "stp {g}, {h}, [{to}, #112]",
+            "add {from}, {from}, #128",
+            "add {to}, {to}, #128",
             "cmp {from}, {end}",
             "b.lo 1b",
             from = inout(reg) from => _, to = inout(reg) to => _, end = in(reg) end,
@@ -143,5 +157,47 @@ pub unsafe fn copy(from: u64, to: u64, bytes: u64) {
             e = out(reg) _, f = out(reg) _, g = out(reg) _, h = out(reg) _,
             options(nostack),
         );
+    }
+}
+
+/// Stores `n` words from `va` on: `word`, then `step` more for each.
+///
+/// # Safety
+/// `va` is a multiple of 8, the memory is mapped, normal and writable, and nothing else uses it.
+#[inline]
+pub unsafe fn fill(va: u64, n: usize, word: u64, step: u64) {
+    let (mut at, mut word, end) = (va, word, va + 8 * n as u64);
+    let bulk = end - (end - va) % 64;
+    if at < bulk {
+        // SAFETY: stores to [at, bulk), which the caller owns.
+        unsafe {
+            asm!(
+                "1:",
+                "stp {a}, {b}, [{at}]",
+                "add {a}, {a}, {twice}",
+                "add {b}, {b}, {twice}",
+                "stp {a}, {b}, [{at}, #16]",
+                "add {a}, {a}, {twice}",
+                "add {b}, {b}, {twice}",
+                "stp {a}, {b}, [{at}, #32]",
+                "add {a}, {a}, {twice}",
+                "add {b}, {b}, {twice}",
+                "stp {a}, {b}, [{at}, #48]",
+                "add {a}, {a}, {twice}",
+                "add {b}, {b}, {twice}",
+                "add {at}, {at}, #64",
+                "cmp {at}, {bulk}",
+                "b.lo 1b",
+                at = inout(reg) at, bulk = in(reg) bulk, a = inout(reg) word,
+                b = inout(reg) word.wrapping_add(step) => _, twice = in(reg) step.wrapping_mul(2),
+                options(nostack),
+            );
+        }
+    }
+    while at < end {
+        let slot: *mut u64 = core::ptr::with_exposed_provenance_mut(at as usize);
+        // SAFETY: within [va, end), which the caller owns.
+        unsafe { slot.write_volatile(word) };
+        (at, word) = (at + 8, word.wrapping_add(step));
     }
 }

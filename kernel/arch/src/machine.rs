@@ -22,6 +22,8 @@ pub trait Threads {
     fn wait(key: WaitKey, ready: &mut dyn FnMut() -> bool);
     /// As [`Wait::wake`].
     fn wake(key: WaitKey);
+    /// As [`Wait::yield_now`].
+    fn yield_now();
 }
 
 /// The executing CPU, for locks of rooms that have nothing to do with memory.
@@ -121,6 +123,12 @@ impl<T: Threads> Wait for Machine<T> {
     fn wake(&self, key: WaitKey) {
         T::wake(key);
     }
+
+    fn yield_now(&self) {
+        T::yield_now();
+        // And to other CPUs, where an emulator runs them all on one thread of the host.
+        self.relax();
+    }
 }
 
 impl<T: Threads> Hardware for Machine<T> {
@@ -153,6 +161,13 @@ impl<T: Threads> Hardware for Machine<T> {
     fn compare_exchange(&self, slot: Slot, old: u64, new: u64) -> Result<(), u64> {
         let (success, failure) = (Ordering::Release, Ordering::Relaxed);
         Self::cell(slot.0).compare_exchange(old, new, success, failure).map(|_| ())
+    }
+
+    #[inline]
+    fn fill(&self, first: Slot, n: usize, word: u64, step: u64) {
+        debug_assert!(first.0.0 % abi::PAGE_SIZE + 8 * n as u64 <= abi::PAGE_SIZE);
+        // SAFETY: the table is the caller's alone, says the trait, and RAM is mapped linearly.
+        unsafe { frames::fill(LINEAR_BASE.0 + first.0.0, n, word, step) };
     }
 
     #[inline]

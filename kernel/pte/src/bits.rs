@@ -4,13 +4,16 @@
 //! bit 11 changed its meaning) and a soft entry. Each layout lists its fields once more in a
 //! constant that fails to compile where two of them share a bit.
 //!
+//! Masks of addresses and frame numbers are those of the 4 KiB granule; [`Granule`] has them for each.
+//!
 //! Source: Arm ARM, "VMSAv8-64 Table descriptor format", "VMSAv8-64 Block descriptor and Page
 //! descriptor formats"; the places of the software bits are Linux's (`pgtable-prot.h`).
 
+use crate::granule::{self, Granule, K4, K16, K64};
 use abi::Level;
 
 /// The mask of bits `high` down to `low`.
-const fn field(high: u32, low: u32) -> u64 {
+pub(crate) const fn field(high: u32, low: u32) -> u64 {
     (u64::MAX >> (63 - high)) & (u64::MAX << low)
 }
 
@@ -49,7 +52,9 @@ pub const NG: u64 = field(11, 11);
 /// Present-invalid, while [`VALID`] is 0: software says mapped, hardware faults.
 pub const PRESENT_INVALID: u64 = NG;
 /// Output address or next table.
-pub const ADDRESS: u64 = field(47, 12);
+pub const ADDRESS: u64 = K4::ADDRESS;
+/// All that is output address in a page descriptor of any granule, of 48 bits or more.
+pub const ADDRESS_ANY: u64 = field(49, 12);
 /// Block descriptors only: do not cache while a size change is under way (FEAT_BBM level 1).
 pub const NT: u64 = field(16, 16);
 /// Above the address; zero without 52-bit addresses.
@@ -95,9 +100,9 @@ pub const SOFT_OFFSET: u64 = field(61, 12);
 /// Where [`SOFT_OFFSET`] begins.
 pub const SOFT_OFFSET_SHIFT: u32 = 12;
 /// Soft entry with a frame number: the leaf it replaced was accessed.
-pub const SOFT_YOUNG: u64 = field(48, 48);
+pub const SOFT_YOUNG: u64 = K4::SOFT_YOUNG;
 /// Soft entry with a frame number: the leaf it replaced was dirty.
-pub const SOFT_DIRTY: u64 = field(49, 49);
+pub const SOFT_DIRTY: u64 = K4::SOFT_DIRTY;
 
 /// Bits that hardware ignores in a leaf: a change of these alone owes nothing to anybody.
 pub const SOFTWARE: u64 = disjoint(&[DIRTY, SPECIAL, UFFD_WP, SPARE]);
@@ -130,15 +135,22 @@ pub const TABLE: u64 = disjoint(&[VALID, TYPE, AF, ADDRESS, PXN_TABLE, UXN_TABLE
 pub const SOFT: u64 =
     disjoint(&[VALID, TYPE, SOFT_EXCLUSIVE, SOFT_UFFD_WP, SOFT_TYPE, PRESENT_INVALID, SOFT_OFFSET]);
 
-/// A frame number in a soft entry, with the two bits of history above it, fits the payload.
-pub const SOFT_PFN: u64 = disjoint(&[ADDRESS, SOFT_YOUNG, SOFT_DIRTY]);
+/// A frame number in a soft entry, with the two bits of history above it.
+pub const SOFT_PFN: u64 = soft_pfn::<K4>();
+
+const fn soft_pfn<G: Granule>() -> u64 {
+    disjoint(&[G::SOFT_PFN, G::SOFT_YOUNG, G::SOFT_DIRTY])
+}
 
 const _: () = assert!(LEAF == !field(5, 5), "the leaf layout accounts for every bit but NS");
-const _: () = assert!(SOFT_PFN & !SOFT_OFFSET == 0, "history lies inside the payload");
+const _: () = assert!(
+    (soft_pfn::<K4>() | soft_pfn::<K16>() | soft_pfn::<K64>()) & !SOFT_OFFSET == 0,
+    "history lies inside the payload"
+);
 const _: () = assert!(SOFT & !field(61, 0) == 0, "a soft entry uses no bit above the payload");
 const _: () = assert!(NT & ADDRESS == NT, "nT takes an address bit that blocks do not need");
 
 /// The address bits of a leaf of `level`: those above what it maps.
 pub const fn leaf_address(level: Level) -> u64 {
-    ADDRESS & !(level.span() - 1)
+    granule::leaf_address::<K4>(level)
 }

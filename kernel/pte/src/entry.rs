@@ -1,41 +1,42 @@
-//! Typed descriptors, and what a descriptor can be.
+//! What a descriptor can be.
 //!
 //! [`decode`] looks at one snapshot of 64 bits and says what it is; it never fails and never
 //! guesses. Accessors of a leaf exist on [`Leaf`] only, those of a soft entry on [`Soft`] only, so a
 //! migration entry cannot be asked for its output address, which would look right by accident.
 //!
-//! The predicates on [`Pmd`] and its siblings are the raw ones of Linux, bit by bit. They answer for
-//! any word, also for one that [`decode`] calls corrupt.
-//!
-//! Source: Linux `pmd_present`, `pmd_trans_huge`, `pmd_bad`, `pmd_protnone`.
+//! Source: Linux `pmd_present`, `pmd_leaf`, `pmd_protnone`.
 
+use crate::Soft;
 use crate::bits::{
-    ADDRESS, ADDRESS_HIGH, AF, NT, PRESENT_INVALID, PXN_TABLE, RDONLY, SH, SH_INNER, TYPE, USER,
-    UXN, UXN_TABLE, VALID, WRITE, leaf_address,
+    ADDRESS_ANY, AF, NT, PRESENT_INVALID, PXN_TABLE, RDONLY, SH, SH_INNER, TYPE, UXN_TABLE, VALID,
+    WRITE,
 };
-use crate::{Leaf, Soft};
-use abi::{Level, Pfn, PhysAddr};
+use crate::granule::{Granule, K4, base, has_leaves, has_tables, leaf_address};
+use crate::leaf::Leaf;
+use crate::word::is_protnone;
+use abi::{Level, Pfn};
+use core::marker::PhantomData;
 
 /// What a descriptor is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Entry {
+pub enum Entry<G: Granule> {
     /// Nothing: the whole word is 0.
     None,
     /// A pointer to the next table.
-    Table(Table),
+    Table(Table<G>),
     /// A mapping that hardware uses.
-    Leaf(Leaf),
+    Leaf(Leaf<G>),
     /// A mapping that hardware must not use for the moment; only under the page-table lock.
-    PresentInvalid(Leaf),
+    PresentInvalid(Leaf<G>),
     /// A mapping that permits nothing, and stays.
-    ProtNone(Leaf),
+    ProtNone(Leaf<G>),
     /// No mapping, but software remembers something.
     Soft(Soft),
     /// A word that no correct step produces.
     Corrupt(u64),
 }
 
-impl Entry {
+impl<G: Granule> Entry<G> {
     /// Whether it names a folio that the mapping keeps alive.
     pub const fn is_present(&self) -> bool {
         matches!(self, Self::Leaf(_) | Self::PresentInvalid(_) | Self::ProtNone(_))
@@ -47,7 +48,7 @@ impl Entry {
     }
 
     /// The leaf, if it is present in any way.
-    pub const fn leaf(&self) -> Option<Leaf> {
+    pub const fn leaf(&self) -> Option<Leaf<G>> {
         match self {
             Self::Leaf(leaf) | Self::PresentInvalid(leaf) | Self::ProtNone(leaf) => Some(*leaf),
             _ => None,
@@ -60,84 +61,101 @@ impl Entry {
             Self::None => 0,
             Self::Table(table) => table.word(),
             Self::Leaf(leaf) | Self::PresentInvalid(leaf) | Self::ProtNone(leaf) => leaf.word(),
-            Self::Soft(soft) => soft.encode(level),
+            Self::Soft(soft) => soft.encode_in::<G>(level),
             Self::Corrupt(word) => *word,
         }
     }
 }
 
 /// A pointer to the next table.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
-pub struct Table(u64);
+pub struct Table<G: Granule> {
+    word: u64,
+    granule: PhantomData<G>,
+}
 
-impl Table {
+impl<G: Granule> Table<G> {
     /// A table of the user half. Nothing below is executable at EL1, whatever a leaf says.
     ///
     /// The access flag is set at once: where hardware manages it for tables (FEAT_HAFT) an unset
     /// one would cost a fault, elsewhere it is ignored.
     pub const fn new(pfn: Pfn) -> Self {
-        Self(VALID | TYPE | AF | PXN_TABLE | pfn.base().0 & ADDRESS)
+        Self::from_raw(VALID | TYPE | AF | PXN_TABLE | base::<G>(pfn) & G::ADDRESS)
     }
 
     /// A table of the kernel half. Nothing below is executable at EL0.
     pub const fn kernel(pfn: Pfn) -> Self {
-        Self(VALID | TYPE | AF | UXN_TABLE | pfn.base().0 & ADDRESS)
+        Self::from_raw(VALID | TYPE | AF | UXN_TABLE | base::<G>(pfn) & G::ADDRESS)
+    }
+
+    const fn from_raw(word: u64) -> Self {
+        Self { word, granule: PhantomData }
     }
 
     /// The frame of the next table.
     pub const fn pfn(self) -> Pfn {
-        PhysAddr(self.0 & ADDRESS).pfn()
+        Pfn((self.word & G::ADDRESS) >> G::PAGE_SHIFT)
     }
 
     /// The descriptor.
     pub const fn word(self) -> u64 {
-        self.0
+        self.word
+    }
+
+    /// Whether both lead to the same table under the same limits. Their words may differ: where
+    /// hardware manages the access flag of tables it writes that bit.
+    pub const fn same_table(self, other: Self) -> bool {
+        (self.word ^ other.word) & !AF == 0
     }
 }
 
-/// What `word` is in a table of `level`.
+/// What `word` is in a table of `level`, with 4 KiB pages.
 #[doc(alias = "pmd_leaf")]
-pub const fn decode(level: Level, word: u64) -> Entry {
+pub const fn decode(level: Level, word: u64) -> Entry<K4> {
+    decode_in(level, word)
+}
+
+/// What `word` is in a table of `level`.
+pub const fn decode_in<G: Granule>(level: Level, word: u64) -> Entry<G> {
     if word == 0 {
         return Entry::None;
     }
     if word & VALID != 0 {
-        return match level {
-            Level::Pgd | Level::Pud | Level::Pmd if word & TYPE != 0 => {
-                if word & ADDRESS_HIGH == 0 {
-                    Entry::Table(Table(word))
-                } else {
-                    Entry::Corrupt(word)
-                }
+        return if has_tables::<G>(level) && word & TYPE != 0 {
+            if word & ADDRESS_ANY & !G::ADDRESS == 0 {
+                Entry::Table(Table::from_raw(word))
+            } else {
+                Entry::Corrupt(word)
             }
-            _ if is_leaf_shaped(level, word) => Entry::Leaf(Leaf::from_raw(level, word)),
-            _ => Entry::Corrupt(word),
+        } else if is_leaf_shaped::<G>(level, word) {
+            Entry::Leaf(Leaf::from_raw(level, word))
+        } else {
+            Entry::Corrupt(word)
         };
     }
     if word & PRESENT_INVALID != 0 {
-        if !is_leaf_shaped(level, word) || !is_built_here(word) {
+        if !is_leaf_shaped::<G>(level, word) || !is_built_here(word) {
             return Entry::Corrupt(word);
         }
         let leaf = Leaf::from_raw(level, word);
         return if is_protnone(word) { Entry::ProtNone(leaf) } else { Entry::PresentInvalid(leaf) };
     }
-    match Soft::decode(level, word) {
+    match Soft::decode_in::<G>(level, word) {
         Some(soft) => Entry::Soft(soft),
         None => Entry::Corrupt(word),
     }
 }
 
 /// Whether the bits other than VALID are those of a block or page of `level`.
-const fn is_leaf_shaped(level: Level, word: u64) -> bool {
-    let (type_bit, nt) = match level {
-        Level::Pgd => return false,
-        Level::Pud | Level::Pmd => (0, NT),
-        Level::Pte => (TYPE, 0),
-    };
-    let zero = (ADDRESS & !leaf_address(level) & !nt) | ADDRESS_HIGH;
+const fn is_leaf_shaped<G: Granule>(level: Level, word: u64) -> bool {
+    let (type_bit, nt) = if matches!(level, Level::Pte) { (TYPE, 0) } else { (0, NT) };
+    let zero = ADDRESS_ANY & !leaf_address::<G>(level) & !nt;
     let reserved_shareability = 0b01 << 8;
-    word & TYPE == type_bit && word & zero == 0 && word & SH != reserved_shareability
+    has_leaves::<G>(level)
+        && word & TYPE == type_bit
+        && word & zero == 0
+        && word & SH != reserved_shareability
 }
 
 /// Whether an invalid leaf has what each leaf of ours has: inner shareable, and one of the four
@@ -147,112 +165,14 @@ const fn is_built_here(word: u64) -> bool {
     word & SH == SH_INNER && word & (RDONLY | WRITE) != 0
 }
 
-const fn is_protnone(word: u64) -> bool {
-    word & (VALID | PRESENT_INVALID) == PRESENT_INVALID && word & (USER | UXN) == UXN
-}
-
-macro_rules! descriptor {
-    ($(#[$doc:meta])* $name:ident, $level:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-        #[repr(transparent)]
-        pub struct $name(u64);
-
-        impl $name {
-            /// The level of tables that hold these.
-            pub const LEVEL: Level = $level;
-
-            /// From the 64 bits as loaded.
-            pub const fn from_word(word: u64) -> Self {
-                Self(word)
-            }
-
-            /// The 64 bits to store.
-            pub const fn word(self) -> u64 {
-                self.0
-            }
-
-            /// What it is.
-            pub const fn decode(self) -> Entry {
-                decode(Self::LEVEL, self.0)
-            }
-
-            /// Nothing at all.
-            pub const fn is_none(self) -> bool {
-                self.0 == 0
-            }
-
-            /// Usable by hardware.
-            pub const fn is_valid(self) -> bool {
-                self.0 & VALID != 0
-            }
-
-            /// Mapped for software, faulting for hardware.
-            pub const fn is_present_invalid(self) -> bool {
-                self.0 & (VALID | PRESENT_INVALID) == PRESENT_INVALID
-            }
-
-            /// Usable by hardware, or mapped for software.
-            pub const fn is_present(self) -> bool {
-                self.is_valid() || self.is_present_invalid()
-            }
-
-            /// Present and permitting nothing.
-            pub const fn is_protnone(self) -> bool {
-                is_protnone(self.0)
-            }
-        }
-    };
-}
-
-macro_rules! upper {
-    ($name:ident) => {
-        impl $name {
-            /// A pointer to a table.
-            pub const fn is_table(self) -> bool {
-                self.0 & (VALID | TYPE) == VALID | TYPE
-            }
-
-            /// Present, and no pointer to a table.
-            pub const fn is_leaf(self) -> bool {
-                self.is_present() && !self.is_table()
-            }
-
-            /// No pointer to a table: nothing to descend into.
-            pub const fn is_bad(self) -> bool {
-                !self.is_table()
-            }
-
-            /// A huge mapping. Differs from [`Self::is_leaf`] only for a table pointer that was
-            /// wrongly made present-invalid: where the two disagree, the entry is corrupt.
-            #[doc(alias = "pmd_trans_huge")]
-            pub const fn is_trans_huge(self) -> bool {
-                self.is_present() && !Self(self.0 | VALID).is_table()
-            }
-        }
-    };
-}
-
-descriptor! {
-    /// A level 0 descriptor.
-    Pgd, Level::Pgd
-}
-descriptor! {
-    /// A level 1 descriptor.
-    Pud, Level::Pud
-}
-descriptor! {
-    /// A level 2 descriptor.
-    Pmd, Level::Pmd
-}
-descriptor! {
-    /// A level 3 descriptor.
-    Pte, Level::Pte
-}
-upper!(Pgd);
-upper!(Pud);
-upper!(Pmd);
-
 #[cfg(test)]
 #[path = "entry_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "trap_tests.rs"]
+mod traps;
+
+#[cfg(test)]
+#[path = "exhaustive_tests.rs"]
+mod exhaustive;

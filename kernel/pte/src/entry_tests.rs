@@ -1,6 +1,6 @@
 use super::*;
 use crate::bits::{DIRTY, PXN};
-use crate::{DeviceAccess, KernelProt, MemType, MigrationKind};
+use crate::{Entry, KernelProt, Leaf, MemType, Pmd, Table, decode};
 use abi::{Access, Prot};
 use proptest::prelude::*;
 
@@ -10,124 +10,12 @@ fn user(level: Level, prot: Prot) -> Leaf {
     Leaf::user(level, PFN, prot)
 }
 
-/// Execute-only, which [`Prot`] has no name for.
-fn exec_only(level: Level) -> Leaf {
-    Leaf::from_raw(level, user(level, Prot::ReadExec).word() & !USER)
-}
-
-fn migration(kind: MigrationKind) -> u64 {
-    Soft::Migration { pfn: PFN, kind, young: false, dirty: false, uffd_wp: false }
-        .encode(Level::Pmd)
-}
-
-fn device(access: DeviceAccess) -> u64 {
-    Soft::DevicePrivate { pfn: PFN, access, uffd_wp: false }.encode(Level::Pmd)
-}
-
-/// Setting the mark without looking, as the bug did.
-fn careless_invalid(word: u64) -> u64 {
-    word & !VALID | PRESENT_INVALID
-}
-
-#[test]
-fn predicates_of_every_kind_of_pmd() {
-    let rw = user(Level::Pmd, Prot::ReadWrite);
-    let table = Table::new(PFN).word();
-    // valid, invalid, present, table, leaf, trans_huge, bad, protnone
-    #[rustfmt::skip]
-    let rows: [(&str, u64, [u8; 8]); 17] = [
-        ("none",                 0,                                         [0, 0, 0, 0, 0, 0, 1, 0]),
-        ("table",                table,                                     [1, 0, 1, 1, 0, 0, 0, 0]),
-        ("leaf RW clean",        rw.word(),                                 [1, 0, 1, 0, 1, 1, 1, 0]),
-        ("leaf RW hw-dirty",     rw.word() & !RDONLY,                       [1, 0, 1, 0, 1, 1, 1, 0]),
-        ("leaf RO",              user(Level::Pmd, Prot::Read).word(),       [1, 0, 1, 0, 1, 1, 1, 0]),
-        ("leaf exec-only",       exec_only(Level::Pmd).word(),              [1, 0, 1, 0, 1, 1, 1, 0]),
-        ("protnone",             user(Level::Pmd, Prot::None).word(),       [0, 1, 1, 0, 1, 1, 1, 1]),
-        ("invalid RW dirty",     rw.made_dirty().invalidated().word(),      [0, 1, 1, 0, 1, 1, 1, 0]),
-        ("invalid exec-only",    exec_only(Level::Pmd).invalidated().word(), [0, 1, 1, 0, 1, 1, 1, 0]),
-        ("migration read",       migration(MigrationKind::Read),            [0, 0, 0, 0, 0, 0, 1, 0]),
-        ("migration read-excl",  migration(MigrationKind::ReadExclusive),   [0, 0, 0, 0, 0, 0, 1, 0]),
-        ("migration write",      migration(MigrationKind::Write),           [0, 0, 0, 0, 0, 0, 1, 0]),
-        ("device-private read",  device(DeviceAccess::Read),                [0, 0, 0, 0, 0, 0, 1, 0]),
-        ("device-private write", device(DeviceAccess::Write),               [0, 0, 0, 0, 0, 0, 1, 0]),
-        ("bug: migration",       careless_invalid(migration(MigrationKind::Read)), [0, 1, 1, 0, 1, 1, 1, 0]),
-        ("bug: table",           careless_invalid(table),                   [0, 1, 1, 0, 1, 0, 1, 0]),
-        ("bug: none",            careless_invalid(0),                       [0, 1, 1, 0, 1, 1, 1, 0]),
-    ];
-    for (name, word, expected) in rows {
-        let pmd = Pmd::from_word(word);
-        let found = [
-            pmd.is_valid(),
-            pmd.is_present_invalid(),
-            pmd.is_present(),
-            pmd.is_table(),
-            pmd.is_leaf(),
-            pmd.is_trans_huge(),
-            pmd.is_bad(),
-            pmd.is_protnone(),
-        ];
-        assert_eq!(found.map(u8::from), expected, "{name}");
-        if name.starts_with("bug") {
-            assert_eq!(pmd.decode(), Entry::Corrupt(word), "{name}");
-        } else {
-            assert_ne!(pmd.decode(), Entry::Corrupt(word), "{name}");
-        }
-        assert_eq!(pmd.is_none(), word == 0);
-    }
-}
-
-/// The variant that a leaf decodes to.
-type Kind = fn(Leaf) -> Entry;
-
-#[test]
-fn accessors_of_every_kind_of_leaf_at_both_sizes() {
-    for level in [Level::Pmd, Level::Pte] {
-        let rw = user(level, Prot::ReadWrite);
-        let hw_dirty = Leaf::from_raw(level, rw.word() & !RDONLY);
-        let ro_dirty = user(level, Prot::Read).made_dirty();
-        let (valid, invalid, none): (Kind, Kind, Kind) =
-            (Entry::Leaf, Entry::PresentInvalid, Entry::ProtNone);
-        // read, write, exec permitted; writable, dirty
-        #[rustfmt::skip]
-        let rows: [(&str, Kind, Leaf, [u8; 5]); 10] = [
-            ("RW clean",           valid,   rw,                                 [1, 1, 0, 1, 0]),
-            ("RW dirty",           valid,   rw.made_dirty(),                    [1, 1, 0, 1, 1]),
-            ("RW hw-dirty",        valid,   hw_dirty,                           [1, 1, 0, 1, 1]),
-            ("RO",                 valid,   user(level, Prot::Read),            [1, 0, 0, 0, 0]),
-            ("RO dirty",           valid,   ro_dirty,                           [1, 0, 0, 0, 1]),
-            ("RX",                 valid,   user(level, Prot::ReadExec),        [1, 0, 1, 0, 0]),
-            ("exec-only",          valid,   exec_only(level),                   [0, 0, 1, 0, 0]),
-            ("protnone",           none,    user(level, Prot::None),            [0, 0, 0, 0, 0]),
-            ("invalid RW hw-dirty", invalid, hw_dirty.invalidated(),            [0, 0, 0, 1, 1]),
-            ("invalid exec-only",  invalid, exec_only(level).invalidated(),     [0, 0, 0, 0, 0]),
-        ];
-        for (name, kind, leaf, expected) in rows {
-            let found = [
-                leaf.permits(Access::Read),
-                leaf.permits(Access::Write),
-                leaf.permits(Access::Exec),
-                leaf.is_writable(),
-                leaf.is_dirty(),
-            ];
-            assert_eq!(found.map(u8::from), expected, "{name} {level}");
-            let entry = decode(level, leaf.word());
-            assert_eq!(entry, kind(leaf), "{name} {level}");
-            assert!(entry.is_present());
-            assert_eq!(entry.is_valid(), leaf.is_valid());
-            assert_eq!((leaf.pfn(), leaf.is_young()), (PFN, true));
-            assert!(!decode(level, leaf.made_old().word()).leaf().is_some_and(Leaf::is_young));
-        }
-    }
-}
-
 #[test]
 fn low_bits_of_pages_and_blocks_differ_when_invalid_too() {
     let (page, block) = (user(Level::Pte, Prot::None), user(Level::Pmd, Prot::None));
     assert_eq!((page.word() & 0b11, block.word() & 0b11), (0b10, 0b00));
     assert_eq!(decode(Level::Pmd, page.word()), Entry::Corrupt(page.word()));
     assert_eq!(decode(Level::Pte, block.word()), Entry::Corrupt(block.word()));
-    let bare = careless_invalid(0);
-    assert_eq!(decode(Level::Pte, bare), Entry::Corrupt(bare));
 }
 
 #[test]

@@ -8,10 +8,12 @@
 
 use crate::bits::{
     AF, ATTR, ATTR_SHIFT, CONT, DIRTY, NG, PRESENT_INVALID, PXN, RDONLY, SH_INNER, SPECIAL, TYPE,
-    UFFD_WP, USER, UXN, VALID, WRITE, leaf_address,
+    UFFD_WP, USER, UXN, VALID, WRITE,
 };
+use crate::granule::{self, Granule, base, leaf_address};
 use crate::regs;
-use abi::{Access, Level, Order, Pfn, PhysAddr, Prot};
+use abi::{Access, Level, Order, Pfn, Prot};
+use core::marker::PhantomData;
 
 /// What a kernel mapping permits. None of them is executable at EL0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -57,10 +59,11 @@ impl MemType {
 }
 
 /// A present leaf of a known level: valid, or invalid for hardware only.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Leaf {
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Leaf<G: Granule> {
     word: u64,
     level: Level,
+    granule: PhantomData<G>,
 }
 
 /// The bits of a user leaf's rights, clean.
@@ -70,13 +73,14 @@ pub(crate) const fn rights(prot: Prot) -> u64 {
         Prot::Read => VALID | NG | USER | RDONLY | PXN | UXN,
         Prot::ReadWrite => VALID | NG | USER | RDONLY | WRITE | PXN | UXN,
         Prot::ReadExec => VALID | NG | USER | RDONLY | PXN,
+        Prot::Exec => VALID | NG | RDONLY | PXN,
     }
 }
 
-impl Leaf {
+impl<G: Granule> Leaf<G> {
     /// A user mapping of `pfn`: young, clean, of one ASID, never executable at EL1.
     ///
-    /// `pfn` is aligned to what `level` maps, and `level` is not the PGD.
+    /// `pfn` is aligned to what `level` maps, and `level` is one that has leaves.
     pub const fn user(level: Level, pfn: Pfn, prot: Prot) -> Self {
         Self::build(level, pfn, rights(prot) | AF | MemType::Normal.attr())
     }
@@ -93,15 +97,15 @@ impl Leaf {
     }
 
     const fn build(level: Level, pfn: Pfn, bits: u64) -> Self {
-        let address = pfn.base().0;
-        debug_assert!(!matches!(level, Level::Pgd));
-        debug_assert!(address & leaf_address(level) == address);
+        let (address, field) = (base::<G>(pfn), leaf_address::<G>(level));
+        debug_assert!(granule::has_leaves::<G>(level));
+        debug_assert!(address & field == address);
         let type_bit = if matches!(level, Level::Pte) { TYPE } else { 0 };
-        Self { word: address & leaf_address(level) | type_bit | SH_INNER | bits, level }
+        Self::from_raw(level, address & field | type_bit | SH_INNER | bits)
     }
 
     pub(crate) const fn from_raw(level: Level, word: u64) -> Self {
-        Self { word, level }
+        Self { word, level, granule: PhantomData }
     }
 
     pub(crate) const fn has(self, bits: u64) -> bool {
@@ -109,11 +113,11 @@ impl Leaf {
     }
 
     pub(crate) const fn set(self, bits: u64) -> Self {
-        Self { word: self.word | bits, level: self.level }
+        Self::from_raw(self.level, self.word | bits)
     }
 
     pub(crate) const fn clear(self, bits: u64) -> Self {
-        Self { word: self.word & !bits, level: self.level }
+        Self::from_raw(self.level, self.word & !bits)
     }
 
     /// The descriptor.
@@ -126,14 +130,16 @@ impl Leaf {
         self.level
     }
 
-    /// How much it maps: a page, or a block of 2 MiB or 1 GiB.
+    /// How much it maps: a page, or a block.
     pub const fn order(self) -> Order {
-        Order((self.level.shift() - Level::Pte.shift()) as u8)
+        granule::order::<G>(self.level)
     }
 
     /// The first frame it maps.
+    #[doc(alias("pte_pfn", "pmd_pfn"))]
     pub const fn pfn(self) -> Pfn {
-        PhysAddr(self.word & leaf_address(self.level)).pfn()
+        let field = G::OUTPUT & !(granule::span::<G>(self.level) - 1);
+        Pfn((self.word & field) >> G::PAGE_SHIFT)
     }
 
     /// Whether hardware may use it.
@@ -183,9 +189,12 @@ impl Leaf {
         self.has(SPECIAL)
     }
 
-    /// Whether it is one of sixteen neighbours that map one run.
+    /// Whether it is one of a set of neighbours that map one run. Never so of an invalid leaf: the
+    /// mark means something to hardware only, so what is left of it in software's hands says
+    /// nothing of the neighbours.
+    #[doc(alias = "pte_valid_cont")]
     pub const fn is_contiguous(self) -> bool {
-        self.has(CONT)
+        self.has(VALID) && self.has(CONT)
     }
 
     /// Whether it holds in every address space. An invalid leaf never does.
@@ -215,9 +224,10 @@ impl Leaf {
     }
 
     /// The rights of a user leaf; of an invalid one, those it had. What [`Prot`] has no name for
-    /// loses what is too much: execute-only is `None`, writable and executable is `ReadWrite`.
+    /// loses what is too much: writable and executable is `ReadWrite`.
     pub const fn prot(self) -> Prot {
         match (self.has(USER), self.has(WRITE), self.has(UXN)) {
+            (false, false, false) => Prot::Exec,
             (false, ..) => Prot::None,
             (true, true, _) => Prot::ReadWrite,
             (true, false, true) => Prot::Read,
@@ -226,8 +236,8 @@ impl Leaf {
     }
 }
 
-impl From<Leaf> for u64 {
-    fn from(leaf: Leaf) -> Self {
+impl<G: Granule> From<Leaf<G>> for u64 {
+    fn from(leaf: Leaf<G>) -> Self {
         leaf.word
     }
 }

@@ -1,9 +1,9 @@
 use super::*;
-use crate::{Entry, decode};
+use crate::{Entry, Leaf, decode};
 use proptest::prelude::*;
 
 const PFN: Pfn = Pfn(0x4_8000);
-const PROTS: [Prot; 4] = [Prot::None, Prot::Read, Prot::ReadWrite, Prot::ReadExec];
+const PROTS: [Prot; 5] = [Prot::None, Prot::Read, Prot::ReadWrite, Prot::ReadExec, Prot::Exec];
 const LEAF_LEVELS: [Level; 3] = [Level::Pud, Level::Pmd, Level::Pte];
 
 #[test]
@@ -11,6 +11,7 @@ fn user_leaf_words_by_hand() {
     // PXN | UXN | nG | AF | SH | AP[2] | AP[1] | page.
     assert_eq!(Leaf::user(Level::Pte, PFN, Prot::Read).word(), 0x0060_0000_4800_0fc3);
     assert_eq!(Leaf::user(Level::Pte, PFN, Prot::ReadExec).word(), 0x0020_0000_4800_0fc3);
+    assert_eq!(Leaf::user(Level::Pte, PFN, Prot::Exec).word(), 0x0020_0000_4800_0f83);
     assert_eq!(Leaf::user(Level::Pmd, PFN, Prot::ReadWrite).word(), 0x0068_0000_4800_0fc1);
     assert_eq!(Leaf::user(Level::Pmd, PFN, Prot::None).word(), 0x0060_0000_4800_0f80);
     assert_eq!(Leaf::user(Level::Pte, PFN, Prot::None).word(), 0x0060_0000_4800_0f82);
@@ -43,7 +44,7 @@ fn nothing_is_executable_by_both_or_writable_and_executable() {
         for prot in PROTS {
             let leaf = Leaf::user(level, Pfn(0), prot).made_dirty();
             assert!(leaf.word() & PXN != 0, "user memory is never executable at EL1");
-            assert_eq!(leaf.is_exec(), prot == Prot::ReadExec);
+            assert_eq!(leaf.is_exec(), matches!(prot, Prot::ReadExec | Prot::Exec));
             assert!(!leaf.is_global());
         }
     }
@@ -77,11 +78,23 @@ fn invalidation_keeps_all_but_the_permission_to_use() {
 
 #[test]
 fn execute_only_made_invalid_is_not_taken_for_no_rights() {
-    let word = Leaf::user(Level::Pmd, PFN, Prot::ReadExec).word() & !USER;
-    let Entry::Leaf(leaf) = decode(Level::Pmd, word) else { panic!("execute-only is a leaf") };
+    let leaf = Leaf::user(Level::Pmd, PFN, Prot::Exec);
+    assert_eq!(decode(Level::Pmd, leaf.word()), Entry::Leaf(leaf));
     assert!(leaf.permits(Access::Exec) && !leaf.permits(Access::Read));
     let broken = leaf.invalidated();
     assert_eq!(decode(Level::Pmd, broken.word()), Entry::PresentInvalid(broken));
+    assert_eq!(broken.prot(), Prot::Exec);
+}
+
+#[test]
+fn the_contiguous_mark_means_nothing_in_an_invalid_leaf_and_does_not_come_back() {
+    let leaf = Leaf::user(Level::Pte, PFN, Prot::ReadWrite).contiguous(true);
+    assert!(leaf.is_contiguous() && leaf.word() & CONT != 0);
+    assert!(leaf.with_prot(Prot::Read).is_contiguous());
+    assert!(!leaf.invalidated().is_contiguous());
+    assert_eq!(leaf.invalidated().word(), leaf.word() & !VALID, "nothing else changes");
+    let none = leaf.with_prot(Prot::None);
+    assert!(!none.is_contiguous() && !none.with_prot(Prot::Read).is_contiguous());
 }
 
 #[test]
@@ -186,7 +199,8 @@ proptest! {
         let expected = if prot == Prot::None { Entry::ProtNone(leaf) } else { Entry::Leaf(leaf) };
         prop_assert_eq!(decode(level, leaf.word()), expected);
         prop_assert_eq!((leaf.pfn(), leaf.level()), (pfn, level));
-        prop_assert_eq!((leaf.is_special(), leaf.is_contiguous()), (special, contiguous));
+        let marked = contiguous && prot != Prot::None;
+        prop_assert_eq!((leaf.is_special(), leaf.is_contiguous()), (special, marked));
         let broken = leaf.invalidated();
         prop_assert_eq!(decode(level, broken.word()).leaf(), Some(broken));
     }

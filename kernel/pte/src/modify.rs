@@ -21,18 +21,18 @@
 //! Source: Linux `pte_mkwrite`, `pte_mkdirty`, `pte_wrprotect`, `pte_modify`; Arm ARM, "Hardware
 //! management of the dirty state".
 
-use crate::Leaf;
 use crate::bits::{
     AF, CONT, DIRTY, GP, NG, PRESENT_INVALID, PXN, RDONLY, SPECIAL, UFFD_WP, USER, UXN, VALID,
     WRITE,
 };
-use crate::leaf::rights;
+use crate::granule::Granule;
+use crate::leaf::{Leaf, rights};
 use abi::Prot;
 
 /// What [`Leaf::with_prot`] replaces.
 const RIGHTS: u64 = VALID | NG | USER | RDONLY | WRITE | PXN | UXN | GP;
 
-impl Leaf {
+impl<G: Granule> Leaf<G> {
     /// Not writable. What hardware knew of dirt moves to software first, or it would be lost.
     #[doc(alias = "pte_wrprotect")]
     #[must_use]
@@ -78,12 +78,14 @@ impl Leaf {
         self.clear(AF)
     }
 
-    /// A user leaf with other rights; its history stays. `Prot::None` makes it invalid.
+    /// A user leaf with other rights; its history stays. `Prot::None` makes it invalid, and takes it
+    /// out of a contiguous set: the mark must not come back with the first right.
     #[doc(alias = "pte_modify")]
     #[must_use]
     pub const fn with_prot(self, prot: Prot) -> Self {
         let other = self.clear(RIGHTS).set(rights(prot));
-        if self.is_dirty() { other.made_dirty() } else { other }
+        let other = if self.is_dirty() { other.made_dirty() } else { other };
+        if other.is_valid() { other } else { other.contiguous(false) }
     }
 
     /// Of a folio that is nobody's to count.

@@ -3,12 +3,14 @@
 //! One line each, no trailing space, most telling first. Used by the shell's page-table walk and by
 //! failure reports.
 
+use crate::any::{Entry, GenericSoft, Leaf, Pgd, Pmd, Pte, Pud, Table};
 use crate::bits::{AF, AP_TABLE, GP, NG, NT, PXN, PXN_TABLE, RDONLY, USER, UXN, UXN_TABLE};
-use crate::{DeviceAccess, Entry, Leaf, Marker, MemType, MigrationKind, Soft, Table};
+use crate::granule::{Granule, shift};
+use crate::{DeviceAccess, Marker, MemType, MigrationKind, Soft};
 use abi::Level;
 use core::fmt;
 
-impl fmt::Display for Entry {
+impl<G: Granule> fmt::Display for Entry<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.write_str("none"),
@@ -30,7 +32,17 @@ fn words(f: &mut fmt::Formatter<'_>, list: &[(bool, &str)]) -> fmt::Result {
     Ok(())
 }
 
-impl fmt::Display for Table {
+/// Writes a power of two of bytes, with the largest unit that divides it.
+fn bytes(f: &mut fmt::Formatter<'_>, shift: u32) -> fmt::Result {
+    let (unit, name) = match shift {
+        ..20 => (10, "K"),
+        20..30 => (20, "M"),
+        30.. => (30, "G"),
+    };
+    write!(f, "{}{name}", 1u64 << (shift - unit))
+}
+
+impl<G: Granule> fmt::Display for Table<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has = |bits| self.word() & bits != 0;
         write!(f, "table pfn={}", self.pfn())?;
@@ -46,21 +58,16 @@ impl fmt::Display for Table {
     }
 }
 
-impl fmt::Display for Leaf {
+impl<G: Granule> fmt::Display for Leaf<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has = |bits| self.word() & bits != 0;
-        let size = match self.level() {
-            Level::Pgd => "512G",
-            Level::Pud => "1G",
-            Level::Pmd => "2M",
-            Level::Pte => "4K",
-        };
         // Of a user leaf, what EL0 may; of any other, what EL1 may, which reads whatever is valid.
         let kernel = !has(USER) && has(UXN) && self.is_valid();
         let read = if has(USER) || kernel { 'r' } else { '-' };
         let write = if self.is_writable() || !has(RDONLY) { 'w' } else { '-' };
         let exec = if self.is_exec() { 'x' } else { '-' };
-        write!(f, "{size} pfn={} {read}{write}{exec}", self.pfn())?;
+        bytes(f, shift::<G>(self.level()))?;
+        write!(f, " pfn={} {read}{write}{exec}", self.pfn())?;
         words(
             f,
             &[
@@ -121,6 +128,24 @@ impl fmt::Display for Soft {
         }
     }
 }
+
+impl<G: Granule> fmt::Debug for Leaf<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Leaf({} {:#018x})", self.level(), self.word())
+    }
+}
+
+macro_rules! debug_as_word {
+    ($($name:ident $word:ident),*) => {
+        $(impl<G: Granule> fmt::Debug for $name<G> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:#018x})"), self.$word())
+            }
+        })*
+    };
+}
+
+debug_as_word!(Table word, Pgd word, Pud word, Pmd word, Pte word, GenericSoft raw);
 
 #[cfg(test)]
 #[path = "show_tests.rs"]

@@ -1,4 +1,5 @@
 use crate::bits::RDONLY;
+use crate::granule::{Granule, K16, K64};
 use crate::{Entry, KernelProt, Leaf, Marker, MemType, MigrationKind, Soft, Table, decode};
 use abi::{Level, Pfn, Prot};
 use std::format;
@@ -20,6 +21,8 @@ fn user_leaves_in_words() {
     assert_eq!(show(Level::Pte, page.word()), "leaf 4K pfn=0x48000 r-x user nG special");
     let broken = leaf.invalidated().word();
     assert_eq!(show(Level::Pmd, broken), "invalid leaf 2M pfn=0x48000 rw- user AF");
+    let exec = Leaf::user(Level::Pmd, PFN, Prot::Exec).word();
+    assert_eq!(show(Level::Pmd, exec), "leaf 2M pfn=0x48000 --x nG AF");
     let none = leaf.with_prot(Prot::None).word();
     assert_eq!(show(Level::Pmd, none), "protnone leaf 2M pfn=0x48000 --- AF");
 }
@@ -52,4 +55,23 @@ fn everything_else_in_words() {
     assert_eq!(format!("{swap}"), "swap device=2 offset=0x30 exclusive");
     let guard = Soft::Marker(Marker { guard: true, ..Marker::default() });
     assert_eq!(Entry::Soft(guard).to_string(), "marker guard");
+}
+
+#[test]
+fn leaves_of_every_size_in_words() {
+    fn first_word<G: Granule>(level: Level) -> String {
+        let leaf = crate::any::Leaf::<G>::user(level, Pfn(0), Prot::Read);
+        leaf.to_string().split(' ').next().unwrap().into()
+    }
+    assert_eq!(first_word::<crate::granule::K4>(Level::Pud), "1G");
+    assert_eq!([Level::Pmd, Level::Pte].map(first_word::<K16>), ["32M", "16K"]);
+    assert_eq!([Level::Pmd, Level::Pte].map(first_word::<K64>), ["512M", "64K"]);
+}
+
+#[test]
+fn words_of_each_type_name_their_type() {
+    let leaf = Leaf::user(Level::Pmd, PFN, Prot::ReadWrite);
+    assert_eq!(format!("{leaf:?}"), "Leaf(pmd 0x0068000048000fc1)");
+    assert_eq!(format!("{:?}", crate::Pmd::from_word(leaf.word())), "Pmd(0x0068000048000fc1)");
+    assert_eq!(format!("{:?}", Table::new(PFN)), "Table(0x0800000048000403)");
 }

@@ -1,19 +1,20 @@
 //! Non-present entries that carry software data.
 //!
 //! Hardware ignores all of such a word, so its layout is free but for two bits: bit 0, or it would
-//! be valid, and bit 11, or it would be a present-invalid leaf. The payload is the place of a leaf's
-//! output address by coincidence of the granule; only [`Soft`] reads it.
+//! be valid, and bit 11, or it would be a present-invalid leaf. So a soft entry is never made by
+//! masking a leaf, which has bit 11 set; it is built from what [`Soft`] says.
 //!
-//! Invariant: [`Soft::decode`] accepts exactly the words that [`Soft::encode`] makes.
+//! Invariant: [`Soft::decode`] accepts exactly the words that [`Soft::encode`] makes of entries that
+//! are legal at the level.
 //!
 //! Source: Linux `leafops.h`, `swapops.h` and "encode and decode a swap entry" in `pgtable.h`, with
 //! every option on. Accessed and dirty are always stored.
 
 use crate::bits::{
-    ADDRESS, SOFT_DIRTY, SOFT_EXCLUSIVE, SOFT_OFFSET, SOFT_OFFSET_SHIFT, SOFT_TYPE,
-    SOFT_TYPE_SHIFT, SOFT_UFFD_WP, SOFT_YOUNG,
+    SOFT_EXCLUSIVE, SOFT_OFFSET, SOFT_OFFSET_SHIFT, SOFT_TYPE, SOFT_TYPE_SHIFT, SOFT_UFFD_WP,
 };
-use abi::{Level, Pfn, PhysAddr};
+use crate::granule::{self, Granule, K4};
+use abi::{Level, Pfn};
 
 /// What the leaf that a migration entry stands for may be restored to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -66,7 +67,8 @@ pub enum Soft {
     Swap {
         /// Which device, below [`Soft::SWAP_DEVICES`].
         device: u8,
-        /// Where on it: 50 bits.
+        /// Where on it: 50 bits, and never 0, where a device keeps its header. So no swap entry is the
+        /// empty word.
         offset: u64,
         /// Nobody else has it.
         exclusive: bool,
@@ -112,113 +114,174 @@ const MARKER_UFFD_WP: u64 = 1 << 0;
 const MARKER_POISONED: u64 = 1 << 1;
 const MARKER_GUARD: u64 = 1 << 2;
 
+/// What every word of a soft entry is packed from, whatever its layout.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Parts {
+    /// The kind: 5 bits.
+    pub(crate) code: u64,
+    /// The payload: 50 bits, a frame number with its history or something else.
+    pub(crate) offset: u64,
+    pub(crate) exclusive: bool,
+    pub(crate) uffd_wp: bool,
+}
+
+/// The accessed bit above a frame number in a payload.
+const fn young_bit<G: Granule>() -> u64 {
+    G::SOFT_YOUNG >> SOFT_OFFSET_SHIFT
+}
+
+/// The dirty bit above a frame number in a payload.
+const fn dirty_bit<G: Granule>() -> u64 {
+    G::SOFT_DIRTY >> SOFT_OFFSET_SHIFT
+}
+
 impl Soft {
     /// Swap devices that can be told apart.
     pub const SWAP_DEVICES: u8 = HWPOISON as u8;
+    /// What the word of a migration or device-private entry for a page grows by from one page to the
+    /// next.
+    pub const STEP: u64 = 1 << SOFT_OFFSET_SHIFT;
 
-    /// Whether it may stand in a table of `level`: anything for a page, only what a huge mapping
-    /// can turn into for a PMD, nothing above.
+    /// Whether it may stand in a table of `level`: anything for a page, only what a huge mapping can
+    /// turn into for a PMD, nothing above. Its numbers must fit, a huge one's frame be aligned.
     pub const fn is_legal_at(&self, level: Level) -> bool {
+        self.is_legal_in::<K4>(level)
+    }
+
+    /// As [`Self::is_legal_at`], for any granule.
+    pub const fn is_legal_in<G: Granule>(&self, level: Level) -> bool {
+        let huge = match *self {
+            Self::Migration { pfn, .. } | Self::DevicePrivate { pfn, .. } => {
+                pfn.is_aligned(granule::order::<G>(Level::Pmd))
+            }
+            _ => false,
+        };
+        let fits = match *self {
+            Self::Swap { device, offset, .. } => {
+                device < Self::SWAP_DEVICES
+                    && 0 < offset
+                    && offset <= SOFT_OFFSET >> SOFT_OFFSET_SHIFT
+            }
+            Self::Marker(_) => true,
+            Self::Migration { pfn, .. }
+            | Self::DevicePrivate { pfn, .. }
+            | Self::HwPoison { pfn }
+            | Self::DeviceExclusive { pfn, .. } => pfn.0 >> G::PFN_BITS == 0,
+        };
         match level {
-            Level::Pte => true,
-            Level::Pmd => matches!(self, Self::Migration { .. } | Self::DevicePrivate { .. }),
+            Level::Pte => fits,
+            Level::Pmd => fits && huge,
             Level::Pgd | Level::Pud => false,
         }
     }
 
-    /// The word. `level` must be one where the kind is legal and the fields must fit; a release
-    /// build cuts them off, and a wrong level shows as a corrupt entry when decoded.
+    /// The word. It must be legal at `level`; a release build cuts off what does not fit, and a wrong
+    /// level shows as a corrupt entry when decoded.
     pub const fn encode(&self, level: Level) -> u64 {
-        debug_assert!(self.is_legal_at(level));
-        match *self {
+        self.encode_in::<K4>(level)
+    }
+
+    /// As [`Self::encode`], for any granule.
+    pub const fn encode_in<G: Granule>(&self, level: Level) -> u64 {
+        debug_assert!(self.is_legal_in::<G>(level));
+        let Parts { code, offset, exclusive, uffd_wp } = self.parts::<G>();
+        code << SOFT_TYPE_SHIFT & SOFT_TYPE
+            | offset << SOFT_OFFSET_SHIFT & SOFT_OFFSET
+            | flag(exclusive, SOFT_EXCLUSIVE)
+            | flag(uffd_wp, SOFT_UFFD_WP)
+    }
+
+    /// What a word that is neither 0 nor present says; `None` if nothing legal at `level`.
+    pub const fn decode(level: Level, word: u64) -> Option<Self> {
+        Self::decode_in::<K4>(level, word)
+    }
+
+    /// As [`Self::decode`], for any granule.
+    pub const fn decode_in<G: Granule>(level: Level, word: u64) -> Option<Self> {
+        if word & !(SOFT_TYPE | SOFT_OFFSET | SOFT_EXCLUSIVE | SOFT_UFFD_WP) != 0 {
+            return None;
+        }
+        let parts = Parts {
+            code: (word & SOFT_TYPE) >> SOFT_TYPE_SHIFT,
+            offset: (word & SOFT_OFFSET) >> SOFT_OFFSET_SHIFT,
+            exclusive: word & SOFT_EXCLUSIVE != 0,
+            uffd_wp: word & SOFT_UFFD_WP != 0,
+        };
+        match Self::from_parts::<G>(parts) {
+            Some(soft) if soft.is_legal_in::<G>(level) => Some(soft),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn parts<G: Granule>(&self) -> Parts {
+        let (code, offset, uffd_wp) = match *self {
             Self::Migration { pfn, kind, young, dirty, uffd_wp } => {
                 let code = match kind {
                     MigrationKind::Read => MIGRATION_READ,
                     MigrationKind::ReadExclusive => MIGRATION_READ_EXCLUSIVE,
                     MigrationKind::Write => MIGRATION_WRITE,
                 };
-                code << SOFT_TYPE_SHIFT
-                    | frame(pfn)
-                    | flag(young, SOFT_YOUNG)
-                    | flag(dirty, SOFT_DIRTY)
-                    | flag(uffd_wp, SOFT_UFFD_WP)
+                let history = flag(young, young_bit::<G>()) | flag(dirty, dirty_bit::<G>());
+                (code, pfn.0 | history, uffd_wp)
             }
-            Self::Swap { device, offset, exclusive, uffd_wp } => {
-                debug_assert!(device < Self::SWAP_DEVICES);
-                debug_assert!(offset <= SOFT_OFFSET >> SOFT_OFFSET_SHIFT);
-                (device as u64) << SOFT_TYPE_SHIFT & SOFT_TYPE
-                    | offset << SOFT_OFFSET_SHIFT & SOFT_OFFSET
-                    | flag(exclusive, SOFT_EXCLUSIVE)
-                    | flag(uffd_wp, SOFT_UFFD_WP)
+            Self::Swap { device, offset, uffd_wp, .. } => (device as u64, offset, uffd_wp),
+            Self::DevicePrivate { pfn, access: DeviceAccess::Write, uffd_wp } => {
+                (DEVICE_WRITE, pfn.0, uffd_wp)
             }
-            Self::DevicePrivate { pfn, access, uffd_wp } => {
-                let code = match access {
-                    DeviceAccess::Write => DEVICE_WRITE,
-                    DeviceAccess::Read => DEVICE_READ,
-                };
-                code << SOFT_TYPE_SHIFT | frame(pfn) | flag(uffd_wp, SOFT_UFFD_WP)
+            Self::DevicePrivate { pfn, access: DeviceAccess::Read, uffd_wp } => {
+                (DEVICE_READ, pfn.0, uffd_wp)
             }
-            Self::HwPoison { pfn } => HWPOISON << SOFT_TYPE_SHIFT | frame(pfn),
-            Self::DeviceExclusive { pfn, uffd_wp } => {
-                DEVICE_EXCLUSIVE << SOFT_TYPE_SHIFT | frame(pfn) | flag(uffd_wp, SOFT_UFFD_WP)
-            }
+            Self::HwPoison { pfn } => (HWPOISON, pfn.0, false),
+            Self::DeviceExclusive { pfn, uffd_wp } => (DEVICE_EXCLUSIVE, pfn.0, uffd_wp),
             Self::Marker(Marker { uffd_wp, poisoned, guard }) => {
                 let remark = flag(uffd_wp, MARKER_UFFD_WP)
                     | flag(poisoned, MARKER_POISONED)
                     | flag(guard, MARKER_GUARD);
-                MARKER << SOFT_TYPE_SHIFT | remark << SOFT_OFFSET_SHIFT
+                (MARKER, remark, false)
             }
-        }
+        };
+        let exclusive = matches!(*self, Self::Swap { exclusive: true, .. });
+        Parts { code, offset, exclusive, uffd_wp }
     }
 
-    /// What a word that is neither 0 nor present says; `None` if nothing legal at `level`.
-    pub const fn decode(level: Level, word: u64) -> Option<Self> {
-        let pfn = PhysAddr(word & ADDRESS).pfn();
-        let uffd_wp = word & SOFT_UFFD_WP != 0;
-        let offset = (word & SOFT_OFFSET) >> SOFT_OFFSET_SHIFT;
-        let (soft, fields) = match (word & SOFT_TYPE) >> SOFT_TYPE_SHIFT {
-            HWPOISON => (Self::HwPoison { pfn }, ADDRESS),
-            code @ MIGRATION_READ..=MIGRATION_WRITE => {
+    /// The entry that these are the parts of; `None` if of none.
+    pub(crate) const fn from_parts<G: Granule>(parts: Parts) -> Option<Self> {
+        let Parts { code, offset, exclusive, uffd_wp } = parts;
+        let history = young_bit::<G>() | dirty_bit::<G>();
+        let (young, dirty) = (offset & young_bit::<G>() != 0, offset & dirty_bit::<G>() != 0);
+        let pfn = Pfn(offset);
+        let soft = match code {
+            HWPOISON => Self::HwPoison { pfn },
+            MIGRATION_READ..=MIGRATION_WRITE => {
                 let kind = match code {
                     MIGRATION_READ => MigrationKind::Read,
                     MIGRATION_READ_EXCLUSIVE => MigrationKind::ReadExclusive,
                     _ => MigrationKind::Write,
                 };
-                let (young, dirty) = (word & SOFT_YOUNG != 0, word & SOFT_DIRTY != 0);
-                let soft = Self::Migration { pfn, kind, young, dirty, uffd_wp };
-                (soft, ADDRESS | SOFT_YOUNG | SOFT_DIRTY | SOFT_UFFD_WP)
+                Self::Migration { pfn: Pfn(offset & !history), kind, young, dirty, uffd_wp }
             }
-            DEVICE_WRITE => {
-                let access = DeviceAccess::Write;
-                (Self::DevicePrivate { pfn, access, uffd_wp }, ADDRESS | SOFT_UFFD_WP)
-            }
-            DEVICE_READ => {
-                let access = DeviceAccess::Read;
-                (Self::DevicePrivate { pfn, access, uffd_wp }, ADDRESS | SOFT_UFFD_WP)
-            }
-            DEVICE_EXCLUSIVE => (Self::DeviceExclusive { pfn, uffd_wp }, ADDRESS | SOFT_UFFD_WP),
-            MARKER => {
-                let marker = Marker {
-                    uffd_wp: offset & MARKER_UFFD_WP != 0,
-                    poisoned: offset & MARKER_POISONED != 0,
-                    guard: offset & MARKER_GUARD != 0,
-                };
-                let fields = MARKER_UFFD_WP | MARKER_POISONED | MARKER_GUARD;
-                (Self::Marker(marker), fields << SOFT_OFFSET_SHIFT)
-            }
-            device => {
-                let exclusive = word & SOFT_EXCLUSIVE != 0;
-                let soft = Self::Swap { device: device as u8, offset, exclusive, uffd_wp };
-                (soft, SOFT_OFFSET | SOFT_EXCLUSIVE | SOFT_UFFD_WP)
-            }
+            DEVICE_WRITE => Self::DevicePrivate { pfn, access: DeviceAccess::Write, uffd_wp },
+            DEVICE_READ => Self::DevicePrivate { pfn, access: DeviceAccess::Read, uffd_wp },
+            DEVICE_EXCLUSIVE => Self::DeviceExclusive { pfn, uffd_wp },
+            MARKER => Self::Marker(Marker {
+                uffd_wp: offset & MARKER_UFFD_WP != 0,
+                poisoned: offset & MARKER_POISONED != 0,
+                guard: offset & MARKER_GUARD != 0,
+            }),
+            device => Self::Swap { device: device as u8, offset, exclusive, uffd_wp },
         };
-        if word & !(fields | SOFT_TYPE) == 0 && soft.is_legal_at(level) { Some(soft) } else { None }
+        // What the kind has no place for must have been zero.
+        if soft.parts::<G>().equals(parts) { Some(soft) } else { None }
     }
 }
 
-const fn frame(pfn: Pfn) -> u64 {
-    debug_assert!(pfn.0 <= ADDRESS >> SOFT_OFFSET_SHIFT);
-    pfn.base().0 & ADDRESS
+impl Parts {
+    const fn equals(self, other: Self) -> bool {
+        self.code == other.code
+            && self.offset == other.offset
+            && self.exclusive == other.exclusive
+            && self.uffd_wp == other.uffd_wp
+    }
 }
 
 const fn flag(on: bool, bit: u64) -> u64 {

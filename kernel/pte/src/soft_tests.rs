@@ -1,19 +1,25 @@
 use super::*;
-use crate::bits::{AF, PRESENT_INVALID, VALID};
-use crate::{Entry, Pmd, Pte, decode};
+use crate::bits::{PRESENT_INVALID, VALID};
+use crate::granule::{K16, K64};
+use crate::{Entry, Pmd, Pte, decode, decode_in};
 use proptest::prelude::*;
 
-fn any_pfn() -> impl Strategy<Value = Pfn> {
-    (0..1u64 << 36).prop_map(Pfn)
+/// Any that fits, often one that a huge leaf can have.
+fn any_pfn<G: Granule>() -> impl Strategy<Value = Pfn> {
+    let aligned = granule::order::<G>(Level::Pmd);
+    (0..1u64 << G::PFN_BITS, any::<bool>())
+        .prop_map(move |(n, huge)| if huge { Pfn(n).align_down(aligned) } else { Pfn(n) })
 }
 
-fn any_soft() -> impl Strategy<Value = Soft> {
+/// Any that is legal for a page.
+pub(crate) fn any_soft<G: Granule>() -> impl Strategy<Value = Soft> {
+    let any_pfn = any_pfn::<G>;
     let kinds = [MigrationKind::Read, MigrationKind::ReadExclusive, MigrationKind::Write];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     let migration = (any_pfn(), prop::sample::select(kinds.to_vec()), flags).prop_map(
         |(pfn, kind, (young, dirty, uffd_wp))| Soft::Migration { pfn, kind, young, dirty, uffd_wp },
     );
-    let swap = (0..Soft::SWAP_DEVICES, 0..1u64 << 50, any::<bool>(), any::<bool>()).prop_map(
+    let swap = (0..Soft::SWAP_DEVICES, 1..1u64 << 50, any::<bool>(), any::<bool>()).prop_map(
         |(device, offset, exclusive, uffd_wp)| Soft::Swap { device, offset, exclusive, uffd_wp },
     );
     let accesses = [DeviceAccess::Read, DeviceAccess::Write];
@@ -49,14 +55,50 @@ fn the_layout_is_frozen() {
     assert_eq!(Soft::Marker(guard).encode(Level::Pte), 0x47c0);
 }
 
-// Bit 10 of a soft entry belongs to its type, where a leaf has the access flag: reading one as the
-// other is silently plausible, which is why the accessors live on different types.
 #[test]
-fn leaf_bits_of_a_soft_entry_mean_nothing() {
-    let pfn = Pfn(0x12_3400);
-    let kind = MigrationKind::Write;
-    let old = Soft::Migration { pfn, kind, young: false, dirty: false, uffd_wp: false };
-    assert!(old.encode(Level::Pmd) & AF != 0);
+fn no_swap_entry_is_the_empty_word() {
+    let swap = |device, offset| Soft::Swap { device, offset, exclusive: false, uffd_wp: false };
+    assert!(!swap(0, 0).is_legal_at(Level::Pte) && swap(0, 1).is_legal_at(Level::Pte));
+    assert!(!swap(Soft::SWAP_DEVICES, 1).is_legal_at(Level::Pte), "another kind's code");
+    assert!(!swap(0, 1 << 50).is_legal_at(Level::Pte));
+    assert_eq!(Soft::decode(Level::Pte, 0), None);
+    // The header of another device, and with a flag.
+    for word in [1 << 6, 1 << 2, 23 << 6 | 1 << 3] {
+        assert_eq!(decode(Level::Pte, word), Entry::Corrupt(word));
+    }
+}
+
+#[test]
+fn a_huge_entry_names_an_aligned_frame() {
+    fn check<G: Granule>() {
+        let pages = granule::order::<G>(Level::Pmd).pages();
+        for (pfn, huge) in
+            [(pages, true), (pages * 7, true), (pages + 1, false), (pages / 2, false)]
+        {
+            let pfn = Pfn(pfn);
+            let soft = Soft::DevicePrivate { pfn, access: DeviceAccess::Read, uffd_wp: false };
+            assert_eq!(soft.is_legal_in::<G>(Level::Pmd), huge);
+            assert!(soft.is_legal_in::<G>(Level::Pte) && !soft.is_legal_in::<G>(Level::Pud));
+        }
+        let pfn = Pfn(1 << G::PFN_BITS);
+        assert!(!Soft::HwPoison { pfn }.is_legal_in::<G>(Level::Pte), "does not fit");
+    }
+    check::<K4>();
+    check::<K16>();
+    check::<K64>();
+}
+
+#[test]
+fn the_layout_of_the_other_granules() {
+    let soft = Soft::Migration {
+        pfn: Pfn(0x2000),
+        kind: MigrationKind::Write,
+        young: true,
+        dirty: false,
+        uffd_wp: true,
+    };
+    assert_eq!(soft.encode_in::<K16>(Level::Pmd), 0x4000_0200_06c8);
+    assert_eq!(soft.encode_in::<K64>(Level::Pmd), 0x1000_0200_06c8);
 }
 
 #[test]
@@ -80,27 +122,50 @@ fn the_mark_of_a_present_invalid_leaf_on_a_soft_entry_is_found_out() {
     }
 }
 
+fn round_trip<G: Granule>(soft: Soft) -> Result<(), TestCaseError> {
+    let word = soft.encode_in::<G>(Level::Pte);
+    prop_assert_eq!(word & (VALID | PRESENT_INVALID | 0b10), 0);
+    prop_assert_eq!(word >> 62, 0);
+    prop_assert_eq!(Soft::decode_in::<G>(Level::Pte, word), Some(soft));
+    prop_assert_eq!(decode_in::<G>(Level::Pte, word), crate::any::Entry::Soft(soft));
+    let huge = soft.is_legal_in::<G>(Level::Pmd);
+    prop_assert_eq!(Soft::decode_in::<G>(Level::Pmd, word), huge.then_some(soft));
+    prop_assert_eq!(Soft::decode_in::<G>(Level::Pud, word), None);
+    Ok(())
+}
+
 proptest! {
     #[test]
-    fn soft_entries_decode_to_themselves(soft in any_soft()) {
-        let word = soft.encode(Level::Pte);
-        prop_assert_eq!(word & (VALID | PRESENT_INVALID | 0b10), 0);
-        prop_assert_eq!(word >> 62, 0);
-        // A swap entry of device 0, offset 0 and no flags is the empty word; swap areas begin
-        // with a header, so that offset is never given out.
-        if word != 0 {
-            prop_assert_eq!(decode(Level::Pte, word), Entry::Soft(soft));
-        }
-        prop_assert_eq!(Soft::decode(Level::Pte, word), Some(soft));
+    fn soft_entries_decode_to_themselves_4k(soft in any_soft::<K4>()) {
+        round_trip::<K4>(soft)?;
     }
 
     #[test]
-    fn only_migration_and_device_private_replace_a_huge_leaf(soft in any_soft()) {
+    fn soft_entries_decode_to_themselves_16k(soft in any_soft::<K16>()) {
+        round_trip::<K16>(soft)?;
+    }
+
+    #[test]
+    fn soft_entries_decode_to_themselves_64k(soft in any_soft::<K64>()) {
+        round_trip::<K64>(soft)?;
+    }
+
+    #[test]
+    fn only_migration_and_device_private_replace_a_huge_leaf(soft in any_soft::<K4>()) {
+        let kind = matches!(soft, Soft::Migration { .. } | Soft::DevicePrivate { .. });
+        let aligned = soft.pfn().is_some_and(|pfn| pfn.0 % 512 == 0);
+        prop_assert_eq!(soft.is_legal_at(Level::Pmd), kind && aligned);
+    }
+
+    // Two entries have one word only if they are one.
+    #[test]
+    fn every_bit_of_a_word_counts(soft in any_soft::<K4>(), bit in 0..64u32) {
         let word = soft.encode(Level::Pte);
-        let legal = matches!(soft, Soft::Migration { .. } | Soft::DevicePrivate { .. });
-        prop_assert_eq!(soft.is_legal_at(Level::Pmd), legal);
-        prop_assert_eq!(Soft::decode(Level::Pmd, word), legal.then_some(soft));
-        prop_assert_eq!(Soft::decode(Level::Pud, word), None);
+        let other = Soft::decode(Level::Pte, word ^ 1 << bit);
+        prop_assert_ne!(other, Some(soft));
+        if let Some(other) = other {
+            prop_assert_eq!(other.encode(Level::Pte), word ^ 1 << bit);
+        }
     }
 
     #[test]

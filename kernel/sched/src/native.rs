@@ -122,6 +122,10 @@ impl arch::Threads for KernelThreads {
     fn wake(key: WaitKey) {
         SCHEDULER.wake(key);
     }
+
+    fn yield_now() {
+        SCHEDULER.yield_now();
+    }
 }
 
 macro_rules! face {

@@ -6,11 +6,12 @@
 //! ```
 //!
 //! A scenario is a closure that asserts what it was promised: by assertions of its own; by cells,
-//! whose accesses loom wants ordered; and by ending, for loom reports a thread that sleeps for ever.
-//! [`holds`] explores it as it is. [`catches`] arms one [`Mutant`] and wants it to fail.
+//! whose accesses loom wants ordered; and by ending, for loom reports threads that all sleep.
+//! [`holds`] explores it as it is. [`catches`] arms one [`Mutant`] and wants it to fail, for the
+//! reason that the mutant's own line in `each_is_caught!` gives.
 //!
-//! Where there are three threads, or one of them goes in twice, loom explores every choice of stale
-//! values but only interleavings with up to [`Bound`] preemptions: no bug here needs more than two.
+//! Most scenarios have two threads and are explored whole. Those with three are explored up to the
+//! number of preemptions that they name; every choice of stale values is still made.
 #![cfg(loom)]
 
 #[path = "loom/arc.rs"]
@@ -29,10 +30,32 @@ mod seq_count;
 mod walkers;
 
 use granule_sync::mutant::Mutant;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::env;
+use std::process::Command;
 
-/// How many times a thread may be preempted in one execution; `None`: as often as it likes.
+/// How many times threads may be preempted in one execution; `None`: as often as they like.
 type Bound = Option<usize>;
+
+/// How loom says that a scenario failed.
+#[derive(Clone, Copy, Debug)]
+enum Verdict {
+    /// Two accesses to a cell that nothing orders.
+    Race,
+    /// Every thread waits.
+    Asleep,
+    /// An assertion of the scenario's own, which says so.
+    Wrong,
+}
+
+impl Verdict {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Race => "Causality violation",
+            Self::Asleep => "deadlock",
+            Self::Wrong => "wrong:",
+        }
+    }
+}
 
 fn explore(bound: Bound, scenario: fn()) {
     let mut builder = loom::model::Builder::new();
@@ -46,51 +69,32 @@ fn holds(bound: Bound, scenario: fn()) {
     explore(bound, scenario);
 }
 
-/// With `mutant` some execution of `scenario` fails.
-fn catches(mutant: Mutant, bound: Bound, scenario: fn()) {
-    Mutant::arm(Some(mutant));
-    let outcome = catch_unwind(AssertUnwindSafe(|| explore(bound, scenario)));
-    Mutant::arm(None);
-    assert!(outcome.is_err(), "{mutant:?} went unnoticed");
-}
-
-/// What catches which mutant: the one list, so that none can be forgotten.
-fn scenario_for(mutant: Mutant) -> (Bound, fn()) {
-    use Mutant as M;
-    match mutant {
-        M::ClaimUnfenced | M::ExcludeUnfenced | M::ScanRelaxed | M::ClaimEndRelaxed => {
-            (None, range_lock::a_fault_against_an_munmap)
-        }
-        M::LineNotedLate => (None, range_lock::a_fault_against_an_munmap),
-        M::MutateUnfenced | M::LookupEndRelaxed | M::UnmarkRelaxed | M::GateLoadRelaxed => {
-            (None, range_lock::a_lookup_against_a_change)
-        }
-        M::SleepUnfenced | M::WakeUnfenced | M::ReopenRelaxed => {
-            (None, range_lock::a_fault_against_an_munmap)
-        }
-        M::AnnounceRelaxed => (None, range_lock::a_fault_beside_an_exclusion),
-        M::SpanLoadRelaxed | M::SpanStoreRelaxed => (None, range_lock::a_fault_against_two_munmaps),
-        M::WalkUnfenced | M::SynchronizeUnfenced | M::WalkEndRelaxed | M::SynchronizeRelaxed => {
-            (None, walkers::a_walk_against_a_free)
-        }
-        M::SeqBeginUnfenced | M::SeqUnchangedUnfenced => (None, seq_count::a_pin_against_a_fork),
-        M::SeqEndRelaxed | M::SeqReadRelaxed => (None, seq_count::a_pin_after_a_fork),
-        M::ArcDropRelaxed | M::ArcLastUnfenced => (None, arc::the_last_owner_drops),
-        M::MutexLockRelaxed | M::MutexUnlockRelaxed => (None, mutex::two_count),
-        M::MutexTicketRelaxed => (Some(2), mutex::three_count),
-        M::ReadLockRelaxed | M::WriteLockRelaxed => (None, rw_lock::a_reader_and_a_writer),
-        M::ReadUnlockRelaxed | M::WriteUnlockRelaxed => (None, rw_lock::a_reader_and_a_writer),
+/// With `mutant` some execution of `scenario` fails, and fails so. `test` is the calling test: it is
+/// run once more in a process of its own, for some failures abort.
+fn catches(test: &str, mutant: Mutant, verdict: Verdict, bound: Bound, scenario: fn()) {
+    const INSIDE: &str = "GRANULE_LOOM_INSIDE";
+    if env::var_os(INSIDE).is_some() {
+        Mutant::arm(Some(mutant));
+        return explore(bound, scenario);
     }
+    let mut inside = Command::new(env::current_exe().unwrap());
+    inside.args(["--exact", test, "--nocapture"]).env(INSIDE, "1").env("RUST_BACKTRACE", "0");
+    let output = inside.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{mutant:?} went unnoticed");
+    assert!(said.contains(verdict.words()), "{mutant:?} failed, but not by {verdict:?}: {said}");
 }
 
-/// One test per mutant, so that they run side by side and fail by name.
+/// What catches which mutant: one test each, so that they run side by side and fail by name.
 macro_rules! each_is_caught {
-    ($($name:ident: $mutant:ident,)*) => {
+    ($($name:ident: $mutant:ident is $verdict:ident in $module:ident::$scenario:ident, $bound:expr;)*) => {
         mod without {
+            use super::{Mutant, Verdict, catches};
+
             $(#[test] fn $name() {
-                let mutant = granule_sync::mutant::Mutant::$mutant;
-                let (bound, scenario) = super::scenario_for(mutant);
-                super::catches(mutant, bound, scenario);
+                let test = concat!("without::", stringify!($name));
+                let verdict = Verdict::$verdict;
+                catches(test, Mutant::$mutant, verdict, $bound, crate::$module::$scenario);
             })*
         }
 
@@ -104,36 +108,41 @@ macro_rules! each_is_caught {
 }
 
 each_is_caught! {
-    the_claims_fence: ClaimUnfenced,
-    the_lines_note_in_time: LineNotedLate,
-    the_gates_acquire: GateLoadRelaxed,
-    the_spans_acquire: SpanLoadRelaxed,
-    the_spans_release: SpanStoreRelaxed,
-    the_lookups_end: LookupEndRelaxed,
-    the_claims_end: ClaimEndRelaxed,
-    the_scans_acquire: ScanRelaxed,
-    the_exclusions_fence: ExcludeUnfenced,
-    the_announcements_release: AnnounceRelaxed,
-    the_changes_fence: MutateUnfenced,
-    the_changes_end: UnmarkRelaxed,
-    the_exclusions_end: ReopenRelaxed,
-    the_sleepers_fence: SleepUnfenced,
-    the_wakers_fence: WakeUnfenced,
-    the_walks_fence: WalkUnfenced,
-    the_reclaimers_fence: SynchronizeUnfenced,
-    the_walks_end: WalkEndRelaxed,
-    the_reclaimers_acquire: SynchronizeRelaxed,
-    the_forks_fence: SeqBeginUnfenced,
-    the_pins_fence: SeqUnchangedUnfenced,
-    the_forks_end: SeqEndRelaxed,
-    the_samples_acquire: SeqReadRelaxed,
-    the_owners_release: ArcDropRelaxed,
-    the_last_owners_acquire: ArcLastUnfenced,
-    the_mutexs_acquire: MutexLockRelaxed,
-    the_tickets_acquire: MutexTicketRelaxed,
-    the_mutexs_release: MutexUnlockRelaxed,
-    the_readers_acquire: ReadLockRelaxed,
-    the_writers_acquire: WriteLockRelaxed,
-    the_readers_release: ReadUnlockRelaxed,
-    the_writers_release: WriteUnlockRelaxed,
+    the_claims_fence: ClaimUnfenced is Race in range_lock::a_fault_against_an_munmap, None;
+    the_lines_note_in_time: LineNotedLate is Race in range_lock::a_fault_against_an_munmap, None;
+    the_claims_end: ClaimEndRelaxed is Race in range_lock::a_fault_against_an_munmap, None;
+    the_scans_acquire: ScanRelaxed is Race in range_lock::a_fault_against_an_munmap, None;
+    the_exclusions_fence: ExcludeUnfenced is Race in range_lock::a_fault_against_an_munmap, None;
+    the_exclusions_end: ReopenRelaxed is Race in range_lock::a_fault_against_an_munmap, None;
+    the_sleepers_fence: SleepUnfenced is Asleep in range_lock::a_fault_against_an_munmap, None;
+    the_wakers_fence: WakeUnfenced is Asleep in range_lock::a_fault_against_an_munmap, None;
+    the_gates_acquire: GateLoadRelaxed is Race in range_lock::a_lookup_against_a_change, None;
+    the_lookups_end: LookupEndRelaxed is Race in range_lock::a_lookup_against_a_change, None;
+    the_changes_fence: MutateUnfenced is Race in range_lock::a_lookup_against_a_change, None;
+    the_changes_end: UnmarkRelaxed is Race in range_lock::a_lookup_against_a_change, None;
+    the_announcements_release: AnnounceRelaxed is Race in range_lock::a_fault_beside_an_exclusion, None;
+    the_spans_acquire: SpanLoadRelaxed is Race in range_lock::a_fault_against_two_munmaps, None;
+    the_spans_release: SpanStoreRelaxed is Race in range_lock::a_fault_against_two_munmaps, None;
+
+    the_walks_fence: WalkUnfenced is Race in walkers::a_walk_against_a_free, None;
+    the_reclaimers_fence: SynchronizeUnfenced is Race in walkers::a_walk_against_a_free, None;
+    the_walks_end: WalkEndRelaxed is Race in walkers::a_walk_against_a_free, None;
+    the_reclaimers_acquire: SynchronizeRelaxed is Race in walkers::a_walk_against_a_free, None;
+
+    the_forks_fence: SeqBeginUnfenced is Wrong in seq_count::a_pin_against_a_fork, None;
+    the_pins_fence: SeqUnchangedUnfenced is Wrong in seq_count::a_pin_against_a_fork, None;
+    the_forks_end: SeqEndRelaxed is Wrong in seq_count::a_pin_against_a_fork, None;
+    the_samples_acquire: SeqReadRelaxed is Wrong in seq_count::a_pin_against_a_fork, None;
+
+    the_owners_release: ArcDropRelaxed is Race in arc::the_last_owner_drops, None;
+    the_last_owners_acquire: ArcLastUnfenced is Race in arc::the_last_owner_drops, None;
+
+    the_mutexs_acquire: MutexLockRelaxed is Race in mutex::two_count, None;
+    the_mutexs_release: MutexUnlockRelaxed is Race in mutex::two_count, None;
+    the_tickets_acquire: MutexTicketRelaxed is Race in mutex::two_count_restlessly, None;
+
+    the_readers_acquire: ReadLockRelaxed is Race in rw_lock::a_reader_and_a_writer, None;
+    the_writers_acquire: WriteLockRelaxed is Race in rw_lock::a_reader_and_a_writer, None;
+    the_readers_release: ReadUnlockRelaxed is Race in rw_lock::a_reader_and_a_writer, None;
+    the_writers_release: WriteUnlockRelaxed is Race in rw_lock::a_reader_and_a_writer, None;
 }

@@ -6,8 +6,7 @@ use granule_sync::Mutex;
 use loom::sync::Arc;
 use loom::thread;
 
-fn count(threads: u16) {
-    let here = Here::boot();
+fn count(here: Here, threads: u16) {
     let sum = Arc::new(Mutex::new(0));
     let others: Vec<_> = (1..threads)
         .map(|id| {
@@ -24,16 +23,25 @@ fn count(threads: u16) {
 }
 
 pub(super) fn two_count() {
-    count(2);
+    count(Here::boot(), 2);
 }
 
-pub(super) fn three_count() {
-    count(3);
+pub(super) fn two_count_restlessly() {
+    count(Here::boot_restless(), 2);
+}
+
+fn three_count() {
+    count(Here::boot(), 3);
 }
 
 #[test]
 fn two_threads_take_turns() {
     holds(None, two_count);
+}
+
+#[test]
+fn two_threads_take_turns_by_tickets() {
+    holds(None, two_count_restlessly);
 }
 
 #[test]

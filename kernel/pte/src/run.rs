@@ -1,0 +1,78 @@
+//! Leaves that belong together: the pieces of a block, the members of a run, two readings of one
+//! mapping.
+//!
+//! The word of a leaf grows by a constant from one page to the next, so a whole table or batch is
+//! written from its first leaf and a step.
+//!
+//! Source: Linux `pte_next_pfn`, `pte_batch_hint`, `folio_pte_batch`, `__split_huge_pmd_locked`.
+
+use crate::bits::{AF, CONT, DIRTY, NT, RDONLY, TYPE, WRITE};
+use crate::granule::{Granule, span};
+use crate::leaf::Leaf;
+use abi::Level;
+
+impl<G: Granule> Leaf<G> {
+    /// What the word of a leaf of `level` grows by from one leaf of a run to the next.
+    pub const fn step(level: Level) -> u64 {
+        span::<G>(level)
+    }
+
+    /// The same leaf of the memory that follows.
+    #[doc(alias("pte_next_pfn", "pte_advance_pfn"))]
+    #[must_use]
+    pub const fn next(self) -> Self {
+        self.nth(1)
+    }
+
+    /// The same leaf of the memory `n` leaves on.
+    #[must_use]
+    pub const fn nth(self, n: u64) -> Self {
+        Self::from_raw(self.level(), self.word() + n * Self::step(self.level()))
+    }
+
+    /// The leaf one level down for part `index` of a block: same rights, same history, not of a
+    /// contiguous set. A page has one part, itself.
+    ///
+    /// A table full of them is `piece(0)` and [`Self::step`] of the level below.
+    #[must_use]
+    pub const fn piece(self, index: u64) -> Self {
+        let Some(down) = self.level().down() else { return self };
+        debug_assert!(index < G::ENTRIES as u64);
+        let page = if matches!(down, Level::Pte) { TYPE } else { 0 };
+        // In a page, the block's nT would be an address bit.
+        let first = self.clear(CONT | NT).set(page);
+        Self::from_raw(down, first.word()).nth(index)
+    }
+
+    /// With the accessed and dirty state of another reading of the same mapping added: what an
+    /// exchange returned, or another member of a contiguous set. Nothing is taken away.
+    #[must_use]
+    pub const fn absorb(self, other: Self) -> Self {
+        let kept = if other.is_young() { self.made_young() } else { self };
+        if other.is_dirty() { kept.made_dirty() } else { kept }
+    }
+
+    /// Whether both map the same memory with the same rights and attributes, whatever their history.
+    #[doc(alias = "pte_same")]
+    #[must_use]
+    pub const fn same_mapping(self, other: Self) -> bool {
+        self.level() as u8 == other.level() as u8 && self.timeless() == other.timeless()
+    }
+
+    /// Whether `next` maps the memory that follows with the same rights and attributes, whatever
+    /// either's history.
+    #[must_use]
+    pub const fn is_run(self, next: Self) -> bool {
+        self.next().same_mapping(next)
+    }
+
+    /// The word without history. Where the leaf is not writable, the read-only bit is no history.
+    const fn timeless(self) -> u64 {
+        let history = if self.has(WRITE) { AF | DIRTY | RDONLY } else { AF | DIRTY };
+        self.word() & !history
+    }
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;
