@@ -7,7 +7,7 @@
 CARGO := $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 XTASK  = $(CARGO) run --quiet --package xtask --
 
-.PHONY: help run shell test check image soak symbols dtb fmt setup clean
+.PHONY: help run shell test bench check image soak symbols dtb fmt setup clean
 
 help: ## this list (the default)
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -24,6 +24,10 @@ shell: ## boot straight to the prompt
 test: ## everything: host tests, lints, boots; ONLY="text" for the boots named so
 	@sh xtask/setup.sh test
 	@$(XTASK) test
+
+bench: ## what the operations cost, beside Linux: ONLY=munmap CPUS=4, PROFILE=1 for where
+	@sh xtask/setup.sh run
+	@$(XTASK) bench
 
 check: ## quick: formatting, lints, the rooms' rules
 	@sh xtask/setup.sh build

@@ -12,10 +12,12 @@
 //! | `session` | a program at the serial line |
 //! | `symbols` | backtraces in words |
 //! | `ktap`, `judge` | what a boot's output and status say |
+//! | `bench`, `profile` | what operations cost, and where |
 //! | `boots`, `checks`, `suite`, `report` | `make test` |
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod board;
 mod boots;
 mod checks;
@@ -24,6 +26,7 @@ mod judge;
 mod ktap;
 mod launch;
 mod matrix;
+mod profile;
 mod report;
 mod run;
 mod session;
@@ -71,6 +74,8 @@ enum Verb {
         #[arg(long, env = "SEED", default_value_t = 1)]
         seed: u64,
     },
+    /// Measure what the memory manager's operations cost, in exact instructions
+    Bench(bench::Pick),
     /// Explain the backtraces in a serial log on standard input
     Symbolize,
     /// Compile the boards' device trees
@@ -98,6 +103,7 @@ fn act(verb: Verb) -> Result<ExitCode> {
         Verb::Check => Ok(passed(suite::check())),
         Verb::Image => run::image().map(|()| ExitCode::SUCCESS),
         Verb::Soak { minutes, secs, seed } => suite::soak(minutes, secs, seed).map(passed),
+        Verb::Bench(pick) => bench::bench(&pick).map(passed),
         Verb::Symbolize => run::symbolize().map(|()| ExitCode::SUCCESS),
         Verb::Dtb => checks::write_device_trees().map(|()| ExitCode::SUCCESS),
     }

@@ -46,6 +46,29 @@ impl Symbols {
         Some(text)
     }
 
+    /// The functions that `pc` is in, innermost first; all but the last are inlined.
+    pub(crate) fn places(&self, pc: u64) -> Vec<Place> {
+        let mut places = Vec::new();
+        let Ok(mut frames) = self.loader.find_frames(pc) else { return places };
+        while let Ok(Some(frame)) = frames.next() {
+            let name = frame.function.as_ref().and_then(|f| f.demangle().ok());
+            let Some(location) = frame.location else { continue };
+            places.push(Place {
+                function: name.as_deref().map_or("?", without_hash).to_owned(),
+                file: location.file.map_or("?", |file| self.shorten(file)).to_owned(),
+                line: location.line.unwrap_or(0),
+            });
+        }
+        places
+    }
+
+    /// The function as it was linked that `pc` is in: its name, and where it begins.
+    pub(crate) fn linked(&self, pc: u64) -> Option<(String, u64)> {
+        let symbol = self.loader.find_symbol_info(pc)?;
+        let name = addr2line::demangle_auto(symbol.name().into(), None);
+        Some((without_hash(&name).to_owned(), symbol.address()))
+    }
+
     /// A path as a reader names it: from the repository's top, or from its crate's folder.
     fn shorten<'a>(&self, file: &'a str) -> &'a str {
         if let Some(inside) = file.strip_prefix(&self.root) {
@@ -72,6 +95,14 @@ fn without_hash(name: &str) -> &str {
         Some((head, hash)) if hash.len() == 16 => head,
         _ => name,
     }
+}
+
+/// Where in the sources an instruction comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub(crate) function: String,
+    pub(crate) file: String,
+    pub(crate) line: u32,
 }
 
 /// A line of a backtrace.

@@ -45,6 +45,14 @@ events! {
     ThpFaultFallback => "thp_fault_fallback",
     /// Huge PMDs split into PTEs.
     ThpSplitPmd => "thp_split_pmd",
+    /// Huge PMDs of zeros split into PTEs.
+    ThpSplitZeroPmd => "thp_split_zero_page_pmd",
+    /// Large folios split into smaller ones.
+    ThpSplitPage => "thp_split_page",
+    /// Large folios that could not be split.
+    ThpSplitPageFailed => "thp_split_page_failed",
+    /// Large folios found partly mapped, and remembered for splitting.
+    ThpDeferredSplit => "thp_deferred_split_page",
     /// Table pages made, those that lost the race to be linked included.
     PgTableAlloc => "pgtable_alloc",
     /// Table pages freed.

@@ -64,6 +64,19 @@ pub fn init() {
     barrier::isb(barrier::SY);
 }
 
+/// Marks the edge of a window for whoever watches the machine from outside: the emulator's plugin in
+/// `xtask/hotspots`. Two hints that no architecture has given a meaning, so they do nothing.
+#[inline]
+pub fn mark(begin: bool) {
+    if begin {
+        // SAFETY: a hint without a meaning.
+        unsafe { asm!("hint #112", options(nostack, preserves_flags)) };
+    } else {
+        // SAFETY: as above.
+        unsafe { asm!("hint #113", options(nostack, preserves_flags)) };
+    }
+}
+
 /// Cycles that this CPU has run since [`init`]; `None` without a PMU.
 pub fn cycles() -> Option<u64> {
     (version() != 0).then(|| read!("pmccntr_el0"))

@@ -40,6 +40,7 @@
 
 extern crate alloc;
 
+pub mod audit;
 pub mod entry;
 pub mod frame;
 pub mod gup;
@@ -88,6 +89,7 @@ impl<H: Hardware> Mm<H> {
     /// [`Frames::add`] gives it some. Allocates what each CPU needs, once, at boot.
     pub fn new(hw: H, map: MemMap) -> Self {
         let (nr_cpus, asid_bits) = (hw.nr_cpus(), hw.caps().asid_bits);
+        let cost = CostModel::of(hw.caps());
         let Ok(hazards) = Arc::try_new(Hazards::new(nr_cpus)) else {
             panic!("no memory for the boot");
         };
@@ -97,7 +99,7 @@ impl<H: Hardware> Mm<H> {
             asids: tlb::Asids::new(asid_bits, nr_cpus),
             walkers: Walkers::new(nr_cpus),
             stats: Counters::new(nr_cpus),
-            cost: CostModel::default(),
+            cost,
             hazards,
             thp: thp::Thp::new(),
             families: rmap::Families::new(),

@@ -52,6 +52,10 @@ mutants! {
     SplitNoBreak => "split-no-break",
     /// A new table is linked before its zeros are visible to walkers.
     LinkBeforeZero => "link-before-zero",
+    /// A CPU is noted as one that runs the space only after it has begun to walk it.
+    CpuNotedLate => "cpu-noted-late",
+    /// Of the CPUs that run a space only the first is noted, so flushes reach no other.
+    FirstCpuOnly => "first-cpu-only",
 }
 
 /// Which bug is armed in one memory manager.

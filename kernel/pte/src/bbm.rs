@@ -6,15 +6,16 @@
 //!
 //! The judgement is by the two words alone and errs on the careful side. It takes any valid old
 //! descriptor for cached, also one with the access flag clear, because clearing that flag owes no
-//! flush. It takes the contents behind different output addresses to differ.
+//! flush. It takes the contents behind different output addresses to differ. What it cannot see is
+//! the rest of a contiguous set: whoever changes rights there changes all members, or leaves first.
 //!
 //! Source: Arm ARM, "TLB invalidation: using break-before-make when updating translation table
 //! entries", "Block translation entry and support levels for changing table or block size"; Linux
 //! `pgattr_change_is_safe`.
 
 use crate::bits::{
-    ADDRESS, ADDRESS_HIGH, AF, AP_TABLE, ATTR, CONT, GP, NG, NT, OVERLAY, PXN, PXN_TABLE, RDONLY,
-    SH, TYPE, USER, UXN, UXN_TABLE, VALID, WRITE,
+    ADDRESS_ANY, AF, AP_TABLE, ATTR, CONT, GP, NG, NT, OVERLAY, PXN, PXN_TABLE, RDONLY, SH,
+    SOFTWARE, TYPE, USER, UXN, UXN_TABLE, VALID, WRITE,
 };
 use crate::{BbmLevel, Caps, MemType};
 use abi::Level;
@@ -58,7 +59,8 @@ pub enum Reason {
     NextTable,
 }
 
-/// What storing `new` over `old` in a table of `level` owes.
+/// What storing `new` over `old` in a table of `level` owes. The same for every granule: it compares
+/// addresses, and does not read them.
 ///
 /// Where the CPU lets sizes change directly ([`BbmLevel::L2NoAbort`]), the caller answers for the
 /// rest of that bargain: that address and attributes are the same on both sides, which for a table
@@ -87,7 +89,7 @@ const fn may_resize(caps: &Caps) -> bool {
 
 const fn change_table(old: u64, new: u64) -> Change {
     let limits = PXN_TABLE | UXN_TABLE | AP_TABLE;
-    if (old ^ new) & (ADDRESS | ADDRESS_HIGH) != 0 {
+    if (old ^ new) & ADDRESS_ANY != 0 {
         Change::BreakBeforeMake(Reason::NextTable)
     } else if new & !old & limits != 0 {
         Change::Narrowing
@@ -99,14 +101,33 @@ const fn change_table(old: u64, new: u64) -> Change {
 }
 
 const fn change_leaf(level: Level, old: u64, new: u64, caps: &Caps) -> Change {
-    let diff = old ^ new;
     let block_only = if matches!(level, Level::Pte) { 0 } else { NT };
-    if let Some(reason) = conflict(old, new, (ADDRESS | ADDRESS_HIGH) & !block_only) {
+    if let Some(reason) = conflict(old, new, ADDRESS_ANY & !block_only) {
         return Change::BreakBeforeMake(reason);
     }
-    if diff & CONT != 0 && !may_resize(caps) {
+    let change = change_attributes(old, new, block_only, caps);
+    if breaks_set(old, new, caps) && !matches!(change, Change::Free) {
         return Change::BreakBeforeMake(Reason::Contiguous);
     }
+    change
+}
+
+/// Whether the two may not follow each other as members of a contiguous set, or of none.
+///
+/// To join or leave is a change of size: a CPU that permits it directly permits nothing else in the
+/// same step. The access flag does not count, since a leaf without it is not cached. Within a set,
+/// members differ while they are changed one by one; a user can stand that, the kernel cannot.
+const fn breaks_set(old: u64, new: u64, caps: &Caps) -> bool {
+    let diff = old ^ new;
+    if diff & CONT != 0 {
+        !may_resize(caps) || diff & !(CONT | AF | SOFTWARE) != 0
+    } else {
+        old & CONT != 0 && old & NG == 0
+    }
+}
+
+const fn change_attributes(old: u64, new: u64, block_only: u64, caps: &Caps) -> Change {
+    let diff = old ^ new;
     let flushed = diff & (NG | CONT | OVERLAY | block_only) != 0 || new & !old & GP != 0;
     if flushed || rights(old, caps) & !rights(new, caps) != 0 {
         Change::Narrowing

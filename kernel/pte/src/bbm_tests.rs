@@ -126,6 +126,36 @@ fn sizes_change_directly_only_without_conflict_aborts() {
 }
 
 #[test]
+fn a_change_of_size_permits_nothing_else_in_the_same_step() {
+    let leaf = user(Prot::ReadWrite);
+    let joined = leaf.contiguous(true);
+    let broken = Change::BreakBeforeMake(Reason::Contiguous);
+    for other in [joined.write_protected(), joined.made_dirty(), joined.with_prot(Prot::ReadExec)] {
+        assert_eq!(pte(leaf, other, &RESIZING), broken);
+        assert_eq!(pte(other, leaf, &RESIZING), broken);
+    }
+    for other in [joined.made_old(), joined.special()] {
+        assert_eq!(pte(leaf, other, &RESIZING), Change::Narrowing);
+    }
+}
+
+#[test]
+fn the_kernel_changes_no_member_of_a_set_and_users_do() {
+    let member = user(Prot::ReadWrite).made_dirty().contiguous(true);
+    assert_eq!(pte(member, member.write_protected(), &A72), Change::Narrowing);
+    assert_eq!(pte(member, member.made_old(), &A72), Change::InPlace);
+    let kernel = Leaf::kernel(Level::Pte, PFN, KernelProt::Data, MemType::Normal);
+    let set = kernel.contiguous(true);
+    for caps in [A72, RESIZING] {
+        let broken = Change::BreakBeforeMake(Reason::Contiguous);
+        assert_eq!(pte(set, set.write_protected(), &caps), broken);
+        assert_eq!(pte(set, set.made_old(), &caps), broken);
+        assert_eq!(pte(set, set.special(), &caps), Change::Free);
+        assert_eq!(pte(kernel, kernel.write_protected(), &caps), Change::Narrowing);
+    }
+}
+
+#[test]
 fn another_table_needs_a_break_and_its_limits_do_not() {
     let table = Table::kernel(PFN).word();
     let pmd = |new| change(Level::Pmd, table, new, &RESIZING);

@@ -1,19 +1,20 @@
 //! Contiguous sets: neighbours that map one aligned run and say so, for one TLB entry together.
 //!
-//! Having a [`ContSet`] means that rule was checked from the words: the entries are at an aligned place
-//! in their table, all valid, of one address space, of counted memory, they map an aligned run, and
+//! Having a [`ContSet`] means that the words keep the rules: the entries are at an aligned place in
+//! their table, all valid, of one address space, of counted memory; they map an aligned run, and
 //! differ in nothing but history. The mark is on all of them or on none. That the run lies within
 //! one folio is for the caller to know.
 //!
 //! A set has one history: hardware may record a use in any member. So what is read of one member is
-//! completed by the others ([`ContSet::read`]), and folding or unfolding gives what any had to all. What
-//! is completed so must not answer whether a member's own word needs an update: a walker that manages
-//! no history faults on that word, whatever its neighbours say.
+//! completed by the others ([`ContSet::read`]), and folding or unfolding gives what any had to all.
+//! What is completed so must not answer whether a member's own word needs an update: a walker that
+//! keeps no history faults on that word, whatever its neighbours say.
 //!
-//! Whoever changes the mark on live entries clears them all first, by exchange, and flushes each.
+//! Whoever changes the mark on live entries clears them all first, by exchange, and flushes the page
+//! of each; the words that the exchanges returned are what is folded or unfolded.
 //!
-//! Corresponds to Linux's `contpte_convert`, `contpte_try_fold`, `contpte_ptep_get_lockless`; Arm ARM,
-//! "The Contiguous bit".
+//! Source: Linux `contpte_convert`, `contpte_try_fold`, `contpte_ptep_get_lockless`; Arm ARM, "The
+//! Contiguous bit".
 
 use crate::entry::{Entry, decode_in};
 use crate::granule::{Granule, order, set_entries};
@@ -24,14 +25,14 @@ use core::fmt;
 /// A rule of contiguous sets.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SetRule {
-    /// A set is whole, begins at a multiple of its size in the table, and is of pages or PMD leaves.
+    /// A set is whole, begins at a multiple of its size in the table, and is of a level that has sets.
     Place,
     /// Each member is valid. The mark means nothing in any other entry.
     Valid,
     /// Each member has the mark, or none has.
     Mark,
-    /// Members belong to one address space: the kernel cannot stand the moment without a mapping that a
-    /// change of the mark takes.
+    /// Members belong to one address space: a change of the mark takes a moment without a mapping,
+    /// which the kernel cannot stand.
     User,
     /// Members map memory that somebody counts.
     Counted,

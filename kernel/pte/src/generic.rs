@@ -8,7 +8,7 @@
 
 use crate::Soft;
 use crate::granule::Granule;
-use crate::soft::Parts;
+use crate::pack::Parts;
 use abi::Level;
 use core::marker::PhantomData;
 

@@ -17,6 +17,7 @@
 //! | `run` | leaves that belong together: pieces of a block, members of a run |
 //! | `cont` | contiguous sets: when neighbours may be one, what one says |
 //! | `soft` | non-present entries that carry software data |
+//! | `pack` | their words |
 //! | `convert` | from mappings to migration entries and back |
 //! | `generic` | the form of a soft entry that does not depend on an architecture |
 //! | `show` | all of these in words |
@@ -25,6 +26,26 @@
 //! | `tlbi` | TLB maintenance operations: operands, and what they must remove |
 //! | `plan` | which operations remove a range at the least cost |
 //! | `regs` | MAIR, TCR and SCTLR values that the descriptors here assume |
+//!
+//! A migration entry, as the lock-free reader of a table sees it. That nobody asks it for an output
+//! address, or makes an invalid leaf of it, is for the compiler to say:
+//! ```
+//! use abi::{Level, Pfn};
+//! use granule_pte::{Entry, MigrationKind, Soft, decode};
+//!
+//! let kind = MigrationKind::Write;
+//! let moving = Soft::Migration { pfn: Pfn(512), kind, young: true, dirty: true, uffd_wp: false };
+//! let word = moving.encode(Level::Pmd);
+//! assert_eq!(decode(Level::Pmd, word), Entry::Soft(moving));
+//! // Bit 11, by which an invalid leaf counts as present, set without looking: found out.
+//! assert_eq!(decode(Level::Pmd, word | 1 << 11), Entry::Corrupt(word | 1 << 11));
+//! ```
+//! ```compile_fail,E0599
+//! # use granule_pte::Soft;
+//! fn bug(moving: Soft) -> u64 {
+//!     moving.invalidated().word()
+//! }
+//! ```
 //!
 //! # The formats
 //! 4 KiB granule, 48-bit addresses in both halves, TCR_EL1.DS = 0. FEAT_LPA2 may be there but stays
@@ -51,6 +72,7 @@ mod generic;
 pub mod granule;
 mod leaf;
 mod modify;
+mod pack;
 mod plan;
 pub mod regs;
 mod run;

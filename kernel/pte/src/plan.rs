@@ -69,6 +69,17 @@ pub struct CostModel {
 impl CostModel {
     /// Linux's threshold; a range operation at the price of a page: both are one broadcast.
     pub const LINUX: Self = Self { max_ops: 512, by_va: 1, by_range: 1 };
+
+    /// For CPUs without range operations. Each operation is a message that every CPU answers; a full
+    /// flush is one message, and then refills of what was hot: a few dozen walks through caches that
+    /// still hold the tables. So the break-even is nearer to the hot set's size than to a table's.
+    pub const BY_PAGE: Self = Self { max_ops: 64, by_va: 1, by_range: 1 };
+
+    /// The model for CPUs like these. By range a flush takes a handful of operations whatever its size,
+    /// so there everything of a space is dropped only beyond what ranges reach.
+    pub const fn of(caps: &Caps) -> Self {
+        if caps.tlb_range { Self::LINUX } else { Self::BY_PAGE }
+    }
 }
 
 impl Default for CostModel {

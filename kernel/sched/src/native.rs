@@ -156,6 +156,7 @@ face! {
     wake(key: WaitKey) -> ();
     threads() -> impl Iterator<Item = ThreadInfo>;
     cross_call(targets: Targets, function: &(dyn Fn(CpuId) + Sync)) -> ();
+    interrupts_sent(cpu: CpuId) -> u64;
     stop_others(bound_ns: u64) -> Stopped;
     on_tick() -> ();
     on_irq_reschedule() -> ();

@@ -11,7 +11,7 @@
 use crate::table::{List, Table};
 use crate::thread::{Affinity, Slot};
 use abi::CpuId;
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use sync::{Class, SpinLock};
 
 /// How long a thread runs while another one is ready: 10 ms.
@@ -113,6 +113,8 @@ pub(crate) struct CpuQueue {
     pub(crate) previous: AtomicU16,
     /// The current thread's slice is over; acted on at the end of the interrupt.
     pub(crate) resched: AtomicBool,
+    /// Interrupts that this CPU has sent to others.
+    pub(crate) sent: AtomicU64,
 }
 
 impl CpuQueue {
@@ -124,6 +126,7 @@ impl CpuQueue {
             nr_movable: AtomicU32::new(0),
             previous: AtomicU16::new(0),
             resched: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
         }
     }
 

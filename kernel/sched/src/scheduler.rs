@@ -126,6 +126,11 @@ impl<E: Engine> Scheduler<E> {
         old
     }
 
+    /// How many interrupts `cpu` has sent to others: cross-calls, one for each target, and wake-ups.
+    pub fn interrupts_sent(&self, cpu: CpuId) -> u64 {
+        self.cpus[cpu.index()].sent.load(Ordering::Relaxed)
+    }
+
     /// The end of an interrupt: the place where a thread whose slice is over is preempted.
     ///
     /// Context: interrupts masked, after the interrupt controller was told that the interrupt is
@@ -189,6 +194,7 @@ impl<E: Engine> Scheduler<E> {
 
     pub(crate) fn send(&self, to: CpuId, sgi: Sgi) {
         if let Some(hooks) = self.hooks.get() {
+            self.cpus[self.engine.id().index()].sent.fetch_add(1, Ordering::Relaxed);
             hooks.port.send(to, sgi);
         }
     }

@@ -1,5 +1,6 @@
 //! What the prompt offers. One file for each kind of question; the table is here.
 
+mod bench;
 mod crash;
 mod machine;
 mod memory;
@@ -36,7 +37,7 @@ fn fail(out: &mut dyn Write, why: core::fmt::Arguments<'_>) -> Failure {
 /// Every command.
 pub(crate) static TABLE: Table<Context> = Table::new(&COMMANDS);
 
-static COMMANDS: [Command<Context>; 15] = [
+static COMMANDS: [Command<Context>; 16] = [
     Command {
         spec: Spec::new("cpus", "the CPUs: who they are, what they can do"),
         run: machine::cpus,
@@ -80,6 +81,16 @@ static COMMANDS: [Command<Context>; 15] = [
             )
             .examples(&["stress", "stress unmap-shootdown cpus=4 secs=10 seed=7"]),
         run: stress::stress,
+    },
+    Command {
+        spec: Spec::new("bench", "what the operations cost, beside Linux")
+            .args(&bench::ARGS)
+            .help(
+                "Instructions are exact where the emulator counts them (`make bench`), and missing \
+                 where nothing does. `list` lists the operations. Ctrl-C ends it after a row.",
+            )
+            .examples(&["bench", "bench munmap json", "bench fault cpus=4"]),
+        run: bench::bench,
     },
     Command { spec: Spec::new("selftest", "quick checks of every part"), run: selftest::selftest },
     Command { spec: Spec::new("tour", "show what this is"), run: tour::tour },

@@ -16,6 +16,7 @@
 //! | `rng` | random numbers: a seed decides them all |
 //! | `stamp` | what a page's words say |
 //! | `report` | KTAP, counters, the replay line, the leak check |
+//! | `bench` | what the operations cost: a table of its own, in its own folder |
 //! | `workloads` | what is done, one file each |
 
 #![no_std]
@@ -23,6 +24,7 @@
 
 extern crate alloc;
 
+pub mod bench;
 mod report;
 mod rng;
 mod run;

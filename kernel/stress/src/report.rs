@@ -21,13 +21,13 @@ pub struct Summary {
 
 /// Pages in use by kind: what must be the same afterwards.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Census {
+pub(crate) struct Census {
     folios: u64,
     tables: u64,
 }
 
 impl Census {
-    fn of<W: World>(world: &W) -> Self {
+    pub(crate) fn of<W: World>(world: &W) -> Self {
         let mut census = Self { folios: 0, tables: 0 };
         for (_, desc) in world.mm().frames.map().blocks() {
             match desc.kind() {
@@ -39,7 +39,7 @@ impl Census {
         census
     }
 
-    fn compare(self, after: Self) -> Result<(), Failure> {
+    pub(crate) fn compare(self, after: Self) -> Result<(), Failure> {
         let pairs = [("folios", self.folios, after.folios), ("tables", self.tables, after.tables)];
         for (what, before, after) in pairs {
             if before != after {

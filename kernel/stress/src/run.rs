@@ -355,7 +355,7 @@ impl<'w, W: World> Run<'w, W> {
 /// The words of a page that carry its stamp.
 pub(crate) const WORDS: [u64; 3] = [0, PAGE_SIZE / 2, PAGE_SIZE - 8];
 
-fn keep_walk<H: mm::Hardware>(space: &Space<'_, H>, va: VirtAddr) -> Walk {
+pub(crate) fn keep_walk<H: mm::Hardware>(space: &Space<'_, H>, va: VirtAddr) -> Walk {
     let mut kept = Walk::default();
     space.mm().walk(space.root(), va, |level, _, _, word| kept[level as usize] = word);
     kept

@@ -27,6 +27,13 @@ impl Counters {
         self.rows[cpu.index()].0[event as usize].fetch_add(n, Ordering::Relaxed);
     }
 
+    /// What was counted on behalf of `cpu`, by [`Event`]'s numbers. Stable only while `cpu` counts
+    /// nothing, as when it is the one that asks.
+    pub fn of(&self, cpu: CpuId) -> [u64; Event::COUNT] {
+        let row = &self.rows[cpu.index()].0;
+        core::array::from_fn(|event| row[event].load(Ordering::Relaxed))
+    }
+
     /// The sum over all CPUs; a snapshot per CPU, not across them.
     pub fn total(&self, event: Event) -> u64 {
         self.rows.iter().map(|row| row.0[event as usize].load(Ordering::Relaxed)).sum()

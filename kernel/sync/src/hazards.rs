@@ -17,6 +17,9 @@
 //! writer may wait for a claim that is no concern of its own. That is harmless as long as no claim's
 //! holder waits for a writer, which [`crate::RangeLock`] forbids for all locks alike.
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use crate::atomic::{AtomicU64, Ordering};
 use crate::cpu::Wait;
 use crate::mutant::{Mutant, order};

@@ -14,6 +14,7 @@ use crate::atomic::{AtomicU64, Ordering};
 use crate::cell::UnsafeCell;
 use crate::cpu::{Wait, WaitKey};
 use crate::mutant::{Mutant, order};
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 /// Somebody holds it, or was handed it.
@@ -86,13 +87,13 @@ impl<T> Mutex<T> {
             let mut asking = Asking::default();
             cpu.wait(self.key(), &mut || self.ask(&mut asking));
         }
-        MutexGuard { lock: self, cpu }
+        MutexGuard { lock: self, cpu, alone: PhantomData }
     }
 
     /// Takes the mutex if it is free. Context: thread; does not sleep.
     #[inline]
     pub fn try_lock<'a, C: Wait>(&'a self, cpu: &'a C) -> Option<MutexGuard<'a, T, C>> {
-        self.take().then(|| MutexGuard { lock: self, cpu })
+        self.take().then(|| MutexGuard { lock: self, cpu, alone: PhantomData })
     }
 
     fn key(&self) -> WaitKey {
@@ -161,6 +162,8 @@ fn update(state: &AtomicU64, ordering: Ordering, change: impl Fn(u64) -> u64) ->
 pub struct MutexGuard<'a, T, C: Wait> {
     lock: &'a Mutex<T>,
     cpu: &'a C,
+    /// The guard goes to other threads as a `&mut T` does, and is shared as that is.
+    alone: PhantomData<&'a mut T>,
 }
 
 impl<T, C: Wait> Deref for MutexGuard<'_, T, C> {

@@ -37,13 +37,15 @@
 //! 4. *Sleep against wake.* A refused reader counts itself asleep, executes a full fence, and asks
 //!    the gate again. A writer opens the gate, executes a full fence, and loads the count.
 //! 5. *Slots are reused.* The next owner of a slot may be a reader of another lock, and hides the
-//!    store that ended the last claim. It read that store before its full fence, and each of its own
-//!    stores to the slot is a release: a writer that acquires those is after the last owner all the same.
+//!    store that ended the last claim. It read that store before its full fence and stores to the
+//!    slot after it, so a writer that acquires one of its stores is after the last owner all the same.
 //!
 //! # Nobody starves
-//! A writer waits for each slot once, and readers that come after its mark withdraw, so no storm of
-//! faults holds it up. A reader that was refused [`PATIENCE`] times waits in the writers' queue,
-//! which is fair, and claims while the queue is its own: no gate is closed then.
+//! A writer waits for each slot once. Readers that come after its mark withdraw, and claim anew only
+//! when they have found the gate open, so no storm of faults holds it up. A reader that was refused
+//! [`PATIENCE`] times waits in the writers' queue, which is fair, and claims while the queue is its
+//! own: no gate is closed then. Only a second look ([`Claim::look`]) has no turn in that queue, for
+//! the writer before it may wait for its claim; a change would have to begin in each of its attempts.
 //!
 //! # Rules for callers
 //! * Who holds a claim must not wait for a writer, of this lock or of any other (locks may share a
@@ -137,7 +139,7 @@ impl<T> RangeLock<T> {
         page: u64,
         look: impl FnOnce(&T) -> R,
     ) -> Option<(R, Claim<'_, T>)> {
-        Some(self.try_claim(cpu, Some(page)).ok()?.look_first(look))
+        Some(self.claim_at_once(cpu, Some(page))?.look_first(look))
     }
 
     /// As [`RangeLock::try_read_at`], for every page.
@@ -146,7 +148,7 @@ impl<T> RangeLock<T> {
         cpu: &C,
         look: impl FnOnce(&T) -> R,
     ) -> Option<(R, Claim<'_, T>)> {
-        Some(self.try_claim(cpu, None).ok()?.look_first(look))
+        Some(self.claim_at_once(cpu, None)?.look_first(look))
     }
 
     /// The value, of a lock that nobody else can have.
@@ -154,6 +156,13 @@ impl<T> RangeLock<T> {
         // SAFETY: `&mut self` outlives every claim and writer.
         #[expect(unsafe_code, reason = "a lock is where shared mutability is made sound")]
         self.value.with_mut(|value| unsafe { &mut *value })
+    }
+
+    fn claim_at_once<C: Cpu>(&self, cpu: &C, page: Option<u64>) -> Option<Claim<'_, T>> {
+        // A claim that will be refused holds writers up for nothing, time and again if the caller
+        // tries in a loop.
+        let is_open = self.gate.admits(Word::looking(self.gate.number, page));
+        if is_open { self.try_claim(cpu, page).ok() } else { None }
     }
 
     #[inline]

@@ -29,8 +29,9 @@ enum Shape {
     HugePart,
 }
 
-/// CPU 0 unmaps what faults alone have populated; CPU 1 enters the space for the first time.
-fn first_entry(seed: u64, shape: Shape, mutant: Option<Mutant>) -> Option<String> {
+/// CPU 0 unmaps what faults alone have populated, in a space that it has run or that nobody has;
+/// CPU 1 enters the space for the first time.
+fn first_entry(seed: u64, shape: Shape, ran: bool, mutant: Option<Mutant>) -> Option<String> {
     let world = world(seed, mutant);
     let (bytes, touched, huge) = match shape {
         Shape::SmallAll | Shape::SmallPart => (4 * PAGE_SIZE, 4, Huge::Never),
@@ -45,6 +46,9 @@ fn first_entry(seed: u64, shape: Shape, mutant: Option<Mutant>) -> Option<String
         space.map(Place::At(AT), bytes, Prot::ReadWrite, huge).expect("a range of our own");
         for page in 0..touched {
             let _ = space.fault(AT + page * PAGE_SIZE, Access::Write);
+        }
+        if ran {
+            world.inside(&space, &mut || {});
         }
         let body = |cpu| {
             if cpu == 0 {
@@ -117,7 +121,8 @@ fn rollover(seed: u64, mutant: Option<Mutant>) -> Option<String> {
 fn a_first_entry_during_unmap_keeps_nothing() {
     for shape in [Shape::SmallAll, Shape::SmallPart, Shape::HugeAll, Shape::HugePart] {
         for seed in 1..100 {
-            assert_eq!(first_entry(seed, shape, None), None, "{shape:?} seed {seed}");
+            let found = first_entry(seed, shape, seed % 2 == 0, None);
+            assert_eq!(found, None, "{shape:?} seed {seed}");
         }
     }
 }
@@ -132,8 +137,17 @@ fn a_rollover_during_unmap_keeps_nothing() {
 #[test]
 fn an_asid_read_before_the_clear_is_caught_both_ways() {
     let bug = Some(Mutant::AsidBeforeClear);
-    let first = (1..200).find_map(|seed| first_entry(seed, Shape::SmallAll, bug));
+    let first = (1..200).find_map(|seed| first_entry(seed, Shape::SmallAll, false, bug));
     assert!(first.is_some(), "not caught at a first entry");
     let second = (1..100).find_map(|seed| rollover(seed, bug));
     assert!(second.is_some(), "not caught at a roll-over");
+}
+
+/// A space that one CPU has run is flushed on that CPU alone: a second one must be noted before it walks.
+#[test]
+fn a_cpu_noted_after_it_walks_is_caught() {
+    let bug = Some(Mutant::CpuNotedLate);
+    let caught = (1..400).find_map(|seed| first_entry(seed, Shape::SmallPart, true, bug));
+    assert!(caught.is_some(), "not caught");
+    println!("{}", caught.unwrap_or_default());
 }

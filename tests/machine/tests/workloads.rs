@@ -45,21 +45,42 @@ fn workloads_are_silent_without_a_bug() {
     }
 }
 
-/// The workloads in which a bug's step occurs.
+/// The workloads that are to catch a bug by themselves. What needs a schedule or a state of its own
+/// has a suite of its own; [`each_known_bug_has_a_test`] sees to it that none is forgotten.
 const fn habitat(mutant: Mutant) -> &'static [&'static str] {
     match mutant {
         Mutant::RolloverNoFlush | Mutant::RolloverForgetsActive => &["asid-rollover"],
         Mutant::GupNoRecheck | Mutant::NoGrace => &["gup-vs-unmap"],
-        Mutant::AsidBeforeClear => &[],
         Mutant::SplitNoBreak => &["fault-thp", "unmap-shootdown"],
-        _ => &["unmap-shootdown", "fault-4k"],
+        Mutant::UnmapNoTlbi
+        | Mutant::UnmapLocalTlbi
+        | Mutant::FreeBeforeFlush
+        | Mutant::NoPublish
+        | Mutant::NoComplete
+        | Mutant::TablesLastLevel
+        | Mutant::WrongAsid
+        | Mutant::LinkBeforeZero
+        | Mutant::FirstCpuOnly => &["unmap-shootdown", "fault-4k"],
+        _ => &[],
     }
+}
+
+/// Every mutant is named by a test that expects it to be caught.
+#[test]
+fn each_known_bug_has_a_test() {
+    let suites = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let text: String = std::fs::read_dir(suites)
+        .expect("the suites")
+        .filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok())
+        .collect();
+    let named = |mutant: &&Mutant| text.contains(&format!("Mutant::{mutant:?}"));
+    let forgotten: Vec<_> = Mutant::ALL.iter().filter(|mutant| !named(mutant)).collect();
+    assert!(forgotten.is_empty(), "no test arms {forgotten:?}");
 }
 
 #[test]
 fn each_known_bug_is_caught() {
     let mut missed = Vec::new();
-    // What needs a schedule of its own has a suite of its own: `entry_races`.
     for &mutant in Mutant::ALL.iter().filter(|mutant| !habitat(**mutant).is_empty()) {
         let caught = (1..30).find_map(|seed| {
             habitat(mutant).iter().find_map(|name| {

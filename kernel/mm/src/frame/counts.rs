@@ -13,6 +13,8 @@
 //!
 //! Corresponds to Linux's `_refcount`, `_large_mapcount` and `PageAnonExclusive`.
 
+use core::fmt;
+
 /// The most references that may be taken. Beyond, somebody takes them and never puts them; refusing
 /// early keeps the count from ever reaching the mappings' bits.
 pub(crate) const MOST_REFS: u32 = 1 << 30;
@@ -77,5 +79,16 @@ impl Counts {
     #[inline]
     pub const fn is_mixed(self) -> bool {
         self.0 & Self::MIXED != 0
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pages = match (self.is_exclusive(), self.is_mixed()) {
+            (true, _) => ", exclusive",
+            (false, true) => ", partly exclusive",
+            (false, false) => "",
+        };
+        write!(f, "{} references, {} mappings{pages}", self.refs(), self.maps())
     }
 }

@@ -144,11 +144,17 @@ impl<H: Hardware> Mm<H> {
     /// Context: under the lock of the table that mapped them.
     #[doc(alias("folio_try_share_anon_rmap_pte", "folio_try_share_anon_rmap_pmd"))]
     pub(crate) fn try_share(&self, head: Pfn, pages: Range<u64>) -> bool {
+        self.try_share_by(head, || self.clear_exclusive(head, pages))
+    }
+
+    /// As [`Mm::try_share`], for pages that `clear` knows and makes shared.
+    #[inline]
+    pub(crate) fn try_share_by(&self, head: Pfn, clear: impl FnOnce()) -> bool {
         fence(Ordering::SeqCst);
         if self.may_be_pinned(head) {
             return false;
         }
-        self.clear_exclusive(head, pages);
+        clear();
         fence(Ordering::SeqCst);
         true
     }

@@ -194,6 +194,14 @@ impl<H: Hardware> Mm<H> {
         }
     }
 
+    /// As [`Mm::folio_unmap`], of a folio whose lock and one more reference the caller holds: it is not
+    /// freed here, and a large one is not remembered, since its mappings are to come back.
+    #[inline]
+    pub(crate) fn folio_unmap_held(&self, head: Pfn, n: u32) {
+        let before = Counts(self.desc(head).counts.fetch_sub(Counts::mappings(n), Ordering::AcqRel));
+        debug_assert!(before.maps() >= n && before.refs() > n, "folio {head}: {n} of {before:?}");
+    }
+
     #[inline]
     fn subtract(&self, head: Pfn, what: u64, refs: u32) -> Counts {
         // Release: what this holder did comes before the free. Acquire: the free comes after what

@@ -161,6 +161,20 @@ impl PageDesc {
         self.state.load(Ordering::Relaxed) & FLAGS
     }
 
+    /// Makes a tail the head of a block of its own, whose kind, size and flags appear in one step. The mark
+    /// of a waiter who comes late for the page's last life stays, so that he is woken.
+    #[doc(alias = "clear_compound_head")]
+    pub(crate) fn become_head(&self, kind: Kind, order: Order, flags: u32) {
+        let state = kind as u32 | u32::from(order.0) << 8 | flags;
+        self.state.fetch_or(state, Ordering::Release);
+    }
+
+    /// Cuts the block of a head down from one order to a smaller. Flags stay, also those that others
+    /// raise at the same moment.
+    pub(crate) fn cut_down(&self, from: Order, to: Order) {
+        self.state.fetch_sub(u32::from(from.0 - to.0) << 8, Ordering::Release);
+    }
+
     /// Turns a taken block into `kind`'s, with what it counts from the beginning.
     #[inline]
     pub(crate) fn own(&self, kind: Kind, order: Order, flags: u32, counts: Counts) {

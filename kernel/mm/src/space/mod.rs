@@ -30,6 +30,7 @@ pub(crate) use self::core::Core;
 pub use vma::{Backing, Huge, Vma};
 
 use crate::frame::OutOfMemory;
+use crate::mutant::Mutant;
 use crate::rmap::NO_HEAP;
 use crate::tlb::Context;
 use crate::{Hardware, Mm};
@@ -38,7 +39,7 @@ use ::core::fmt;
 use ::core::ops::Range;
 use ::core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use sync::{Arc, RangeLock, SeqCount};
-use vma::Layout;
+pub(crate) use vma::Layout;
 
 /// The lowest address that may be mapped: what lies below catches null pointers.
 pub const USER_START: VirtAddr = VirtAddr(0x1_0000);
@@ -133,7 +134,7 @@ impl<'m, H: Hardware> Space<'m, H> {
 
     /// A space with nothing in it, that may come to map the folios of a family. A family left without
     /// members is ended here.
-    fn in_family(mm: &'m Mm<H>, family: Arc<crate::rmap::Family>) -> Result<Self, OutOfMemory> {
+    pub(crate) fn in_family(mm: &'m Mm<H>, family: Arc<crate::rmap::Family>) -> Result<Self, OutOfMemory> {
         let made = mm.table_alloc(Level::Pgd).and_then(|root| {
             let core = Core {
                 root,
@@ -189,6 +190,9 @@ impl<'m, H: Hardware> Space<'m, H> {
         self.core.running.fetch_add(1, Ordering::Relaxed);
         let asid = self.mm.activate_asid(&self.core.context);
         self.mm.hw.switch_user(self.core.root, asid);
+        if self.mm.commits(Mutant::CpuNotedLate) {
+            self.core.context.ran.fetch_or(1 << self.mm.hw.id().index(), Ordering::SeqCst);
+        }
         self.mm.count(Event::SpaceSwitch, 1);
     }
 

@@ -96,15 +96,29 @@ impl Vma {
 #[doc(alias = "maple_tree")]
 pub(crate) struct Layout {
     areas: Vec<Vma>,
+    /// Some area is, or was, elsewhere than its index says.
+    moved: bool,
 }
 
 impl Layout {
     pub(super) const fn new() -> Self {
-        Self { areas: Vec::new() }
+        Self { areas: Vec::new(), moved: false }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Vma> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Vma> {
         self.areas.iter()
+    }
+
+    /// The areas that end behind `va`, in address order.
+    #[doc(alias = "for_each_vma")]
+    pub(crate) fn iter_from(&self, va: VirtAddr) -> impl Iterator<Item = &Vma> {
+        self.areas[self.position(va)..].iter()
+    }
+
+    /// Whether some area is, or was, elsewhere than its index says. While none is, page `index` is at
+    /// the address that the index is the number of, or nowhere.
+    pub(crate) const fn is_moved(&self) -> bool {
+        self.moved
     }
 
     /// Index of the first area that ends behind `va`.
@@ -116,7 +130,7 @@ impl Layout {
     /// The area that contains `va`.
     #[doc(alias = "find_vma")]
     #[inline]
-    pub(super) fn find(&self, va: VirtAddr) -> Option<&Vma> {
+    pub(crate) fn find(&self, va: VirtAddr) -> Option<&Vma> {
         self.areas.get(self.position(va)).filter(|area| area.range.contains(va))
     }
 
@@ -146,6 +160,7 @@ impl Layout {
     /// Adds an area to free space.
     pub(super) fn insert(&mut self, area: Vma) -> Result<(), TryReserveError> {
         self.areas.try_reserve(1)?;
+        self.moved |= area.index != index_of(area.range.start);
         self.areas.insert(self.position(area.range.start), area);
         Ok(())
     }

@@ -128,7 +128,7 @@ impl<H: Hardware> Mm<H> {
     /// The ASID that the space's translations may be tagged with, if any.
     #[inline]
     pub(crate) fn asid(&self, space: &Context) -> Option<Asid> {
-        match space.0.load(Ordering::SeqCst) {
+        match space.id.load(Ordering::SeqCst) {
             0 => None,
             context => Some(asid_of(context)),
         }
@@ -141,7 +141,7 @@ impl<H: Hardware> Mm<H> {
     #[doc(alias = "check_and_switch_context")]
     #[inline]
     pub(crate) fn activate_asid(&self, space: &Context) -> Asid {
-        let context = &space.0;
+        let context = &space.id;
         let asids = &self.asids;
         let active = &asids.active[self.hw.id().index()].0;
         let id = context.load(Ordering::SeqCst);
@@ -151,19 +151,39 @@ impl<H: Hardware> Mm<H> {
             && generation_of(id) == asids.generation.load(Ordering::SeqCst)
             && active.compare_exchange(old, id, Ordering::SeqCst, Ordering::Relaxed).is_ok()
         {
+            self.note_cpu(space);
             return asid_of(id);
         }
-        self.activate_asid_slow(context)
+        self.activate_asid_slow(space)
+    }
+
+    /// This CPU is about to walk the space: whoever clears an entry and looks after this which CPUs
+    /// those are finds it, and walks that begin after it see what was cleared before.
+    #[inline]
+    pub(crate) fn note_cpu(&self, space: &Context) {
+        if self.commits(Mutant::CpuNotedLate) {
+            return;
+        }
+        let bit = 1 << self.hw.id().index();
+        let ran = space.ran.load(Ordering::Relaxed);
+        if self.commits(Mutant::FirstCpuOnly) && ran != 0 {
+            return;
+        }
+        if ran & bit == 0 {
+            space.ran.fetch_or(bit, Ordering::SeqCst);
+            self.publish(Scope::InnerShareable);
+        }
     }
 
     #[cold]
-    fn activate_asid_slow(&self, context: &AtomicU64) -> Asid {
+    fn activate_asid_slow(&self, space: &Context) -> Asid {
+        let context = &space.id;
         let asids = &self.asids;
         let cpu = self.hw.id();
         let mut state = asids.state.lock(&self.hw);
         let mut id = context.load(Ordering::SeqCst);
         if generation_of(id) != asids.generation.load(Ordering::Relaxed) {
-            id = self.new_context(&mut state, id);
+            id = self.new_context(&mut state, space, id);
             context.store(id, Ordering::SeqCst);
             // Whoever clears an entry after this must see the new number, or walks under it must see
             // the entry cleared: the store is complete before TTBR0 is written.
@@ -179,12 +199,13 @@ impl<H: Hardware> Mm<H> {
             self.hw.synchronize_context();
         }
         asids.active[cpu.index()].0.store(id, Ordering::SeqCst);
+        self.note_cpu(space);
         asid_of(id)
     }
 
     /// A context of the current generation for a space that had `old`: with the same number where
     /// nobody else has that. Begins a generation when there is no number left.
-    fn new_context(&self, state: &mut State, old: u64) -> u64 {
+    fn new_context(&self, state: &mut State, space: &Context, old: u64) -> u64 {
         let generation = self.asids.generation.load(Ordering::Relaxed);
         self.count(Event::AsidAlloc, 1);
         if old != 0 {
@@ -201,6 +222,8 @@ impl<H: Hardware> Mm<H> {
             if kept {
                 return fresh;
             }
+            // No CPU runs it, and each drops its TLB before it can again: nobody has anything of it.
+            space.ran.store(0, Ordering::SeqCst);
             if u32::from(asid.0) < state.limit && !state.is_used(asid) {
                 state.mark(asid);
                 return fresh;

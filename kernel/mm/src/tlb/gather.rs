@@ -29,7 +29,7 @@ use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
 use abi::{Asid, ENTRIES, Event, Level, Order, Pfn, VirtAddr, VirtRange};
 use core::sync::atomic::Ordering::Relaxed;
-use pte::{AsidMatch, Depth, Entry, Invalidation, Leaf, Plan, Scope};
+use pte::{AsidMatch, Depth, Entry, Invalidation, Leaf, Scope};
 
 /// Entries of shared folios that a gather holds before it must flush in between: 2 KiB of stack.
 const SHARED: usize = 256;
@@ -203,33 +203,30 @@ impl<'m, H: Hardware> Gather<'m, H> {
         if !mm.commits(Mutant::NoPublish) {
             mm.publish(Scope::InnerShareable);
         }
-        let late = mm.asid(self.space);
-        let Some(mut asid) = (if mm.commits(Mutant::AsidBeforeClear) { self.early } else { late })
-        else {
-            // No CPU ever ran the space.
-            return;
-        };
-        if mm.commits(Mutant::WrongAsid) {
-            asid = Asid(asid.0 ^ 1);
-        }
-        let local = mm.commits(Mutant::UnmapLocalTlbi);
-        let scope = if local { Scope::Local } else { Scope::InnerShareable };
         let tables = self.unlinked && !mm.commits(Mutant::TablesLastLevel);
         let what = Invalidation {
             range: hull,
             stride: self.stride,
-            asid: AsidMatch::Only(asid),
+            asid: AsidMatch::Any,
             depth: if tables { Depth::AllLevels } else { Depth::LastLevel },
             hint: (!tables && !self.mixed).then_some(self.stride),
-            scope,
+            scope: Scope::InnerShareable,
         };
-        for op in Plan::new(&what, mm.hw.caps(), &mm.cost) {
-            mm.tlbi(op);
-        }
-        if !mm.commits(Mutant::NoComplete) {
-            mm.complete(scope);
-            // This CPU may access the range next, from where it is: no exception return in between.
-            mm.hw.synchronize_context();
+        if mm.commits(Mutant::AsidBeforeClear) {
+            if let Some(asid) = self.early {
+                mm.invalidate_as(&Invalidation { asid: AsidMatch::Only(asid), ..what });
+            }
+        } else if mm.commits(Mutant::WrongAsid) {
+            if let Some(asid) = mm.asid(self.space) {
+                mm.invalidate_as(&Invalidation { asid: AsidMatch::Only(Asid(asid.0 ^ 1)), ..what });
+            }
+        } else if mm.commits(Mutant::UnmapLocalTlbi) {
+            if let Some(asid) = mm.asid(self.space) {
+                let (asid, scope) = (AsidMatch::Only(asid), Scope::Local);
+                mm.invalidate_as(&Invalidation { asid, scope, ..what });
+            }
+        } else {
+            mm.invalidate(self.space, &what);
         }
     }
 

@@ -17,14 +17,22 @@ pub use asid::Asids;
 pub use gather::Gather;
 
 use crate::entry::TableLevel;
+use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
 use abi::{Event, Level, VirtAddr, VirtRange};
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering};
 use pte::{AsidMatch, Depth, Invalidation, Plan, Scope, Target, Tlbi};
 
-/// What the TLBs know a space by: the ASID with its generation; see `asid`.
+/// What the TLBs know a space by, and which of them.
 #[derive(Debug, Default)]
-pub struct Context(pub(crate) AtomicU64);
+pub struct Context {
+    /// The ASID with its generation; see `asid`.
+    pub(crate) id: AtomicU64,
+    /// CPUs that have run the space since it was given its number, one bit each: nobody else's TLB or
+    /// walker has anything of it. A CPU is noted, visibly to all, before it first walks the space.
+    #[doc(alias = "mm_cpumask")]
+    pub(crate) ran: AtomicU64,
+}
 
 /// Having this means: what was cleared before it was made is in no CPU's TLB.
 #[doc(alias = "tlb_flush_pending")]
@@ -58,28 +66,41 @@ impl<H: Hardware> Mm<H> {
         self.hw.complete(scope);
     }
 
-    /// Invalidates what `what` describes and waits until that is complete, for this CPU's next
-    /// instructions too. The change was published.
+    /// Invalidates what `what` describes wherever the space may be cached, and waits until that is
+    /// complete, for this CPU's next instructions too. The change was published.
+    ///
+    /// The number and the CPUs are read only now: a CPU that enters the space later walks what was
+    /// stored, and one that entered before did so under the number read and is noted. Where that
+    /// is this CPU alone, no other one is bothered; interrupts stay masked, so that it remains this one.
     #[doc(alias = "__flush_tlb_range")]
-    pub(crate) fn invalidate(&self, what: &Invalidation) {
+    pub(crate) fn invalidate(&self, space: &Context, what: &Invalidation) {
+        let Some(asid) = self.asid(space) else { return };
+        let _here = self.hw.mask_irqs();
+        let alone = space.ran.load(Ordering::SeqCst) == 1 << self.hw.id().index();
+        let scope = if alone { Scope::Local } else { Scope::InnerShareable };
+        self.invalidate_as(&Invalidation { asid: AsidMatch::Only(asid), scope, ..*what });
+    }
+
+    /// Issues what `what` describes and waits for it.
+    pub(crate) fn invalidate_as(&self, what: &Invalidation) {
         for op in Plan::new(what, self.hw.caps(), &self.cost) {
             self.tlbi(op);
         }
-        self.complete(what.scope);
-        self.hw.synchronize_context();
+        if !self.commits(Mutant::NoComplete) {
+            self.complete(what.scope);
+            // This CPU may access the range next, from where it is: no exception return in between.
+            self.hw.synchronize_context();
+        }
     }
 
     /// Makes what was cleared or narrowed in `range` hold everywhere: publishes it, invalidates leaves
-    /// of `level`, and waits. The space's number is read after the publishing: a CPU that enters the
-    /// space later walks what was stored, and one that entered before did so under the number read.
+    /// of `level`, and waits.
     ///
     /// Context: any; the lock of the tables may be held.
     #[doc(alias("flush_tlb_range", "flush_pmd_tlb_range", "ptep_clear_flush"))]
     pub fn flush(&self, space: &Context, range: VirtRange, level: Level) -> Flushed {
         self.publish(Scope::InnerShareable);
-        if let Some(asid) = self.asid(space) {
-            self.invalidate(&Invalidation::leaves(range, level, AsidMatch::Only(asid)));
-        }
+        self.invalidate(space, &Invalidation::leaves(range, level, AsidMatch::Any));
         Flushed(())
     }
 

@@ -37,8 +37,8 @@ impl<T, C: Wait> Writer<'_, T, C> {
     /// Waits until no reader claims a page of `pages`, and lets none claim one until this guard is
     /// dropped. May be repeated to exclude more; everything excluded so far stays so.
     ///
-    /// Two ranges that do not touch are kept apart, as mremap needs it. What lies between a third
-    /// and its neighbour may be excluded with it.
+    /// Two ranges that do not touch are kept apart, as mremap needs it. A third may take what lies
+    /// between it and the second with it.
     ///
     /// Context: as [`RangeLock::write`].
     #[doc(alias = "vma_start_write")]

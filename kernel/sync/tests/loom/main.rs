@@ -13,20 +13,14 @@
 //! Most scenarios have two threads and are explored whole. Those with three are explored up to the
 //! number of preemptions that they name; every choice of stale values is still made.
 #![cfg(loom)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
-#[path = "loom/arc.rs"]
 mod arc;
-#[path = "loom/machine.rs"]
 mod machine;
-#[path = "loom/mutex.rs"]
 mod mutex;
-#[path = "loom/range_lock.rs"]
 mod range_lock;
-#[path = "loom/rw_lock.rs"]
 mod rw_lock;
-#[path = "loom/seq_count.rs"]
 mod seq_count;
-#[path = "loom/walkers.rs"]
 mod walkers;
 
 use granule_sync::mutant::Mutant;

@@ -1,8 +1,6 @@
 //! The range lock under threads: what each role was promised, checked by the roles themselves.
 
-mod common;
-
-use common::{Dice, Host};
+use crate::machine::{Dice, Host};
 use granule_sync::{Arc, Hazards, RangeLock};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
@@ -84,12 +82,11 @@ impl Storm {
                 let first = dice.below(PAGES);
                 let end = first + dice.below(PAGES - first + 1);
                 writer.exclude(first..end);
-                for page in first as usize..end as usize {
-                    if !std::mem::replace(&mut excluded[page], true) {
-                        let before = self.pages[page].fetch_add(WRITER, Ordering::Relaxed);
-                        assert_eq!(before, 0, "page {page} was excluded with a reader in it");
-                    }
+                for page in (first as usize..end as usize).filter(|page| !excluded[*page]) {
+                    let before = self.pages[page].fetch_add(WRITER, Ordering::Relaxed);
+                    assert_eq!(before, 0, "page {page} was excluded with a reader in it");
                 }
+                excluded[first as usize..end as usize].fill(true);
                 if dice.below(2) == 0 {
                     writer.mutate(|(one, other)| {
                         *one += 1;

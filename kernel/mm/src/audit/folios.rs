@@ -1,0 +1,137 @@
+//! Every block of the memmap, against what the tables said.
+
+use super::tally::Tally;
+use super::{Allow, Audit, Broken, FolioRule, TableRule};
+use crate::frame::{Flag, Kind, PageDesc};
+use crate::{Hardware, Mm};
+use abi::{Order, Pfn};
+
+impl<H: Hardware> Mm<H> {
+    /// Checks each table and each folio there is, once all tables were walked.
+    pub(super) fn audit_memmap(
+        &self,
+        tally: &Tally<'_, H>,
+        audit: &mut Audit,
+        allow: Allow,
+    ) -> Result<(), Broken> {
+        for (head, desc) in self.frames.map().blocks() {
+            match desc.kind() {
+                Kind::Table if tally.of(head).ptes() == 0 => {
+                    return Err(Broken::Table(head, TableRule::Lost));
+                }
+                Kind::Folio => {
+                    let folio = FolioAudit { mm: self, tally, head, desc };
+                    folio
+                        .run(audit, allow)
+                        .map_err(|rule| Broken::Folio(head, desc.counts(), rule))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The audit of one folio.
+struct FolioAudit<'a, 'm, H: Hardware> {
+    mm: &'m Mm<H>,
+    tally: &'a Tally<'m, H>,
+    head: Pfn,
+    desc: &'static PageDesc,
+}
+
+impl<H: Hardware> FolioAudit<'_, '_, H> {
+    fn run(&self, audit: &mut Audit, allow: Allow) -> Result<(), FolioRule> {
+        let order = self.desc.order();
+        audit.folios += 1;
+        audit.folio_pages += order.pages();
+        audit.partial += u64::from(self.desc.has(Flag::Partial));
+        if self.desc.has(Flag::Locked) && !allow.migration {
+            return Err(FolioRule::LeftLocked);
+        }
+        self.tails(order)?;
+        if self.desc.has(Flag::Zero) {
+            return self.zeros();
+        }
+        self.mappings(order)?;
+        self.references(audit, allow)?;
+        self.pins(order, audit)
+    }
+
+    /// Nobody has a reference to a tail. Only the tails that keep something for their head are looked
+    /// at: that is where a mistake would put one.
+    fn tails(&self, order: Order) -> Result<(), FolioRule> {
+        let kept = order.pages().min(KEEPERS);
+        let held =
+            (1..kept).map(|tail| self.head + tail).find(|tail| self.mm.desc(*tail).refs() != 0);
+        held.map_or(Ok(()), |tail| Err(FolioRule::TailHeld(tail)))
+    }
+
+    /// Zeros that everybody shares: their entries were seen and are not counted.
+    fn zeros(&self) -> Result<(), FolioRule> {
+        let counts = self.desc.counts();
+        let counted = counts.maps() != 0 || counts.is_exclusive() || counts.is_mixed();
+        if counted || self.mm.pmd_maps(self.head) != 0 {
+            return Err(FolioRule::CountedZeros);
+        }
+        if counts.refs() == 0 { Err(FolioRule::Lost) } else { Ok(()) }
+    }
+
+    /// Counts what maps the folio, page by page, and compares.
+    fn mappings(&self, order: Order) -> Result<(), FolioRule> {
+        let whole = self.tally.of(self.head);
+        let mut found = whole.pmds();
+        for page in 0..order.pages() {
+            let pfn = self.head + page;
+            let here = self.tally.of(pfn);
+            found += here.ptes();
+            let mapped = here.ptes() + whole.pmds();
+            if mapped > 1 && self.mm.is_exclusive(self.head, page) {
+                return Err(FolioRule::SharedExclusive(pfn, mapped));
+            }
+            let named = mapped + here.soft_ptes() + whole.soft_pmds();
+            let claims = here.claims_alone() || whole.claims_alone() && whole.soft_pmds() > 0;
+            if named > 1 && claims {
+                return Err(FolioRule::NotAlone(pfn, named));
+            }
+        }
+        if u64::from(self.desc.maps()) != found {
+            return Err(FolioRule::Mappings(found));
+        }
+        let counted = self.mm.pmd_maps(self.head);
+        if u64::from(counted) != whole.pmds() {
+            return Err(FolioRule::PmdMappings { counted, found: whole.pmds() });
+        }
+        Ok(())
+    }
+
+    /// Each mapping has a reference, and what is more is somebody's.
+    fn references(&self, audit: &mut Audit, allow: Allow) -> Result<(), FolioRule> {
+        let counts = self.desc.counts();
+        let Some(held) = counts.refs().checked_sub(counts.maps()) else {
+            return Err(FolioRule::References);
+        };
+        audit.held += u64::from(held);
+        match (counts.maps(), held) {
+            // Frozen, or freed and still called a folio.
+            (0, 0) => Err(FolioRule::Lost),
+            _ if audit.held <= allow.refs => Ok(()),
+            (_, 0) => Ok(()),
+            (0, _) => Err(FolioRule::Lost),
+            _ => Err(FolioRule::References),
+        }
+    }
+
+    /// A pin has a reference.
+    fn pins(&self, order: Order, audit: &mut Audit) -> Result<(), FolioRule> {
+        if order == Order::PAGE {
+            return Ok(());
+        }
+        let (counts, pins) = (self.desc.counts(), self.mm.pins(self.head));
+        audit.pins += u64::from(pins);
+        if pins > counts.refs() - counts.maps() { Err(FolioRule::Pins(pins)) } else { Ok(()) }
+    }
+}
+
+/// A head and the tails that keep its PMD mappings, its pins and its bitmap.
+const KEEPERS: u64 = 9;

@@ -1,0 +1,92 @@
+//! Every row, in printing order: the operations of the Linux baseline under its names and units, and
+//! the bare work that some of the aims contain.
+//!
+//! To add an operation, write its function in `ops` and name it in its row with [`Row::by`], or with
+//! [`Row::by_all`] where several CPUs may do it in one space. A row without either is known and not
+//! built yet.
+
+use super::ops::{bare, fault, frames, gup, unmap};
+use super::row::{Aim, Row};
+use crate::world::World;
+
+/// How many rows there are.
+pub const COUNT: usize = 55;
+
+/// The table.
+#[rustfmt::skip]
+pub const fn all<W: World>() -> [Row<W>; COUNT] {
+    [
+        // Bare work: no promise, but part of other rows' aims.
+        Row::new("clear_4k", "page").by(bare::clear_small),
+        Row::new("clear_64k", "64 KiB").by(bare::clear_run),
+        Row::new("clear_2m", "2 MiB").by(bare::clear_huge),
+        Row::new("copy_4k", "page").by(bare::copy_small),
+        Row::new("copy_2m", "2 MiB").by(bare::copy_huge),
+
+        // Faults: a real exception, but for populate.
+        Row::new("fault_4k", "page").linux(3108, 6008).aim(Aim::of(600)).by_all(fault::small),
+        Row::new("populate_4k", "page").linux(3219, 4963).aim(Aim::of(350)).by_all(fault::populate),
+        Row::new("fault_4k_read_zeropage", "page").linux(1162, 2778).aim(Aim::of(300)),
+        Row::new("fault_64k_mthp", "64 KiB").linux(8985, 31220).aim(Aim::beside("clear_64k", 1000)),
+        Row::new("fault_2m", "THP").linux(162_794, 748_287).aim(Aim::beside("clear_2m", 1500)).by_all(fault::huge),
+
+        // Taking away.
+        Row::new("munmap_4k_1g", "page").linux(1090, 837).aim(Aim::of(100)).rounds(2).by_all(unmap::small_bulk),
+        Row::new("munmap_2m_1g", "THP").linux(18_802, 17_306).aim(Aim::of(800)).rounds(2).by_all(unmap::huge_bulk),
+        Row::new("munmap_1page", "call").linux(13_654, 22_773).aim(Aim::of(1200)).by_all(unmap::one_page),
+        Row::new("mmap_touch_1page", "call").linux(11_912, 20_403).aim(Aim::of(1800)).by_all(unmap::map_and_touch),
+        Row::new("dontneed_4k_bulk64m", "page").linux(1028, 786).aim(Aim::of(100)),
+        Row::new("dontneed_4k_single", "call").linux(3460, 6296).aim(Aim::of(500)),
+        Row::new("dontneed_2m_single", "call").linux(20_540, 23_439).aim(Aim::of(1000)),
+
+        // Rights.
+        Row::new("mprotect_4k_rw2ro", "page").linux(125, 64).aim(Aim::of(15)),
+        Row::new("mprotect_2m_rw2ro", "THP").linux(378, 1180).aim(Aim::of(100)),
+        Row::new("mprotect_1page_vmasplit", "call").linux(12_097, 21_450).aim(Aim::of(1500)),
+
+        // Splitting, collapsing, moving.
+        Row::new("split_pmd", "THP").linux(25_663, 15_803).aim(Aim::of(2500)),
+        Row::new("split_folio", "THP").linux(672_504, 797_661).aim(Aim::of(60_000)),
+        Row::new("collapse_512of512", "THP").linux(1_375_926, 1_451_303).aim(Aim::beside("copy_2m", 25_000)),
+        Row::new("collapse_ptemapped_thp", "THP").linux(1_093_050, 1_095_254).aim(Aim::of(20_000)),
+        Row::new("migrate_4k", "page").linux(5090, 6772).aim(Aim::beside("copy_4k", 900)),
+        Row::new("migrate_2m", "THP").linux(384_440, 284_850).aim(Aim::beside("copy_2m", 4000)),
+        Row::new("move_pages_4k", "page").linux(6244, 0).aim(Aim::beside("copy_4k", 1000)),
+
+        // Copy-on-write and fork; the two large forks are less an empty one.
+        Row::new("cow_4k", "page").linux(3708, 6932).aim(Aim::beside("copy_4k", 700)),
+        Row::new("cow_reuse_4k", "page").linux(1243, 3500).aim(Aim::of(300)),
+        Row::new("cow_2m_first_write", "THP").linux(26_294, 34_944).aim(Aim::of(3500)),
+        Row::new("fork_64m_4k", "page").linux(299, 253).aim(Aim::of(30)),
+        Row::new("fork_64m_2m", "THP").linux(1436, 2644).aim(Aim::of(200)),
+        Row::new("fork_empty", "fork").linux(54_934, 229_098).aim(Aim::of(6000)),
+
+        // References without locks.
+        Row::new("gup_4k_b1", "page").linux(526, 550).aim(Aim::of(80)).by_all(gup::small_single),
+        Row::new("gup_4k_b16", "page").linux(187, 127).aim(Aim::of(20)),
+        Row::new("gup_4k_b512", "page").linux(165, 94).aim(Aim::of(12)),
+        Row::new("gup_2m_b1", "page").linux(439, 426).aim(Aim::of(60)).by_all(gup::huge_single),
+        Row::new("gup_2m_b512", "page").linux(10, 3).aim(Aim::tenths(15)),
+        Row::new("pin_4k_b512", "page").linux(258, 156).aim(Aim::of(16)),
+        Row::new("unpin_4k_b512", "page").linux(126, 70).aim(Aim::of(10)),
+        Row::new("unpin_2m_b512", "page").linux(11, 5).aim(Aim::tenths(5)),
+
+        // The kernel's own mappings.
+        Row::new("vmalloc_4k", "area").linux(2881, 3533).aim(Aim::of(500)),
+        Row::new("vfree_4k", "area").linux(2205, 2848).aim(Aim::of(300)),
+        Row::new("vmalloc_1m", "page").linux(495, 355).aim(Aim::of(60)),
+        Row::new("vfree_1m", "page").linux(666, 561).aim(Aim::of(50)),
+        Row::new("vmalloc_huge_2m", "area").linux(9328, 11_259).aim(Aim::of(900)),
+        Row::new("vfree_huge_2m", "area").linux(322_589, 309_962).aim(Aim::of(900)),
+        Row::new("vmap_256p", "page").linux(100, 69).aim(Aim::of(10)),
+        Row::new("vunmap_256p", "page").linux(20, 18).aim(Aim::of(5)),
+        Row::new("vm_map_ram_4p", "area").linux(690, 638).aim(Aim::of(250)),
+        Row::new("vm_unmap_ram_4p", "area").linux(551, 609).aim(Aim::of(150)),
+
+        // The page allocator, without clearing.
+        Row::new("buddy_alloc_o0", "block").linux(616, 622).aim(Aim::of(40)).by(frames::alloc_small),
+        Row::new("buddy_free_o0", "block").linux(276, 203).aim(Aim::of(40)).by(frames::free_small),
+        Row::new("buddy_alloc_o9", "block").linux(4008, 2327).aim(Aim::of(200)).by(frames::alloc_huge),
+        Row::new("buddy_free_o9", "block").linux(14_875, 9828).aim(Aim::of(200)).by(frames::free_huge),
+    ]
+}
