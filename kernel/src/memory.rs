@@ -121,6 +121,7 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
     let hw = Machine::<Sched>::new(plan.caps, plan.nr_cpus);
     let span = span_of(free.ranges()).ok_or(MemoryError::None)?;
     let memory = free.take(span.pages() * size_of::<PageDesc>() as u64, PAGE_SIZE)?;
+    choose_clearing(memory.start);
     let memmap = make_memmap(&hw, memory, span);
 
     let mut table = || {
@@ -167,6 +168,13 @@ fn span_of(ranges: &[PhysRange]) -> Option<PhysRange> {
     let start = ranges.iter().map(|range| range.start).min()?;
     let end = ranges.iter().map(|range| range.end).max()?;
     Some(PhysRange::new(start.align_down(Order::MAX.bytes()), end))
+}
+
+/// Finds out which way of clearing memory is fastest here, on the page at `scratch`.
+fn choose_clearing(scratch: PhysAddr) {
+    let va = layout::LINEAR_BASE.0 + scratch.0;
+    // SAFETY: the page was taken for descriptors, is mapped, and nobody has used it yet.
+    unsafe { arch::frames::choose(va, PAGE_SIZE) };
 }
 
 /// Descriptors for all of `span`, in `memory`.

@@ -19,6 +19,8 @@ use std::{path::PathBuf, time::Duration};
 
 /// One instruction is one nanosecond of virtual time, and idle time is skipped.
 pub(crate) const EXACT: [&str; 2] = ["-icount", "shift=0,sleep=off"];
+/// How many times fewer instructions than Linux are promised.
+const PROMISE: f64 = 3.0;
 /// Room for a gibibyte in use and the tables for it.
 const MEMORY: &str = "8G";
 /// All rows take half a minute with one CPU, and a few times that with many.
@@ -50,7 +52,6 @@ struct Row {
     op: String,
     instructions: Option<f64>,
     linux: Option<f64>,
-    met: Option<String>,
     excuse: Option<String>,
     failed: Option<String>,
     unsteady: Option<[f64; 2]>,
@@ -150,8 +151,8 @@ impl Row {
             return Some(format!("not steady: {first} in one half, {second} in the other"));
         }
         let (ours, linux) = (self.instructions?, self.linux?);
-        let worse = self.met.as_deref() == Some("no") && self.excuse.is_none();
-        worse.then(|| format!("{ours:.0} is {:.2} times fewer than {linux}, not 3", linux / ours))
+        let worse = ours * PROMISE > linux && self.excuse.is_none();
+        worse.then(|| format!("{ours:.0} is {:.2} times fewer than {linux}", linux / ours))
     }
 }
 
@@ -164,7 +165,7 @@ pub(crate) fn quoted(path: &std::path::Path) -> String {
 mod tests {
     use super::*;
 
-    const GOOD: &str = r#"{"op": "a", "instructions": 10, "linux": 40, "met": "3x"}"#;
+    const GOOD: &str = r#"{"op": "a", "instructions": 10, "linux": 40}"#;
 
     #[test]
     fn lines_for_tools_are_taken_out() {
@@ -181,8 +182,8 @@ mod tests {
 
     #[test]
     fn a_row_that_breaks_the_promise_fails_unless_it_is_excused() {
-        let bad = r#"{"op": "b", "instructions": 20, "linux": 40, "met": "no"}"#;
-        let excused = r#"{"op": "c", "instructions": 20, "linux": 40, "met": "no", "excuse": "x"}"#;
+        let bad = r#"{"op": "b", "instructions": 20, "linux": 40}"#;
+        let excused = r#"{"op": "c", "instructions": 20, "linux": 40, "excuse": "x"}"#;
         let missing = r#"{"op": "d", "linux": 40, "missing": "not built yet"}"#;
         let failed = r#"{"op": "e", "failed": "out of memory"}"#;
         let unsteady = r#"{"op": "f", "instructions": 1, "unsteady": [1, 2]}"#;

@@ -89,4 +89,8 @@ events! {
     GupFastRetry => "gup_fast_changed",
     /// Faults resolved because the lockless walk found nothing to refer to.
     GupSlow => "gup_slow_pages",
+    /// Pins taken, those that were given back at once included.
+    PinAcquired => "nr_foll_pin_acquired",
+    /// Pins given back.
+    PinReleased => "nr_foll_pin_released",
 }

@@ -38,7 +38,7 @@ pub fn method() -> ZeroMethod {
 /// # Safety
 /// As for [`zero`].
 pub unsafe fn choose(scratch: u64, bytes: u64) -> ZeroMethod {
-    let zva = cache::zero_block().is_some_and(|block| block <= 1024);
+    let zva = cache::zero_block().is_some_and(|block| block <= 256);
     let ways = [
         (ZeroMethod::StorePairs, true),
         (ZeroMethod::CacheBlocks, zva),
@@ -88,22 +88,18 @@ unsafe fn zero_by(method: ZeroMethod, va: u64, bytes: u64) {
                 va = inout(reg) va => _, end = in(reg) end, options(nostack),
             );
         },
-        // SAFETY: as above; four blocks divide a page, so [va, end) is cleared and nothing else.
+        // SAFETY: as above; sixteen blocks divide a page, so [va, end) is cleared and nothing else.
         ZeroMethod::CacheBlocks => unsafe {
             asm!(
                 "1:",
+                ".rept 16",
                 "dc zva, {va}",
                 "add {va}, {va}, {block}",
-                "dc zva, {va}",
-                "add {va}, {va}, {block}",
-                "dc zva, {va}",
-                "add {va}, {va}, {block}",
-                "dc zva, {va}",
-                "add {va}, {va}, {block}",
+                ".endr",
                 "cmp {va}, {end}",
                 "b.lo 1b",
                 va = inout(reg) va => _, end = in(reg) end,
-                block = in(reg) cache::zero_block().unwrap_or(1024), options(nostack),
+                block = in(reg) cache::zero_block().unwrap_or(256), options(nostack),
             );
         },
         // SAFETY: as above.

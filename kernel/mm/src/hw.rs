@@ -143,4 +143,6 @@ pub enum Note {
     TableFree(Pfn, Level),
     /// A lockless walk looks at a table at this address.
     Walk(VirtAddr),
+    /// A lockless walk is about to count on the folio that it found begins here.
+    Count(Pfn),
 }

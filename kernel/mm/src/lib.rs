@@ -56,6 +56,7 @@ pub mod tlb;
 pub use frame::{Frames, MemMap, OutOfMemory, PageDesc};
 pub use hw::{Hardware, Note, Slot};
 pub use space::{Denial, FaultOutcome, Huge, MapError, Place, Space, UnmapError, Vma};
+pub use thp::{Frozen, SplitError};
 
 use abi::Event;
 use mutant::Mutant;

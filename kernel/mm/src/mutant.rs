@@ -56,6 +56,82 @@ mutants! {
     CpuNotedLate => "cpu-noted-late",
     /// Of the CPUs that run a space only the first is noted, so flushes reach no other.
     FirstCpuOnly => "first-cpu-only",
+
+    // References and pins.
+    /// GUP-fast walks without being in an epoch: tables are freed under it.
+    GupNoEpoch => "gup-no-epoch",
+    /// GUP-fast takes a leaf for usable that is present and invalid for hardware: one that is being
+    /// split. (2024; harmless then, because the test for validity was there.)
+    GupTrustsPresent => "gup-trusts-present",
+    /// GUP-fast uses leaves that permit nothing (2013: during a migration).
+    GupProtNone => "gup-prot-none",
+    /// GUP-fast counts on memory that nobody counts.
+    GupSpecial => "gup-special",
+    /// GUP-fast counts on a head and does not ask whether the page is still its (2021).
+    GupNoHeadRecheck => "gup-no-head-recheck",
+    /// GUP-fast looks at the PTE again and not at the entry above: the table may be unlinked (2022).
+    GupNoTableRecheck => "gup-no-table-recheck",
+    /// References are taken without end, until the count begins anew (2019).
+    RefsUnlimited => "refs-unlimited",
+    /// A page is pinned for reading that is shared: the other one keeps the page, and who pinned it
+    /// is left with a page that the program does not see any more (2020).
+    PinShared => "pin-shared",
+    /// A pin goes on while a fork shares pages.
+    PinDuringFork => "pin-during-fork",
+    /// A pin does not ask whether a fork has shared its page meanwhile (2020).
+    PinForgetsFork => "pin-forgets-fork",
+    /// A space is not noted as one whose pages are pinned: fork does not look for pins.
+    PinUnnoted => "pin-unnoted",
+
+    // Splits, and walks from a folio.
+    /// A split invalidates before it looks what it has: a migration entry looks like a mapping for a
+    /// moment (2024).
+    SplitInvalidatesMigration => "split-invalidates-migration",
+    /// The leaf that was read before the exchange is split, without what hardware recorded between
+    /// (2018).
+    SplitPreread => "split-preread",
+    /// A split counts 512 mappings for a migration entry, which owns none (2020).
+    SplitCountsMigration => "split-counts-migration",
+    /// A split asks a migration entry the questions for leaves: no such word looks writable, and each
+    /// looks accessed (2018).
+    SplitMisreadsMigration => "split-misreads-migration",
+    /// A split that unmaps gives the reference back and keeps the mapping's count.
+    SplitKeepsMapping => "split-keeps-mapping",
+    /// Migration entries go in and nothing is flushed.
+    TakeOutNoFlush => "take-out-no-flush",
+    /// The lock of the table is released before the flush (2022).
+    TakeOutFlushLate => "take-out-flush-late",
+    /// Small entries become migration entries as they were read, without what hardware recorded until
+    /// they were exchanged.
+    TakeOutPreread => "take-out-preread",
+    /// Where a pin keeps a mapping it comes back as it was before it was exchanged.
+    TakeOutRestoresPreread => "take-out-restores-preread",
+    /// Exclusive pages become shared though they are pinned.
+    TakeOutPinned => "take-out-pinned",
+    /// A folio is not told that its mappings were written, and they come back clean.
+    TakeOutForgetsDirt => "take-out-forgets-dirt",
+    /// The walk ends with the first huge entry that it has split (2026).
+    WalkStopsEarly => "walk-stops-early",
+    /// The walk believes what it sees without the lock: an entry that is just being split is none (2014).
+    WalkPeeks => "walk-peeks",
+    /// The walk claims nothing: mappings move around it (2011).
+    WalkUnclaimed => "walk-unclaimed",
+    /// The walk visits children before their parents: a fork copies around it.
+    WalkChildrenFirst => "walk-children-first",
+    /// Mappings come back writable, and their pages are not said to be exclusive.
+    PutBackShared => "put-back-shared",
+    /// A folio is split though somebody holds it.
+    SplitHeld => "split-held",
+    /// A new head does not say who maps it.
+    SplitForgetsOwner => "split-forgets-owner",
+    /// A new head is there before its flags: it seems unlocked (2026).
+    SplitFlagsLate => "split-flags-late",
+    /// The old head gets its references before its tails have heads of their own.
+    SplitHeadFirst => "split-head-first",
+    /// A folio is freed, and stays on the list of those that are to be split.
+    DeferredForgotten => "deferred-forgotten",
+    /// A folio is put on that list by who holds no reference to it.
+    DeferredUnheld => "deferred-unheld",
 }
 
 /// Which bug is armed in one memory manager.

@@ -51,6 +51,20 @@ fn rights_may_change_in_place_and_taking_them_owes_a_flush() {
 }
 
 #[test]
+fn execution_by_the_kernel_is_a_right_too() {
+    let kernel = |prot| Leaf::kernel(Level::Pte, PFN, prot, MemType::Normal);
+    let (text, rodata) = (kernel(KernelProt::Text), kernel(KernelProt::Rodata));
+    assert_eq!(pte(text, rodata, &A72), Change::Narrowing);
+    assert_eq!(pte(rodata, text, &A72), Change::InPlace);
+    // What EL0 can write, EL1 does not execute, whatever the bit says; what it can only read, it may.
+    for (leaf, taken) in
+        [(user(Prot::ReadWrite).made_dirty(), Change::Free), (user(Prot::Read), Change::Narrowing)]
+    {
+        assert_eq!(change(Level::Pte, leaf.word() & !PXN, leaf.word(), &A72), taken);
+    }
+}
+
+#[test]
 fn writable_clean_is_a_right_only_where_hardware_reads_the_bit() {
     let (r, rw) = (user(Prot::Read), user(Prot::ReadWrite));
     assert_eq!(pte(r, rw, &A72), Change::Free);

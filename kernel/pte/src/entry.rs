@@ -112,11 +112,13 @@ impl<G: Granule> Table<G> {
 
 /// What `word` is in a table of `level`, with 4 KiB pages.
 #[doc(alias = "pmd_leaf")]
+#[inline(always)]
 pub const fn decode(level: Level, word: u64) -> Entry<K4> {
     decode_in(level, word)
 }
 
 /// What `word` is in a table of `level`.
+#[inline(always)]
 pub const fn decode_in<G: Granule>(level: Level, word: u64) -> Entry<G> {
     if word == 0 {
         return Entry::None;
@@ -141,6 +143,11 @@ pub const fn decode_in<G: Granule>(level: Level, word: u64) -> Entry<G> {
         let leaf = Leaf::from_raw(level, word);
         return if is_protnone(word) { Entry::ProtNone(leaf) } else { Entry::PresentInvalid(leaf) };
     }
+    decode_soft(level, word)
+}
+
+/// As [`decode_in`], for what is neither nothing nor present: out of the way of the walks.
+const fn decode_soft<G: Granule>(level: Level, word: u64) -> Entry<G> {
     match Soft::decode_in::<G>(level, word) {
         Some(soft) => Entry::Soft(soft),
         None => Entry::Corrupt(word),
@@ -148,6 +155,7 @@ pub const fn decode_in<G: Granule>(level: Level, word: u64) -> Entry<G> {
 }
 
 /// Whether the bits other than VALID are those of a block or page of `level`.
+#[inline(always)]
 const fn is_leaf_shaped<G: Granule>(level: Level, word: u64) -> bool {
     let (type_bit, nt) = if matches!(level, Level::Pte) { (TYPE, 0) } else { (0, NT) };
     let zero = ADDRESS_ANY & !leaf_address::<G>(level) & !nt;

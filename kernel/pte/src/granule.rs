@@ -143,16 +143,19 @@ pub const fn base<G: Granule>(pfn: Pfn) -> u64 {
 }
 
 /// Whether tables of `level` exist, with pointers to further tables in them.
+#[inline(always)]
 pub const fn has_tables<G: Granule>(level: Level) -> bool {
     G::ROOT as u32 <= level as u32 && (level as u32) < Level::Pte as u32
 }
 
 /// Whether an entry of `level` can be a leaf.
+#[inline(always)]
 pub const fn has_leaves<G: Granule>(level: Level) -> bool {
     G::TOP_LEAF as u32 <= level as u32
 }
 
 /// The address bits of a leaf of `level`: those above what it maps.
+#[inline(always)]
 pub const fn leaf_address<G: Granule>(level: Level) -> u64 {
     G::ADDRESS & !(span::<G>(level) - 1)
 }

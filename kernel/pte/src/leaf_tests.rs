@@ -1,4 +1,5 @@
 use super::*;
+use crate::bits::GP;
 use crate::{Entry, Leaf, decode};
 use proptest::prelude::*;
 
@@ -60,6 +61,8 @@ fn rights_are_those_asked_for() {
         assert_eq!(leaf.prot(), prot);
         for other in PROTS {
             assert_eq!(leaf.with_prot(other), Leaf::user(Level::Pte, PFN, other));
+            let foreign = Leaf::from_raw(Level::Pte, leaf.word() & !PXN | GP);
+            assert_eq!(foreign.with_prot(other), Leaf::user(Level::Pte, PFN, other));
         }
     }
 }
@@ -203,5 +206,6 @@ proptest! {
         prop_assert_eq!((leaf.is_special(), leaf.is_contiguous()), (special, marked));
         let broken = leaf.invalidated();
         prop_assert_eq!(decode(level, broken.word()).leaf(), Some(broken));
+        prop_assert_eq!((broken.revalidated(), leaf.revalidated()), (leaf, leaf));
     }
 }

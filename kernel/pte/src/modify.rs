@@ -27,6 +27,7 @@ use crate::bits::{
 };
 use crate::granule::Granule;
 use crate::leaf::{Leaf, rights};
+use crate::word::is_protnone;
 use abi::Prot;
 
 /// What [`Leaf::with_prot`] replaces.
@@ -125,5 +126,13 @@ impl<G: Granule> Leaf<G> {
     #[must_use]
     pub const fn invalidated(self) -> Self {
         self.clear(VALID).set(PRESENT_INVALID)
+    }
+
+    /// The same mapping, which hardware may use again: undoes [`Leaf::invalidated`]. A leaf without
+    /// rights was never valid, and stays as it is.
+    #[must_use]
+    pub const fn revalidated(self) -> Self {
+        // The mark of an invalid leaf is the non-global bit of a valid one, which each user leaf has.
+        if is_protnone(self.word()) { self } else { self.set(VALID) }
     }
 }

@@ -60,6 +60,7 @@ fn no_swap_entry_is_the_empty_word() {
     let swap = |device, offset| Soft::Swap { device, offset, exclusive: false, uffd_wp: false };
     assert!(!swap(0, 0).is_legal_at(Level::Pte) && swap(0, 1).is_legal_at(Level::Pte));
     assert!(!swap(Soft::SWAP_DEVICES, 1).is_legal_at(Level::Pte), "another kind's code");
+    assert!(swap(0, (1 << 50) - 1).is_legal_at(Level::Pte));
     assert!(!swap(0, 1 << 50).is_legal_at(Level::Pte));
     assert_eq!(Soft::decode(Level::Pte, 0), None);
     // The header of another device, and with a flag.

@@ -12,7 +12,7 @@ use core::time::Duration;
 use sched::CpuSet;
 use shell::{Arg, Args, Failure, Kind, Progress, Report};
 use stress::World;
-use stress::bench::{self, Meter, Options, State, Verdict};
+use stress::bench::{self, Meter, Options, State};
 use sync::{Cpu, WaitKey};
 
 pub(super) static ARGS: [Arg; 6] = [
@@ -193,10 +193,10 @@ fn conclude(outcomes: &[bench::Outcome], out: &mut dyn Write) -> Outcome {
             "\nNothing counts instructions here; `make bench` runs where they are exact."
         )?;
     }
-    let worse = outcomes.iter().filter(|outcome| outcome.verdict() == Verdict::Neither).count();
+    let worse = outcomes.iter().filter(|outcome| outcome.breaks_promise()).count();
     if worse > 0 {
         let promise = bench::PROMISE;
-        writeln!(out, "{worse} rows are not even {promise} times better than Linux.")?;
+        writeln!(out, "{worse} rows are not {promise} times better than Linux.")?;
     }
     let failed = outcomes.iter().any(|outcome| matches!(outcome.state, State::Failed(_)));
     if failed || measured().any(|measured| measured.unsteady.is_some()) {

@@ -34,14 +34,23 @@ const PAGE_BITS: u32 = 36;
 /// Pages are numbered below this: 48 bits of address in pages of 4 KiB.
 pub const PAGES: u64 = 1 << PAGE_BITS;
 const NUMBERS: u32 = (1 << 26) - 1;
+const NUMBER_BITS: u64 = (NUMBERS as u64) << PAGE_BITS;
 /// The claim covers every page.
 const WHOLE: u64 = 1 << 62;
 /// The reader looks at the value right now.
 const LOOKING: u64 = 1 << 63;
 
-/// Which lock, among those that share the hazards: never zero, so that no word is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Number(u32);
+/// Which lock, among those that share the hazards; in its place in a word. Never zero, so that no
+/// word is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Number(u64);
+
+impl Number {
+    /// The number after `made` locks.
+    const fn after(made: u32) -> Self {
+        Self(((made % NUMBERS + 1) as u64) << PAGE_BITS)
+    }
+}
 
 /// What a slot says.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +65,7 @@ impl Word {
             // A page that has no name here is claimed with all the others.
             _ => WHOLE,
         };
-        Self(LOOKING | (number.0 as u64) << PAGE_BITS | claimed)
+        Self(LOOKING | number.0 | claimed)
     }
 
     /// The same claim by a reader that looks no more.
@@ -73,7 +82,7 @@ impl Word {
 
     #[inline]
     pub(crate) const fn is_of(self, number: Number) -> bool {
-        (self.0 >> PAGE_BITS) as u32 & NUMBERS == number.0
+        self.0 & NUMBER_BITS == number.0
     }
 
     #[inline]
@@ -91,7 +100,14 @@ impl Word {
 /// A slot that holds one reader's claim, until it stores something else there.
 pub(crate) struct Slot<'a>(&'a AtomicU64);
 
-impl Slot<'_> {
+impl<'a> Slot<'a> {
+    /// Relaxed: the claimant's full fence comes next.
+    #[inline]
+    fn claim(slot: &'a AtomicU64, word: Word) -> Option<Self> {
+        let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+        slot.compare_exchange(0, word.0, success, failure).ok().map(|_| Self(slot))
+    }
+
     #[inline]
     pub(crate) fn set(&self, word: Word, release: Ordering) {
         self.0.store(word.0, release);
@@ -144,25 +160,28 @@ impl Hazards {
 
     /// A number for one more lock.
     pub(crate) fn number(&self) -> Number {
-        let made = self.locks.fetch_add(1, Ordering::Relaxed);
-        Number(made % NUMBERS + 1)
+        Number::after(self.locks.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Puts `word` into a slot of CPU `home`, or else of another; answers also whose line it is.
     /// `None` if there is no free slot in the machine.
     #[inline]
     pub(crate) fn claim(&self, home: usize, word: Word) -> Option<(usize, Slot<'_>)> {
-        let home = home.min(self.lines.len() - 1);
-        if let Some(slot) = self.lines[home].claim(word) {
+        if let Some(Line(slots)) = self.lines.get(home)
+            && let Some(slot) = Slot::claim(&slots[0], word)
+        {
             return Some((home, slot));
         }
-        self.claim_away(home, word)
+        self.claim_elsewhere(home, word)
     }
 
     #[cold]
-    fn claim_away(&self, home: usize, word: Word) -> Option<(usize, Slot<'_>)> {
-        let next = (home + 1..self.lines.len()).chain(0..home);
-        next.into_iter().find_map(|line| Some((line, self.lines[line].claim(word)?)))
+    fn claim_elsewhere(&self, home: usize, word: Word) -> Option<(usize, Slot<'_>)> {
+        let lines = || self.lines.iter().enumerate();
+        lines().skip(home).chain(lines().take(home)).find_map(|(line, Line(slots))| {
+            let slot = slots.iter().find_map(|slot| Slot::claim(slot, word))?;
+            Some((line, slot))
+        })
     }
 
     /// Waits until each slot of `lines` has once been seen without a claim that is `in_the_way`.
@@ -185,18 +204,5 @@ impl Hazards {
                 }
             }
         }
-    }
-}
-
-impl Line {
-    #[inline]
-    fn claim(&self, word: Word) -> Option<Slot<'_>> {
-        // Relaxed: the claimant's full fence comes next.
-        let free = |slot: &&AtomicU64| {
-            let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
-            slot.load(Ordering::Relaxed) == 0
-                && slot.compare_exchange(0, word.0, success, failure).is_ok()
-        };
-        self.0.iter().find(free).map(Slot)
     }
 }

@@ -4,6 +4,9 @@
 //! Most races need one CPU to stand still between two of its steps while another does a great deal.
 //! A schedule that picks evenly at each step nearly never does that; so now and then a CPU is stalled
 //! for as long as a whole operation takes.
+//!
+//! Or a test says where: CPU 0 runs up to a given step, and then CPU 1 does all it can. Tried at each
+//! step in turn, that is every way in which one operation can come in between another's steps.
 
 use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -38,6 +41,14 @@ struct Turn {
     stall_in: Vec<u64>,
     step: u64,
     rng: stress::Rng,
+    /// In place of the seed's choices, if a test has some.
+    plan: Option<Plan>,
+}
+
+/// CPU 0 is interrupted once, by CPU 1.
+struct Plan {
+    /// Steps that CPU 0 takes before; 0: it was interrupted.
+    left: u64,
 }
 
 impl Turn {
@@ -70,6 +81,7 @@ impl Baton {
                 stall_in: vec![0; cpus],
                 step: 0,
                 rng,
+                plan: None,
             }),
             called: (0..cpus).map(|_| Condvar::new()).collect(),
         }
@@ -84,6 +96,14 @@ impl Baton {
         let mut turn = self.turn();
         turn.holder = 0;
         turn.alive.iter_mut().enumerate().for_each(|(cpu, alive)| *alive = cpu < cpus);
+    }
+
+    /// Interrupts CPU 0 after `steps` steps of its own, and at no other time; `None`: the seed decides.
+    /// Says whether the last plan came to it.
+    pub(crate) fn plan(&self, steps: Option<u64>) -> bool {
+        let plan = steps.map(|left| Plan { left });
+        let last = std::mem::replace(&mut self.turn().plan, plan);
+        last.is_some_and(|plan| plan.left == 0)
     }
 
     /// Makes the calling thread `cpu`, runs `body` when its turn comes, and leaves the schedule.
@@ -113,6 +133,15 @@ impl Baton {
         }
         let mut turn = self.turn();
         turn.step += 1;
+        if let Some(plan) = &mut turn.plan {
+            if cpu == 0 && plan.left > 0 {
+                plan.left -= 1;
+                if plan.left == 0 {
+                    self.pass_on(turn, cpu, false);
+                }
+            }
+            return;
+        }
         let planned = turn.stall_in[cpu] == 1;
         turn.stall_in[cpu] = turn.stall_in[cpu].saturating_sub(1);
         if planned || turn.rng.one_in(PATIENCE) {

@@ -277,6 +277,10 @@ impl Hardware for Machine {
                 drop(state);
                 self.inner().baton.tempt();
             }
+            Note::Count(_) => {
+                drop(state);
+                self.step();
+            }
         }
     }
 }

@@ -33,6 +33,22 @@ impl SimWorld {
 }
 
 impl SimWorld {
+    /// Lets CPU 0 take `steps` steps of `work`, then CPU 1 do all of `intrusion` (or as much as it can
+    /// without waiting for CPU 0), then CPU 0 the rest. Says whether `work` had as many steps: with
+    /// one more each time, until it has not, every place to intrude is tried.
+    pub fn intrude(
+        &self,
+        steps: u64,
+        work: &(dyn Fn() + Sync),
+        intrusion: &(dyn Fn() + Sync),
+    ) -> bool {
+        let baton = &self.mm.hw.inner().baton;
+        baton.plan(Some(steps));
+        let body = |cpu| if cpu == 0 { work() } else { intrusion() };
+        self.run(2, &body, &mut || {});
+        baton.plan(None)
+    }
+
     fn access(
         &self,
         space: &Space<'_, Machine>,

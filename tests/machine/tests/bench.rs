@@ -140,13 +140,18 @@ fn a_row_is_judged_by_its_aim_and_then_by_the_promise() {
     };
     let ours = outcome.instructions().expect("steps are counted");
     outcome.aim = Some(ours);
-    assert_eq!(outcome.verdict(), Verdict::Aim);
+    let no_linux = Outcome { linux: None, ..outcome };
+    assert_eq!(no_linux.verdict(), Verdict::Aim);
     outcome.aim = Some(bench::Figure::whole(0));
     let linux = |instructions| Some(bench::Linux { instructions, ns: 0 });
     outcome.linux = linux(ours.times(bench::PROMISE) + 1);
     assert_eq!(outcome.verdict(), Verdict::Promise);
+    assert!(!outcome.breaks_promise());
     outcome.linux = linux(ours.times(bench::PROMISE) - 2);
     assert_eq!(outcome.verdict(), Verdict::Neither);
+    assert!(outcome.breaks_promise());
+    outcome.aim = Some(ours);
+    assert_eq!(outcome.verdict(), Verdict::AimOnly);
     outcome.state = State::NotBuilt;
     assert_eq!(outcome.verdict(), Verdict::Open);
 }

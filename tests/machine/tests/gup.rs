@@ -7,7 +7,8 @@ use abi::{Access, Event, Order, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
 use common::{Untouched, machines, owned};
 use granule_machine::{Config, Machine, SimWorld};
 use mm::frame::{FolioRef, Kind};
-use mm::{Denial, FaultOutcome, Hardware, Huge, Place, Space};
+use mm::gup::GupError;
+use mm::{Denial, Hardware, Huge, Place, Space};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use stress::{Rng, World};
 
@@ -48,12 +49,12 @@ fn a_reference_never_gives_more_than_the_area_permits() {
                 if prot.allows(access) {
                     assert_eq!(found.ok(), space.gup_fast(VA, access).map(|folio| folio.pfn()));
                 } else {
-                    assert_eq!(found, Err(FaultOutcome::Denied(Denial::Rights(prot))));
+                    assert_eq!(found, Err(GupError::Denied(Denial::Rights(prot))));
                     assert!(space.gup_fast(VA, access).is_none(), "{access} of {prot}");
                 }
             }
             let outside = space.gup(VA + PMD_SIZE, Access::Read).map(|folio| folio.pfn());
-            assert_eq!(outside, Err(FaultOutcome::Denied(Denial::NoArea)));
+            assert_eq!(outside, Err(GupError::Denied(Denial::NoArea)));
         }
     }
 }
@@ -65,7 +66,7 @@ fn addresses_of_no_area_are_no_pages() {
     let space = mapped(&world, PAGE_SIZE, Prot::ReadWrite, Huge::Never);
     let _folio = space.gup(VA, Access::Write).expect("memory");
     for va in [0, 1, 0xfff, (1 << 48) - 1, 1 << 48, VA.0 | 0xffff << 48, u64::MAX].map(VirtAddr) {
-        let denied = Err(FaultOutcome::Denied(Denial::NoArea));
+        let denied = Err(GupError::Denied(Denial::NoArea));
         assert_eq!(space.gup(va, Access::Read).map(|folio| folio.pfn()), denied, "{va}");
     }
     // Any byte of the page names it.
@@ -174,7 +175,7 @@ fn a_fault_for_a_reference_can_run_out_of_memory() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, FaultOutcome::OutOfMemory(oom) if oom.order == Order::PAGE));
+    assert!(matches!(error, GupError::OutOfMemory(oom) if oom.order == Order::PAGE));
     assert_eq!(held.len(), 16 - 4, "four tables and the rest");
     // Nothing comes back while it is held, and everything when it is not.
     space.unmap(VirtRange::from_size(VA, 64 * PAGE_SIZE)).expect("memory");

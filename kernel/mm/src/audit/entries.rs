@@ -1,7 +1,7 @@
 //! One entry that maps or remembers memory, against its area and its folio.
 
 use super::tables::SpaceWalk;
-use super::tally::Entries;
+use super::tally::{Entries, Remark};
 use super::{Broken, EntryRule, Name, Seen};
 use crate::Hardware;
 use crate::frame::{Flag, Kind};
@@ -93,7 +93,7 @@ impl<H: Hardware> SpaceWalk<'_, '_, H> {
         let what = if at.level == Level::Pmd { Entries::SoftPmd } else { Entries::SoftPte };
         self.tally.add(pfn, what)?;
         if kind != MigrationKind::Read {
-            self.tally.claim_alone(pfn);
+            self.tally.note(pfn, Remark::Alone)?;
         }
         self.audit.migrations += 1;
         self.audit.rss += at.level.span() / Level::Pte.span();

@@ -1,6 +1,6 @@
 //! Every block of the memmap, against what the tables said.
 
-use super::tally::Tally;
+use super::tally::{Remark, Tally};
 use super::{Allow, Audit, Broken, FolioRule, TableRule};
 use crate::frame::{Flag, Kind, PageDesc};
 use crate::{Hardware, Mm};
@@ -10,10 +10,15 @@ impl<H: Hardware> Mm<H> {
     /// Checks each table and each folio there is, once all tables were walked.
     pub(super) fn audit_memmap(
         &self,
-        tally: &Tally<'_, H>,
+        tally: &mut Tally<'_, H>,
         audit: &mut Audit,
         allow: Allow,
     ) -> Result<(), Broken> {
+        let mut listed = Ok(());
+        self.each_deferred(|head| {
+            listed = listed.and_then(|()| self.audit_deferred(tally, head));
+        });
+        listed?;
         for (head, desc) in self.frames.map().blocks() {
             match desc.kind() {
                 Kind::Table if tally.of(head).ptes() == 0 => {
@@ -55,7 +60,8 @@ impl<H: Hardware> FolioAudit<'_, '_, H> {
         }
         self.mappings(order)?;
         self.references(audit, allow)?;
-        self.pins(order, audit)
+        self.pins(order, audit)?;
+        self.deferred(order)
     }
 
     /// Nobody has a reference to a tail. Only the tails that keep something for their head are looked
@@ -90,7 +96,8 @@ impl<H: Hardware> FolioAudit<'_, '_, H> {
                 return Err(FolioRule::SharedExclusive(pfn, mapped));
             }
             let named = mapped + here.soft_ptes() + whole.soft_pmds();
-            let claims = here.claims_alone() || whole.claims_alone() && whole.soft_pmds() > 0;
+            let claims = here.has(Remark::Alone)
+                || whole.has(Remark::Alone) && whole.soft_pmds() > 0;
             if named > 1 && claims {
                 return Err(FolioRule::NotAlone(pfn, named));
             }
@@ -133,5 +140,5 @@ impl<H: Hardware> FolioAudit<'_, '_, H> {
     }
 }
 
-/// A head and the tails that keep its PMD mappings, its pins and its bitmap.
+/// What comes first on the front page of a folio's that keep its PMD mappings, its pins and its bitmap.
 const KEEPERS: u64 = 9;

@@ -6,7 +6,7 @@
 
 use crate::rmap::NO_HEAP;
 use crate::{Hardware, Mm, OutOfMemory};
-use abi::{ENTRIES, Order, Pfn, PhysAddr};
+use abi::{ENTRIES, Order, Pfn};
 use alloc::vec::Vec;
 
 /// Pages that one page of scratch counts for.
@@ -26,16 +26,23 @@ pub(super) enum Entries {
     SoftPmd = 1 << 52,
 }
 
-/// A migration entry that says of itself that it is the only entry: beside the counts.
-const ALONE: u64 = 1 << 63;
+/// What is noted of a page besides how many entries name it.
+#[derive(Clone, Copy, Debug)]
+#[repr(u64)]
+pub(super) enum Remark {
+    /// A migration entry says of itself that it is the only entry.
+    Alone = 1 << 63,
+    /// The folio that begins here is on the deferred list.
+    Deferred = 1 << 62,
+}
 
 /// What was counted of one page.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Found(u64);
 
 impl Found {
     const fn field(self, at: Entries, bits: u32) -> u64 {
-        self.0 / at as u64 & ((1 << bits) - 1)
+        (self.0 / at as u64) & ((1 << bits) - 1)
     }
 
     /// PTEs that map the page; or links to the table.
@@ -55,12 +62,12 @@ impl Found {
 
     /// Migration entries of PMDs that name the folio that begins here.
     pub(super) const fn soft_pmds(self) -> u64 {
-        self.field(Entries::SoftPmd, 11)
+        self.field(Entries::SoftPmd, 10)
     }
 
-    /// Whether one of the migration entries claims to be the only entry.
-    pub(super) const fn claims_alone(self) -> bool {
-        self.0 & ALONE != 0
+    /// Whether this was noted.
+    pub(super) const fn has(self, remark: Remark) -> bool {
+        self.0 & remark as u64 != 0
     }
 }
 
@@ -87,19 +94,24 @@ impl<'m, H: Hardware> Tally<'m, H> {
         ((index / CHUNK) as usize, index % CHUNK * 8)
     }
 
-    fn word(&self, pfn: Pfn) -> Option<PhysAddr> {
-        let (chunk, offset) = self.place(pfn);
-        Some((*self.chunks.get(chunk)?)?.base() + offset)
-    }
-
-    /// What was counted of a page of RAM.
+    /// What was counted and noted of a page of RAM.
     pub(super) fn of(&self, pfn: Pfn) -> Found {
-        self.word(pfn).map_or(Found::default(), |at| Found(self.mm.hw.peek(at)))
+        let (chunk, offset) = self.place(pfn);
+        self.chunks[chunk].map_or(Found(0), |base| Found(self.mm.hw.peek(base.base() + offset)))
     }
 
     /// Counts one more entry of a page of RAM; says what was counted before. Past a million entries of
     /// one page the count is no longer exact.
     pub(super) fn add(&mut self, pfn: Pfn, what: Entries) -> Result<Found, OutOfMemory> {
+        self.change(pfn, |word| word.wrapping_add(what as u64))
+    }
+
+    /// Notes something of a page of RAM; says what was known before.
+    pub(super) fn note(&mut self, pfn: Pfn, what: Remark) -> Result<Found, OutOfMemory> {
+        self.change(pfn, |word| word | what as u64)
+    }
+
+    fn change(&mut self, pfn: Pfn, to: impl Fn(u64) -> u64) -> Result<Found, OutOfMemory> {
         let (chunk, offset) = self.place(pfn);
         let base = match self.chunks[chunk] {
             Some(base) => base,
@@ -107,15 +119,8 @@ impl<'m, H: Hardware> Tally<'m, H> {
         };
         let at = base.base() + offset;
         let before = self.mm.hw.peek(at);
-        self.mm.hw.poke(at, before.wrapping_add(what as u64));
+        self.mm.hw.poke(at, to(before));
         Ok(Found(before))
-    }
-
-    /// Remembers that a migration entry of this page, which was counted, claims to be the only one.
-    pub(super) fn claim_alone(&self, pfn: Pfn) {
-        if let Some(at) = self.word(pfn) {
-            self.mm.hw.poke(at, self.mm.hw.peek(at) | ALONE);
-        }
     }
 }
 

@@ -66,7 +66,10 @@ impl<'l, H: Hardware> Present<'l, H, PmdLevel> {
         }
         // The word that was read may lack what hardware has written since; the exchanged one has it.
         let old = place.swap(leaf.invalidated().word());
-        let leaf = same_mapping::<PmdLevel>(old, leaf);
+        let leaf = match mm.commits(Mutant::SplitPreread) {
+            true => leaf,
+            false => same_mapping::<PmdLevel>(old, leaf),
+        };
         let _: Flushed = mm.flush_leaf::<PmdLevel>(space, va);
         Broken { place, leaf }
     }

@@ -72,6 +72,11 @@ impl Buddy {
         Some(pfn)
     }
 
+    /// Free pages in blocks of orders from `least` to just below `above`.
+    pub(super) fn pages_between(&self, least: Order, above: Order) -> u64 {
+        (least.index()..above.index()).map(|order| self.blocks[order] << order).sum()
+    }
+
     /// Puts a block back, merged with as many buddies as are free.
     #[doc(alias = "__free_one_page")]
     pub(super) fn give(&mut self, map: &MemMap, mut pfn: Pfn, mut order: Order) {

@@ -18,8 +18,8 @@ use super::counts::Counts;
 use crate::{Hardware, Mm};
 use abi::{Order, Pfn};
 use core::ops::Range;
-use core::sync::atomic::{Ordering, fence};
 use sync::Class;
+use sync::atomic::{Ordering, fence};
 
 /// The pages `pages` of a bitmap's word number `word`.
 const fn mask(word: u64, pages: &Range<u64>) -> u64 {

@@ -15,10 +15,11 @@
 
 use super::counts::{Counts, MOST_REFS};
 use super::{Flag, Kind, OutOfMemory, PageDesc};
+use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note};
 use abi::{Event, Order, Pfn};
-use core::sync::atomic::Ordering;
 use sync::WaitKey;
+use sync::atomic::Ordering;
 
 /// References that one pin of a small folio counts as.
 #[doc(alias = "GUP_PIN_COUNTING_BIAS")]
@@ -136,22 +137,30 @@ impl<H: Hardware> Mm<H> {
     #[doc(alias = "try_get_folio")]
     #[inline]
     pub(crate) fn folio_try_get(&self, pfn: Pfn, n: u32) -> Option<Pfn> {
+        let head = self.frames.map().head(pfn)?;
+        self.head_try_get(head, pfn, n).then_some(head)
+    }
+
+    /// Takes `n` references on what was the head of the folio of `pfn` a moment ago, if it still is.
+    #[inline]
+    pub(crate) fn head_try_get(&self, head: Pfn, pfn: Pfn, n: u32) -> bool {
         let map = self.frames.map();
-        let head = map.head(pfn)?;
-        map.desc(head)
-            .counts
-            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |word| {
-                let refs = Counts(word).refs();
-                (refs > 0 && refs < MOST_REFS).then(|| word + u64::from(n))
-            })
-            .ok()?;
+        let most = if self.commits(Mutant::RefsUnlimited) { u32::MAX } else { MOST_REFS };
+        self.hw.note(Note::Count(head));
+        let more = |word| (1..most).contains(&Counts(word).refs()).then(|| word + u64::from(n));
+        let counts = &map.desc(head).counts;
+        if counts.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_err() {
+            return false;
+        }
         // The block may have been freed and cut anew between finding its head and counting on it.
-        if map.head(pfn) == Some(head) && map.desc(head).kind() == Kind::Folio {
-            return Some(head);
+        if map.head(pfn) == Some(head) && map.desc(head).kind() == Kind::Folio
+            || self.commits(Mutant::GupNoHeadRecheck)
+        {
+            return true;
         }
         // Put it on the head that was counted, not on today's.
         self.head_put(head, n);
-        None
+        false
     }
 
     /// Adds `n` references to a folio that the caller already holds one of.
@@ -246,24 +255,55 @@ impl<H: Hardware> Mm<H> {
 
     // --- pins ------------------------------------------------------------------------------------
 
-    /// Turns a reference that was just taken into a pin. The caller's full barrier follows.
-    #[doc(alias = "try_grab_folio")]
+    /// Takes a pin on the folio of a page seen in a table, as [`Mm::folio_try_get`] takes references: a
+    /// small folio's is so many references, a large one's is counted besides. No barrier comes after
+    /// the counting of a large folio's pin: the caller executes one, and looks again.
+    #[doc(alias("try_grab_folio", "try_grab_folio_fast"))]
     #[inline]
-    pub(crate) fn folio_pin(&self, head: Pfn) {
-        if self.desc(head).order() == Order::PAGE {
-            self.folio_get(head, PIN_BIAS - 1);
-        } else {
+    pub(crate) fn folio_try_pin(&self, pfn: Pfn) -> Option<Pfn> {
+        let head = self.frames.map().head(pfn)?;
+        let desc = self.desc(head);
+        // Right once there is a reference; until then a guess, which is checked.
+        let small = desc.order() == Order::PAGE;
+        let refs = if small { PIN_BIAS } else { 1 };
+        if !self.head_try_get(head, pfn, refs) {
+            return None;
+        }
+        if (desc.order() == Order::PAGE) != small {
+            self.head_put(head, refs);
+            return None;
+        }
+        if !small {
             self.desc(head + PINS).counts.fetch_add(Counts::maps_only(1), Ordering::Relaxed);
         }
+        self.count(Event::PinAcquired, 1);
+        Some(head)
     }
 
-    #[doc(alias = "gup_put_folio")]
+    /// Gives back a pin of the folio that contains `pfn`. The zero page's are counted by nobody.
+    #[doc(alias("unpin_user_page", "gup_put_folio"))]
     pub(crate) fn folio_unpin(&self, pfn: Pfn) {
         let Some(head) = self.frames.map().head(pfn) else { return };
-        if self.desc(head).order() == Order::PAGE {
+        let desc = self.desc(head);
+        if desc.has(Flag::Zero) {
+            return self.zeros_unpin(head);
+        }
+        self.count(Event::PinReleased, 1);
+        if desc.order() == Order::PAGE {
             self.head_put(head, PIN_BIAS);
         } else {
             self.desc(head + PINS).counts.fetch_sub(Counts::maps_only(1), Ordering::Release);
+            self.head_put(head, 1);
+        }
+    }
+
+    /// A pin of zeros that everybody shares: the page's is nothing, a huge folio's is a reference.
+    pub(crate) fn zeros_try_pin(&self, head: Pfn) -> bool {
+        self.desc(head).order() == Order::PAGE || self.head_try_get(head, head, 1)
+    }
+
+    fn zeros_unpin(&self, head: Pfn) {
+        if self.desc(head).order() != Order::PAGE {
             self.head_put(head, 1);
         }
     }
@@ -399,9 +439,55 @@ impl<H: Hardware> Mm<H> {
     /// When the block at `pfn` is not `kind`'s: a double free, or the wrong page.
     #[inline]
     pub(crate) fn give_back(&self, pfn: Pfn, kind: Kind) {
-        let order = self.desc(pfn).disown(pfn, kind);
+        let desc = self.desc(pfn);
+        let order = desc.disown(pfn, kind);
         self.count(Event::PgFree, order.pages());
         self.hw.note(Note::FrameFree(pfn, order));
-        self.frames.give(&self.hw, pfn, order);
+        self.frames.give(&self.hw, pfn, desc, order);
+    }
+}
+
+/// Small folios whose last reference went with the entry that mapped them: freed together.
+#[doc(alias("folio_batch", "free_unref_folios"))]
+pub(crate) struct Freed<'m, H: Hardware> {
+    mm: &'m Mm<H>,
+    pages: [Pfn; 32],
+    len: usize,
+}
+
+impl<'m, H: Hardware> Freed<'m, H> {
+    pub(crate) fn new(mm: &'m Mm<H>) -> Self {
+        Self { mm, pages: [Pfn(0); 32], len: 0 }
+    }
+
+    /// Gives back what one entry owned of the small folio `pfn`, whose descriptor is `desc`.
+    #[inline]
+    pub(crate) fn unmap(&mut self, pfn: Pfn, desc: &PageDesc) {
+        let before = Counts(desc.counts.fetch_sub(Counts::mappings(1), Ordering::AcqRel));
+        debug_assert!(before.maps() > 0, "page {pfn} unmapped once too often: {before:?}");
+        if before.refs() != 1 {
+            return;
+        }
+        self.mm.hw.note(Note::FrameFree(pfn, Order::PAGE));
+        desc.set(Kind::Stocked, Order::PAGE);
+        self.pages[self.len] = pfn;
+        self.len += 1;
+        if self.len == self.pages.len() {
+            self.give();
+        }
+    }
+
+    fn give(&mut self) {
+        self.mm.count(Event::PgFree, self.len as u64);
+        self.mm.frames.give_pages(&self.mm.hw, &mut self.pages[..self.len]);
+        self.len = 0;
+    }
+}
+
+impl<H: Hardware> Drop for Freed<'_, H> {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            self.give();
+        }
     }
 }

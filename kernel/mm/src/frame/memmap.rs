@@ -11,8 +11,8 @@
 
 use super::counts::Counts;
 use abi::{Order, Pfn, PhysRange};
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use sync::{Class, SpinLock};
+use sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use sync::{Class, SpinLock, const_fn};
 
 /// Whose a block is.
 #[doc(alias("page_type", "PageBuddy"))]
@@ -71,7 +71,9 @@ pub struct PageDesc {
     pub(crate) owner: AtomicU64,
 }
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<PageDesc>() == 32);
+#[cfg(not(loom))]
 const _: () = {
     // SAFETY: both are 32 plain bytes without padding.
     #[expect(unsafe_code, reason = "checks, when compiled, what clearing a memmap relies on")]
@@ -80,19 +82,21 @@ const _: () = {
 };
 
 impl PageDesc {
-    /// The descriptor of a page of no block. All its bytes are zero, so that a memmap is made by
-    /// clearing memory.
-    pub const fn blank() -> Self {
-        Self {
-            counts: AtomicU64::new(0),
-            state: AtomicU32::new(Kind::Tail as u32),
-            // The class is of no account, but must be the one that is zero: a table's lock is taken as
-            // what the table is.
-            ptl: SpinLock::new(Class::Asid, ()),
-            _spare: [0; 2],
-            prev: AtomicU32::new(0),
-            next: AtomicU32::new(0),
-            owner: AtomicU64::new(0),
+    const_fn! {
+        /// The descriptor of a page of no block. All its bytes are zero, so that a memmap is made by
+        /// clearing memory.
+        pub fn blank() -> Self {
+            Self {
+                counts: AtomicU64::new(0),
+                state: AtomicU32::new(Kind::Tail as u32),
+                // The class is of no account, but must be the one that is zero: a table's lock is
+                // taken as what the table is.
+                ptl: SpinLock::new(Class::Asid, ()),
+                _spare: [0; 2],
+                prev: AtomicU32::new(0),
+                next: AtomicU32::new(0),
+                owner: AtomicU64::new(0),
+            }
         }
     }
 

@@ -22,6 +22,7 @@ mod pcp;
 
 pub use early::{EarlyError, EarlyMemory};
 pub use counts::Counts;
+pub(crate) use folio::Freed;
 pub use folio::{FolioLock, FolioPin, FolioRef, PIN_BIAS};
 pub(crate) use memmap::NIL;
 pub use memmap::{Flag, Kind, MemMap, PageDesc};
@@ -138,16 +139,27 @@ impl Frames {
         self.zone.lock(cpu).take(&self.map, order)
     }
 
+    /// Takes back a block whose descriptor is `desc` and says its owner's name for the last time.
     #[inline]
-    fn give<C: Cpu>(&self, cpu: &C, pfn: Pfn, order: Order) {
+    fn give<C: Cpu>(&self, cpu: &C, pfn: Pfn, desc: &PageDesc, order: Order) {
         if pcp::is_stocked(order) {
             let mut stock = self.stock(cpu).lock(cpu);
-            if stock.is_full(order) {
+            desc.set(Kind::Stocked, order);
+            if !stock.push(pfn, order) {
                 stock.spill(&self.map, &mut self.zone.lock(cpu), order);
+                stock.push(pfn, order);
             }
-            stock.push(&self.map, pfn, order);
         } else {
             self.zone.lock(cpu).give(&self.map, pfn, order);
+        }
+    }
+
+    /// Gives back single pages, all under one hold of the stock's lock.
+    fn give_pages<C: Cpu>(&self, cpu: &C, pages: &mut [Pfn]) {
+        let mut stock = self.stock(cpu).lock(cpu);
+        let kept = stock.push_pages(pages);
+        if kept < pages.len() {
+            pcp::give_runs(&self.map, &mut self.zone.lock(cpu), Order::PAGE, &mut pages[kept..]);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Plain arrays of page numbers: a take or a give touches the CPU's own lines and the block's own
 //! descriptor, never another block's. Refills and spills move half a stock at a time under one hold
-//! of the zone's lock.
+//! of the zone's lock, and where the blocks are neighbours, as one larger block.
 //!
 //! Corresponds to Linux's per-CPU page lists (`struct per_cpu_pages`).
 
@@ -41,32 +41,80 @@ impl<const N: usize> Shelf<N> {
         self.pages.get(self.len).copied()
     }
 
+    /// Keeps a block, if there is room.
     #[inline]
-    fn push(&mut self, pfn: Pfn) {
-        if let Some(place) = self.pages.get_mut(self.len) {
-            *place = pfn;
-            self.len += 1;
+    fn push(&mut self, pfn: Pfn) -> bool {
+        match self.pages.get_mut(self.len) {
+            Some(place) => {
+                *place = pfn;
+                self.len += 1;
+                true
+            }
+            None => false,
         }
     }
 
-    const fn is_full(&self) -> bool {
-        self.len == N
-    }
-
+    /// Fetches half a shelf: as one large block, cut up here, unless smaller ones are lying about.
     fn refill(&mut self, map: &MemMap, zone: &mut Buddy, order: Order) {
-        while self.len < N.div_ceil(2) {
+        let wanted = N.div_ceil(2);
+        let block = Order(order.0 + wanted.ilog2() as u8);
+        if self.len == 0
+            && block <= Order::MAX
+            && zone.pages_between(order, block) < block.pages()
+            && let Some(first) = zone.take(map, block)
+        {
+            // The lowest comes out first.
+            for n in (0..1 << wanted.ilog2()).rev() {
+                let pfn = first + n * order.pages();
+                map.desc(pfn).set(Kind::Stocked, order);
+                self.push(pfn);
+            }
+            return;
+        }
+        while self.len < wanted {
             let Some(pfn) = zone.take(map, order) else { break };
             self.push(pfn);
         }
     }
 
+    /// Gives back all but the `keep` blocks that came last.
     fn spill(&mut self, map: &MemMap, zone: &mut Buddy, order: Order, keep: usize) {
-        while self.len > keep {
-            if let Some(pfn) = self.pop() {
-                zone.give(map, pfn, order);
-            }
-        }
+        let gone = self.len.saturating_sub(keep);
+        give_runs(map, zone, order, &mut self.pages[..gone]);
+        self.pages.copy_within(gone..self.len, 0);
+        self.len -= gone;
     }
+}
+
+/// Gives blocks of `order` back to the zone; what lies next to each other goes as one block.
+pub(super) fn give_runs(map: &MemMap, zone: &mut Buddy, order: Order, blocks: &mut [Pfn]) {
+    // Nearly always they are sorted already, one way or the other.
+    if blocks.first() > blocks.last() {
+        blocks.reverse();
+    }
+    let mut rest = &*blocks;
+    while let Some(&first) = rest.first() {
+        let mut joint = order;
+        while joint < Order::MAX {
+            let twice = Order(joint.0 + 1);
+            let n = 1 << (twice.0 - order.0);
+            // The first half is a run already.
+            if !first.is_aligned(twice) || rest.len() < n || !is_run(&rest[n / 2 - 1..n], order) {
+                break;
+            }
+            joint = twice;
+        }
+        let n = 1 << (joint.0 - order.0);
+        // All but the first are no heads any more.
+        rest[1..n].iter().for_each(|pfn| map.desc(*pfn).set(Kind::Tail, Order::PAGE));
+        zone.give(map, first, joint);
+        rest = &rest[n..];
+    }
+}
+
+/// Whether each block lies right behind the one before it.
+fn is_run(blocks: &[Pfn], order: Order) -> bool {
+    blocks.windows(2).all(|pair| pair[1].0 == pair[0].0 + order.pages())
 }
 
 /// What one CPU keeps.
@@ -116,16 +164,10 @@ impl Stock {
         on_shelf!(self, order, |shelf| shelf.pop())
     }
 
-    /// Keeps a block; there is room.
+    /// Keeps a block, if there is room.
     #[inline]
-    pub(super) fn push(&mut self, map: &MemMap, pfn: Pfn, order: Order) {
-        map.desc(pfn).set(Kind::Stocked, order);
-        on_shelf!(self, order, |shelf| shelf.push(pfn));
-    }
-
-    #[inline]
-    pub(super) fn is_full(&mut self, order: Order) -> bool {
-        on_shelf!(self, order, |shelf| shelf.is_full())
+    pub(super) fn push(&mut self, pfn: Pfn, order: Order) -> bool {
+        on_shelf!(self, order, |shelf| shelf.push(pfn))
     }
 
     /// Fetches up to half a shelf from the zone.
@@ -133,6 +175,15 @@ impl Stock {
     #[cold]
     pub(super) fn refill(&mut self, map: &MemMap, zone: &mut Buddy, order: Order) {
         on_shelf!(self, order, |shelf| shelf.refill(map, zone, order));
+    }
+
+    /// Keeps as many of `pages` as there is room for; says how many.
+    #[inline]
+    pub(super) fn push_pages(&mut self, pages: &[Pfn]) -> usize {
+        let n = pages.len().min(PAGES - self.pages.len);
+        self.pages.pages[self.pages.len..self.pages.len + n].copy_from_slice(&pages[..n]);
+        self.pages.len += n;
+        n
     }
 
     /// Gives half a shelf back to the zone.

@@ -138,7 +138,7 @@ impl Beside {
     fn give(&mut self, cpu: usize, pfn: Pfn) {
         let order = self.owned.remove(&pfn).expect("an owned block");
         assert_eq!(self.frames.map().desc(pfn).disown(pfn, Kind::Kernel), order);
-        self.frames.give(self.on(cpu), pfn, order);
+        self.frames.give(self.on(cpu), pfn, self.frames.map().desc(pfn), order);
         self.busy[Self::pages(pfn, order)].fill(false);
         self.other.dealloc(pfn.0 as usize, order.pages() as usize);
         assert_eq!(self.frames.free_pages(&self.cpu), self.free());

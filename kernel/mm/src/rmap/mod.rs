@@ -10,7 +10,21 @@
 //! A folio that nobody maps any more may outlive its family and name one that is gone, or a stranger
 //! that got its number. That is harmless: a walk compares the frame of each entry that it finds.
 //!
+//! | file | concern |
+//! | --- | --- |
+//! | `mod` | families: which spaces may map a folio |
+//! | `walk` | where in them it is mapped |
+//! | `migrate` | taking all its mappings away, and putting them back |
+//!
 //! Corresponds to Linux's `anon_vma` and `page_vma_mapped_walk`.
+
+mod migrate;
+mod put_back;
+mod take_out;
+mod walk;
+
+pub(crate) use migrate::{Blocks, Extent};
+pub(crate) use walk::{Mapping, Stretch};
 
 use crate::frame::OutOfMemory;
 use crate::space::Core;
@@ -137,7 +151,8 @@ impl<H: Hardware> Mm<H> {
     }
 
     fn family_end(&self, family: &Arc<Family>) {
-        let ended = self.families.slots.lock(&self.hw).get_mut(family.id as usize).map(Option::take);
+        let ended =
+            self.families.slots.lock(&self.hw).get_mut(family.id as usize).map(Option::take);
         // Outside of the lock: its memory goes back to the heap.
         drop(ended);
     }

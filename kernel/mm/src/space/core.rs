@@ -5,7 +5,7 @@ use super::vma::Layout;
 use crate::rmap::Family;
 use crate::tlb::Context;
 use abi::Pfn;
-use core::sync::atomic::{AtomicBool, AtomicU32};
+use sync::atomic::{AtomicBool, AtomicU32};
 use sync::{Arc, RangeLock, SeqCount};
 
 /// An address space without the handle that owns it.

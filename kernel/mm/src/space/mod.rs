@@ -37,7 +37,7 @@ use crate::{Hardware, Mm};
 use abi::{Asid, Event, Level, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use ::core::fmt;
 use ::core::ops::Range;
-use ::core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use sync::{Arc, RangeLock, SeqCount};
 pub(crate) use vma::Layout;
 

@@ -5,14 +5,21 @@
 //! | `policy` | who gets huge pages, and what is done to get one |
 //! | `deposit` | the table put aside with each huge entry, so that its split cannot fail |
 //! | `split_pmd` | one huge entry into 512 small ones |
+//! | `split_folio` | one folio into smaller ones, wherever it is mapped |
 //! | `deferred` | folios that are only partly mapped, to be split when memory is short |
+//! | `frozen` | a huge page whose mappings are taken away by hand, and given back |
 //!
 //! Corresponds to Linux's `mm/huge_memory.c`.
 
 mod deferred;
 mod deposit;
+mod frozen;
 mod policy;
+mod split_folio;
 mod split_pmd;
 
 pub(crate) use deferred::Deferred;
+pub use frozen::Frozen;
 pub use policy::{Policy, Thp};
+pub use split_folio::SplitError;
+pub(crate) use split_pmd::Pinned;

@@ -1,16 +1,37 @@
-//! Splitting a huge entry into 512 small ones.
+//! Splitting a huge entry into 512 small ones, whatever it is.
 //!
-//! The block is broken first: a small and a huge translation of one address must never be live at
-//! once; and it stays *present* to software throughout, so that no lockless reader sees nothing where
-//! there is memory.
+//! | the entry | what becomes of it | what a lockless reader sees |
+//! | --- | --- | --- |
+//! | maps a folio | 512 mappings of its pages | leaf, invalid leaf, table |
+//! | maps a folio that is to be unmapped | 512 migration entries | leaf, invalid leaf, table |
+//! | maps zeros or given frames, uncounted | 512 mappings of the same, uncounted | leaf, invalid leaf, table |
+//! | migration entry | 512 of its kind | soft, table |
+//! | device-private entry | 512 of its kind | soft, table |
+//!
+//! What hardware may have cached is broken first: a small and a huge translation of one address must
+//! never be live at once. It stays *present* to software throughout, so that no lockless reader sees
+//! nothing where there is memory. What hardware cannot have cached is not broken: an invalidation of a
+//! migration entry would make a mapping out of its payload (arm64 in Linux until 2024). Here that has
+//! no way to be written: each kind is a type, and only [`Present`] can be broken, or unmapped.
+//!
+//! A split cannot fail, for the table was put aside when the entry was made; it asks for no count,
+//! and needs only what keeps tables tables: a claim, or the layout.
 //!
 //! Corresponds to Linux's `__split_huge_pmd_locked`.
 
-use crate::entry::{At, Locked, PmdLevel};
+use crate::entry::{At, Broken, Fresh, Locked, PmdLevel, Present, SoftEntry};
+use crate::frame::Flag;
+use crate::mutant::Mutant;
 use crate::space::Core;
-use crate::{Hardware, Mm};
-use abi::{ENTRIES, Event, Level, VirtAddr};
-use pte::Leaf;
+use crate::tlb::Flushed;
+use crate::{Hardware, Mm, Slot};
+use abi::{ENTRIES, Event, Level, Pfn, Prot, VirtAddr};
+use pte::bits::{PRESENT_INVALID, VALID};
+use pte::{Leaf, Soft};
+
+/// Why a mapping that was to be unmapped is still there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pinned;
 
 impl<H: Hardware> Mm<H> {
     /// If a huge entry of `core` maps `va`, maps its memory by 512 small entries instead.
@@ -25,25 +46,146 @@ impl<H: Hardware> Mm<H> {
 
     /// As [`Mm::split_huge_at`], under the lock of the PMD table.
     pub(crate) fn split_pmd(&self, core: &Core, table: &Locked<'_, H, PmdLevel>, va: VirtAddr) {
-        let At::Present(entry) = table.at(Level::Pmd.index(va)) else { return };
-        let Some(fresh) = self.withdraw(table.table()) else { return };
+        match table.at(Level::Pmd.index(va)) {
+            At::Present(entry) if entry.leaf().is_special() => {
+                self.split_uncounted(core, table, entry, va);
+            }
+            At::Present(entry) => {
+                let Some(fresh) = self.spare(table) else { return };
+                self.split_mapping(entry.invalidate(&core.context, va), fresh);
+            }
+            At::Soft(entry) => self.split_soft(core, table, entry, va),
+            // Somebody was faster, or there is nothing to split.
+            At::None(_) | At::Table(_) | At::Corrupt(_) => {}
+        }
+    }
+
+    /// Splits an entry that maps a folio, and unmaps it with the same step: 512 migration entries take
+    /// over, which own nothing. Where a pin relies on the mapping it is split and stays mapped.
+    ///
+    /// Context: as [`Mm::split_pmd`]; the folio is locked, and the caller holds a reference of his own.
+    #[doc(alias = "split_huge_pmd_address")]
+    pub(crate) fn split_pmd_for_migration(
+        &self,
+        core: &Core,
+        table: &Locked<'_, H, PmdLevel>,
+        entry: Present<'_, H, PmdLevel>,
+        va: VirtAddr,
+    ) -> Result<(), Pinned> {
+        let Some(fresh) = self.spare(table) else { return Err(Pinned) };
         let broken = entry.invalidate(&core.context, va);
-        let old = broken.leaf();
-        let Some(head) = self.frames.map().head(old.pfn()) else { return };
-        // One entry held one reference and one mapping; 512 entries hold one each. The exclusive bit
-        // for all says the same before and after.
-        self.folio_map(head, ENTRIES as u32 - 1);
+        let head = self.note_dirty(broken.leaf());
+        let exclusive = self.is_exclusive(head, 0);
+        if exclusive && !self.try_share(head, 0..ENTRIES as u64) {
+            self.split_mapping(broken, fresh);
+            return Err(Pinned);
+        }
+        let first = Soft::migration_of(broken.leaf(), exclusive).encode(Level::Pte);
+        fresh.fill(self, 0, ENTRIES, first, Leaf::step(Level::Pte));
+        // The folio's lock keeps the entries; they count nothing.
         self.uncount_pmd_map(head);
-        let first = piece(old);
-        fresh.fill(self, 0, ENTRIES, first.word(), Level::Pte.span());
+        match self.commits(Mutant::SplitKeepsMapping) {
+            true => self.head_put(head, 1),
+            false => self.folio_unmap_held(head, 1),
+        }
+        broken.link(fresh);
+        self.count(Event::ThpSplitPmd, 1);
+        Ok(())
+    }
+
+    /// A folio's pages, by 512 entries. One entry held one reference and one mapping; 512 hold one each,
+    /// and have them before the PMD's mapping goes, so that at no instant the folio seems partly
+    /// mapped. The exclusive bit for all pages says the same before and after.
+    fn split_mapping(&self, broken: Broken<'_, H>, fresh: Fresh) {
+        let head = self.note_dirty(broken.leaf());
+        self.folio_map(head, ENTRIES as u32 - 1);
+        let first = broken.leaf().piece(0);
+        fresh.fill(self, 0, ENTRIES, first.word(), Leaf::step(Level::Pte));
+        self.uncount_pmd_map(head);
         broken.link(fresh);
         self.count(Event::ThpSplitPmd, 1);
     }
-}
 
-/// The small leaf that maps the first page of what `block` maps, with its rights and its history.
-fn piece(block: Leaf) -> Leaf {
-    let page = Leaf::user(Level::Pte, block.pfn(), block.prot());
-    let page = if block.is_young() { page } else { page.made_old() };
-    if block.is_dirty() { page.made_dirty() } else { page }
+    /// The folio of a broken huge leaf, which remembers that it was written before the entry that says so
+    /// is gone. A huge leaf maps a whole folio, so its frame is the head.
+    fn note_dirty(&self, old: Leaf) -> Pfn {
+        self.mark_dirty(old.pfn(), old);
+        old.pfn()
+    }
+
+    /// A mapping of the folio goes, or is replaced: if it was written, the folio knows.
+    #[doc(alias = "folio_mark_dirty")]
+    #[inline]
+    pub(crate) fn mark_dirty(&self, head: Pfn, old: Leaf) {
+        let desc = self.desc(head);
+        if old.is_dirty() && !desc.has(Flag::Dirty) && !self.commits(Mutant::TakeOutForgetsDirt) {
+            desc.raise(Flag::Dirty);
+        }
+    }
+
+    /// Memory that nobody counts: 512 entries show the same.
+    fn split_uncounted(
+        &self,
+        core: &Core,
+        table: &Locked<'_, H, PmdLevel>,
+        entry: Present<'_, H, PmdLevel>,
+        va: VirtAddr,
+    ) {
+        let Some(fresh) = self.spare(table) else { return };
+        let broken = entry.invalidate(&core.context, va);
+        let first = broken.leaf().piece(0);
+        fresh.fill(self, 0, ENTRIES, first.word(), Leaf::step(Level::Pte));
+        broken.link(fresh);
+        self.count(Event::ThpSplitPmd, 1);
+    }
+
+    /// Software's data, for each page. A migration entry owns nothing, so 512 own nothing either; memory
+    /// of a device is counted like any that is mapped.
+    fn split_soft(
+        &self,
+        core: &Core,
+        table: &Locked<'_, H, PmdLevel>,
+        entry: SoftEntry<'_, H, PmdLevel>,
+        va: VirtAddr,
+    ) {
+        let Some(fresh) = self.spare(table) else { return };
+        let mut soft = entry.soft();
+        match soft {
+            Soft::DevicePrivate { pfn, .. } => {
+                self.folio_map(pfn, ENTRIES as u32 - 1);
+                self.uncount_pmd_map(pfn);
+            }
+            Soft::Migration { pfn, .. } => {
+                if self.commits(Mutant::SplitInvalidatesMigration) {
+                    self.invalidate_whatever(core, table, va);
+                }
+                if self.commits(Mutant::SplitCountsMigration) {
+                    self.folio_map(pfn, ENTRIES as u32 - 1);
+                }
+                if self.commits(Mutant::SplitMisreadsMigration) {
+                    soft = Soft::migration_of(Leaf::user(Level::Pmd, pfn, Prot::Read), false);
+                }
+            }
+            _ => {}
+        }
+        fresh.fill(self, 0, ENTRIES, soft.encode(Level::Pte), Leaf::step(Level::Pte));
+        entry.link(fresh);
+        self.count(Event::ThpSplitPmd, 1);
+    }
+
+    /// What a known bug does: sets the mark of an invalid leaf on any word.
+    #[cold]
+    fn invalidate_whatever(&self, core: &Core, table: &Locked<'_, H, PmdLevel>, va: VirtAddr) {
+        let slot = Slot::new(table.table(), Level::Pmd.index(va));
+        self.hw.store(slot, self.hw.load(slot) & !VALID | PRESENT_INVALID);
+        let _: Flushed = self.flush_leaf::<PmdLevel>(&core.context, va);
+    }
+
+    /// The table that was put aside with a huge entry of `table`. There is one for each; without it,
+    /// memory is corrupt, and the entry stays as it is.
+    fn spare(&self, table: &Locked<'_, H, PmdLevel>) -> Option<Fresh> {
+        let spare = self.withdraw(table.table());
+        debug_assert!(spare.is_some(), "no table was put aside with {}", table.table());
+        spare
+    }
 }

@@ -13,8 +13,8 @@ use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
 use abi::{Asid, Event};
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicU64, Ordering};
 use pte::{Scope, Target, Tlbi};
+use sync::atomic::{AtomicU64, Ordering};
 use sync::{Class, SpinLock};
 
 /// The generation counts in steps of this, so that it never meets the ASID's bits.

@@ -18,21 +18,24 @@
 //! Unmapping must not fail for memory. Whole subtrees are unlinked with one store and kept as they are;
 //! their entries are read after the invalidation, when no hardware can change them any more. Single
 //! folios that this operation alone unmaps are chained through their own descriptors. For shared ones
-//! there is a small array; when it is full, the gather flushes in between.
+//! there is a small array, then a page if there is one; when that is full, the gather flushes in between.
 //!
 //! Corresponds to Linux's `struct mmu_gather`.
 
 use super::Context;
 use crate::entry::{Detached, Unmapped};
-use crate::frame::NIL;
+use crate::frame::{Freed, NIL};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
 use abi::{Asid, ENTRIES, Event, Level, Order, Pfn, VirtAddr, VirtRange};
 use core::sync::atomic::Ordering::Relaxed;
 use pte::{AsidMatch, Depth, Entry, Invalidation, Leaf, Scope};
 
-/// Entries of shared folios that a gather holds before it must flush in between: 2 KiB of stack.
-const SHARED: usize = 256;
+/// Entries of shared folios that a gather holds in itself; further ones go to a page of their own, and
+/// where there is none, or it is full, the gather flushes in between.
+const SHARED: usize = 16;
+/// Entries that such a page holds.
+const SPILLED: usize = ENTRIES;
 
 /// What one operation on one address space has changed and not yet flushed, and what it has taken out
 /// and not yet freed.
@@ -59,6 +62,9 @@ pub struct Gather<'m, H: Hardware> {
     own: u32,
     /// Entries of other folios: a page's index, and above it how many entries from there.
     shared: [u64; SHARED],
+    /// Where more of them are.
+    spilled: Option<Pfn>,
+    /// How many there are, here and there.
     len: usize,
 }
 
@@ -80,6 +86,7 @@ impl<'m, H: Hardware> Gather<'m, H> {
             tables: NIL,
             own: NIL,
             shared: [0; SHARED],
+            spilled: None,
             len: 0,
         }
     }
@@ -120,11 +127,27 @@ impl<'m, H: Hardware> Gather<'m, H> {
             return;
         }
         let n = if level == Level::Pmd { BY_PMD } else { n };
-        self.shared[self.len] = u64::from(map.index(head)) | u64::from(n) << 32;
-        self.len += 1;
-        if self.len == SHARED {
-            self.flush();
+        self.keep(u64::from(map.index(head)) | u64::from(n) << 32);
+    }
+
+    /// Keeps an entry of a shared folio for after the flush.
+    fn keep(&mut self, entry: u64) {
+        if let Some(place) = self.shared.get_mut(self.len) {
+            *place = entry;
+        } else {
+            let at = self.len - SHARED;
+            if at == 0 {
+                self.spilled = self.mm.alloc(Order::PAGE).ok();
+            }
+            match self.spilled {
+                Some(page) if at < SPILLED => self.mm.hw.poke(page.base() + 8 * at as u64, entry),
+                _ => {
+                    self.flush();
+                    self.shared[0] = entry;
+                }
+            }
         }
+        self.len += 1;
     }
 
     /// Remembers that the entries of `range` at `level` were changed and must be flushed; they own what
@@ -238,10 +261,18 @@ impl<'m, H: Hardware> Gather<'m, H> {
             self.own = desc.next.load(Relaxed);
             mm.entries_put(head, desc.prev.load(Relaxed));
         }
-        for &word in &self.shared[..self.len] {
+        for n in 0..self.len {
+            let word = match (self.shared.get(n), self.spilled) {
+                (Some(word), _) => *word,
+                (None, Some(page)) => mm.hw.peek(page.base() + 8 * (n - SHARED) as u64),
+                (None, None) => break,
+            };
             mm.entries_put(map.pfn(word as u32), (word >> 32) as u32);
         }
         self.len = 0;
+        if let Some(page) = self.spilled.take() {
+            mm.free(page);
+        }
     }
 
     fn free_tables(&mut self) {
@@ -287,21 +318,20 @@ impl<H: Hardware> Mm<H> {
     /// what every leaf in it owned. Nobody, hard or soft, walks it.
     #[doc(alias = "free_pgtables")]
     pub(crate) fn reap(&self, table: Pfn, level: Level) {
-        let mut index = 0;
-        while index < ENTRIES {
-            let word = self.hw.load(Slot::new(table, index));
-            index += 1;
-            if word == 0 {
-                continue;
-            }
-            match (pte::decode(level, word), level.down()) {
-                (Entry::Table(below), Some(down)) => self.reap(below.pfn(), down),
-                (Entry::Leaf(leaf) | Entry::ProtNone(leaf), Some(_)) => self.leaf_put(leaf),
-                (Entry::Leaf(leaf) | Entry::ProtNone(leaf), None) => {
-                    index += self.reap_run(table, index, leaf);
+        if level == Level::Pte {
+            self.reap_pages(table);
+        } else {
+            for index in 0..ENTRIES {
+                let word = self.hw.load(Slot::new(table, index));
+                if word == 0 {
+                    continue;
                 }
-                // Soft leaves own nothing.
-                _ => {}
+                match (pte::decode(level, word), level.down()) {
+                    (Entry::Table(below), Some(down)) => self.reap(below.pfn(), down),
+                    (Entry::Leaf(leaf) | Entry::ProtNone(leaf), _) => self.leaf_put(leaf),
+                    // Soft leaves own nothing.
+                    _ => {}
+                }
             }
         }
         if level == Level::Pmd {
@@ -312,30 +342,43 @@ impl<H: Hardware> Mm<H> {
         self.table_free(table, level);
     }
 
-    /// Gives back what the entry before `index`, and those after it that continue its folio, owned.
-    /// Says how many were after it.
-    #[inline]
-    fn reap_run(&self, table: Pfn, index: usize, first: Leaf) -> usize {
+    /// Gives back what the entries of a table of pages owned, by runs of one folio.
+    #[doc(alias("zap_pte_range", "free_pages_and_swap_cache"))]
+    fn reap_pages(&self, table: Pfn) {
         let map = self.frames.map();
-        if first.is_special() {
-            return 0;
-        }
-        let Some(head) = map.head(first.pfn()) else { return 0 };
-        let order = map.desc(head).order();
-        if order == Order::PAGE {
-            self.folio_unmap(head, 1);
-            return 0;
-        }
-        let most = (order.pages() - (first.pfn() - head)).min((ENTRIES - index + 1) as u64);
-        let mut n = 1;
-        while n < most {
-            let word = self.hw.load(Slot::new(table, index + n as usize - 1));
-            match pte::decode(Level::Pte, word) {
-                Entry::Leaf(leaf) | Entry::ProtNone(leaf) if leaf.pfn() == first.pfn() + n => n += 1,
-                _ => break,
+        let mut freed = Freed::new(self);
+        let mut index = 0;
+        while index < ENTRIES {
+            let word = self.hw.load(Slot::new(table, index));
+            index += 1;
+            if word == 0 {
+                continue;
             }
+            let (Entry::Leaf(first) | Entry::ProtNone(first)) = pte::decode(Level::Pte, word) else {
+                continue;
+            };
+            if first.is_special() {
+                continue;
+            }
+            let Some(head) = map.head(first.pfn()) else { continue };
+            let desc = map.desc(head);
+            let order = desc.order();
+            if order == Order::PAGE {
+                freed.unmap(head, desc);
+                continue;
+            }
+            let most = (order.pages() - (first.pfn() - head)).min((ENTRIES - index + 1) as u64);
+            let mut n = 1;
+            while n < most {
+                let word = self.hw.load(Slot::new(table, index));
+                match pte::decode(Level::Pte, word) {
+                    Entry::Leaf(leaf) | Entry::ProtNone(leaf) if leaf.pfn() == first.pfn() + n => {
+                        (n, index) = (n + 1, index + 1);
+                    }
+                    _ => break,
+                }
+            }
+            self.folio_unmap(head, n as u32);
         }
-        self.folio_unmap(head, n as u32);
-        n as usize - 1
     }
 }

@@ -20,7 +20,7 @@ use crate::entry::TableLevel;
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
 use abi::{Event, Level, VirtAddr, VirtRange};
-use core::sync::atomic::{AtomicU64, Ordering};
+use sync::atomic::{AtomicU64, Ordering};
 use pte::{AsidMatch, Depth, Invalidation, Plan, Scope, Target, Tlbi};
 
 /// What the TLBs know a space by, and which of them.

@@ -32,6 +32,7 @@ impl Verdict {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Aim => "aim",
+            Self::AimOnly => "aim, not 3x",
             Self::Promise => "3x",
             Self::Neither => "no",
             Self::Open => "",

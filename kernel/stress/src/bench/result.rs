@@ -155,8 +155,10 @@ fn differ(first: &Sums, second: &Sums) -> Option<[Figure; 2]> {
 /// How a row compares with what is wanted of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// The aim is met.
+    /// The aim is met, and the promise kept.
     Aim,
+    /// The aim is met, but the bare work in it leaves the promise out of reach, or is done badly.
+    AimOnly,
     /// The promise is kept, the aim is not met.
     Promise,
     /// Neither.
@@ -208,11 +210,17 @@ impl Outcome {
         self.measured()?.whole?.over(self.alone?)
     }
 
+    /// Whether it takes more than a third of Linux's instructions.
+    pub fn breaks_promise(&self) -> bool {
+        self.ratio().is_some_and(|ratio| ratio < Figure::whole(PROMISE))
+    }
+
     /// How it compares.
     pub fn verdict(&self) -> Verdict {
         let Some(ours) = self.instructions() else { return Verdict::Open };
-        let kept = self.ratio().map(|ratio| ratio >= Figure::whole(PROMISE));
+        let kept = self.ratio().map(|_| !self.breaks_promise());
         match (self.aim.map(|aim| ours <= aim), kept) {
+            (Some(true), Some(false)) => Verdict::AimOnly,
             (Some(true), _) => Verdict::Aim,
             (_, Some(true)) => Verdict::Promise,
             (None, None) => Verdict::Open,

@@ -162,33 +162,49 @@ fn a_refused_reader_sleeps_until_the_writer_is_done() {
 }
 
 #[test]
+fn the_end_of_a_change_wakes_sleepers_as_the_end_of_an_exclusion_does() {
+    let lock = lock(1);
+    let others = Alone::default();
+    let writer: Held<Writer<'_, u32, Alone<'_>>> = RefCell::new(lock.try_write(&others));
+    let with = |work: fn(&mut Writer<'_, u32, Alone<'_>>)| {
+        writer.borrow_mut().iter_mut().for_each(work);
+    };
+    with(|writer| writer.exclude(10..20));
+    let cpu = Alone::default();
+    cpu.then(|| with(|writer| writer.mutate(|value| *value += 1)));
+    cpu.then(|| assert_eq!(others.wakes.get(), 1));
+    cpu.then(|| drop(writer.take()));
+    assert_eq!(lock.read_at(&cpu, 15, |value| *value).0, 1);
+    assert_eq!(others.wakes.get(), 2);
+}
+
+#[test]
 fn writers_in_a_row_do_not_starve_a_reader() {
     let lock = lock(1);
     let others = Alone::default();
     let writer: Held<Writer<'_, u32, Alone<'_>>> = RefCell::new(None);
-    let next = || {
-        drop(writer.take());
-        let mut own = lock.try_write(&others).unwrap();
-        own.exclude(10..20);
-        *writer.borrow_mut() = Some(own);
+    let come_and_go = || {
+        if writer.take().is_none() {
+            *writer.borrow_mut() = lock.try_write(&others);
+            writer.borrow_mut().iter_mut().for_each(|writer| writer.exclude(10..20));
+        }
     };
-    next();
-    // In each of its sleeps, one writer follows another; the reader looks only afterwards.
-    let cpu = Storming { alone: Alone::default(), asked: Cell::new(0), next: &next };
-    cpu.alone.then(|| drop(writer.take()));
+    come_and_go();
+    let cpu = Storming { alone: Alone::default(), waits: Cell::new(0), come_and_go: &come_and_go };
     let (_, _claim) = lock.read_at(&cpu, 15, |_| ());
-    assert_eq!(cpu.asked.get(), 4, "three sleeps, and then it queues");
+    assert_eq!(cpu.waits.get(), 4, "three sleeps, and then it queues");
 }
 
-/// A machine on which every sleeper oversleeps: between the answer and the waking comes a writer.
+/// A machine where a writer comes or goes whenever the thread waits, and once more before a thread
+/// that may go on does so: every sleeper oversleeps.
 struct Storming<'a, F> {
     alone: Alone<'a>,
-    asked: Cell<u32>,
-    next: &'a F,
+    waits: Cell<u32>,
+    come_and_go: &'a F,
 }
 
 mod storming {
-    use super::{Alone, Storming};
+    use super::Storming;
     use abi::CpuId;
     use granule_sync::{Cpu, IrqState, Wait, WaitKey};
 
@@ -208,13 +224,12 @@ mod storming {
     }
 
     impl<F: Fn()> Wait for Storming<'_, F> {
-        fn wait(&self, key: WaitKey, ready: &mut dyn FnMut() -> bool) {
-            self.asked.set(self.asked.get() + 1);
-            if self.asked.get() <= 3 {
-                (self.next)();
-                return;
+        fn wait(&self, _key: WaitKey, ready: &mut dyn FnMut() -> bool) {
+            self.waits.set(self.waits.get() + 1);
+            while !ready() {
+                (self.come_and_go)();
             }
-            Alone::wait(&self.alone, key, ready);
+            (self.come_and_go)();
         }
         fn wake(&self, _key: WaitKey) {}
     }

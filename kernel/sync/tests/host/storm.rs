@@ -76,9 +76,18 @@ impl Storm {
         for _ in 0..STEPS / 4 {
             Host::run_on(dice.below(CPUS as u64) as usize);
             let mut writer = self.lock.write(&self.host);
-            let ranges = dice.below(4);
             let mut excluded = [false; PAGES as usize];
-            for _ in 0..ranges {
+            for _ in 0..dice.below(4) {
+                if dice.below(2) == 0 {
+                    writer.mutate(|(one, other)| {
+                        *one += 1;
+                        thread::yield_now();
+                        *other += 1;
+                    });
+                }
+                if dice.below(4) == 0 {
+                    continue;
+                }
                 let first = dice.below(PAGES);
                 let end = first + dice.below(PAGES - first + 1);
                 writer.exclude(first..end);
@@ -87,15 +96,6 @@ impl Storm {
                     assert_eq!(before, 0, "page {page} was excluded with a reader in it");
                 }
                 excluded[first as usize..end as usize].fill(true);
-                if dice.below(2) == 0 {
-                    writer.mutate(|(one, other)| {
-                        *one += 1;
-                        if excluded[0] {
-                            thread::yield_now();
-                        }
-                        *other += 1;
-                    });
-                }
             }
             assert_eq!(writer.0, writer.1);
             for page in (0..PAGES as usize).filter(|page| excluded[*page]) {

@@ -46,5 +46,5 @@ fn two_threads_take_turns_by_tickets() {
 
 #[test]
 fn three_threads_take_turns() {
-    holds(None, three_count);
+    holds(Some(3), three_count);
 }

@@ -65,5 +65,5 @@ fn writers_take_turns() {
 
 #[test]
 fn readers_and_a_writer_all_come_through() {
-    holds(None, two_readers_and_a_writer);
+    holds(Some(3), two_readers_and_a_writer);
 }

@@ -56,9 +56,11 @@ fn a_migration_entry_without_a_migration() {
     for (va, level) in [(HUGE, Level::Pmd), (SMALL, Level::Pte)] {
         world(|world| {
             let (pfn, desc) = world.folio(va, level);
-            let kind = MigrationKind::Write;
-            let soft = Soft::Migration { pfn, kind, young: true, dirty: true, uffd_wp: false };
-            world.store(va, level, soft.encode(level));
+            let moving = |pfn| {
+                let (kind, young) = (MigrationKind::Write, true);
+                Soft::Migration { pfn, kind, young, dirty: true, uffd_wp: false }.encode(level)
+            };
+            world.store(va, level, moving(pfn));
             world.finds_entry(va, level, EntryRule::LeftMigration);
             // Under a migration it is none: it owns no mapping, and the migrator holds a reference.
             desc.counts.fetch_sub(Counts::maps_only(1), Relaxed);
@@ -69,19 +71,10 @@ fn a_migration_entry_without_a_migration() {
             let audit = world.mm.audit_but(allow).expect("in order");
             assert_eq!((audit.migrations, audit.held), (1, 1));
             assert_eq!(audit.rss, TOUCHED + 512, "what migrates is still the program's");
-            // The wrong page of a huge folio.
             if level == Level::Pmd {
-                let other = Soft::Migration {
-                    pfn: world.folio(SMALL, Level::Pte).0,
-                    kind,
-                    young: true,
-                    dirty: true,
-                    uffd_wp: false,
-                };
-                world.store(va, level, other.encode(level));
-                let broken = world.mm.audit_but(allow).expect_err("a part");
-                let (head, order) = (world.folio(SMALL, Level::Pte).0, Order::PAGE);
-                let rule = EntryRule::NotWhole(head, order);
+                desc.set_with(Kind::Folio, Order(8), Flag::Anon as u32);
+                let broken = world.mm.audit_but(allow).expect_err("no huge folio");
+                let rule = EntryRule::NotWhole(pfn, Order(8));
                 assert_eq!(broken, Broken::Entry(world.seen(va, level), rule));
             }
         });
@@ -90,10 +83,9 @@ fn a_migration_entry_without_a_migration() {
 
 #[test]
 fn a_leaf_of_the_kernels() {
-    for (bit, on) in [(bits::PXN, false), (bits::NG, false)] {
+    for bit in [bits::PXN, bits::NG] {
         world(|world| {
-            let word = world.word(SMALL, Level::Pte);
-            world.store(SMALL, Level::Pte, if on { word | bit } else { word & !bit });
+            world.store(SMALL, Level::Pte, world.word(SMALL, Level::Pte) & !bit);
             world.finds_entry(SMALL, Level::Pte, EntryRule::Privileged);
         });
     }
@@ -148,7 +140,8 @@ fn a_page_outside_of_memory() {
 #[test]
 fn a_page_that_is_no_folios() {
     world(|world| {
-        let page = world.mm.alloc(Order::PAGE).expect("memory");
+        // Not one page: the audit's own scratch would be the next to get it.
+        let page = world.mm.alloc(Order(4)).expect("memory");
         let map = |pfn| {
             let leaf = Leaf::user(Level::Pte, pfn, Prot::Read);
             world.store(SMALL, Level::Pte, leaf.word());

@@ -12,6 +12,7 @@ use super::{Allow, Audit, Broken, EntryRule, FolioRule, Seen, TableRule};
 use crate::frame::PageDesc;
 use crate::{FaultOutcome, Huge, Mm, OutOfMemory, Place, Slot, Space};
 use abi::{Access, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr};
+use core::mem::ManuallyDrop;
 use plain::Plain;
 use pte::{Entry, Leaf};
 use std::format;
@@ -32,13 +33,14 @@ const TOUCHED: u64 = 4;
 /// A space with a little of everything, not left by anyone yet.
 struct World<'m> {
     mm: &'m Mm<Plain>,
-    space: Space<'m, Plain>,
+    /// Never given back: it may be broken.
+    space: ManuallyDrop<Space<'m, Plain>>,
 }
 
-/// Runs `body` in a world that is in order. What it leaves broken must not be given back.
+/// Runs `body` in a world that is in order.
 fn world<R>(body: impl FnOnce(&World<'_>) -> R) -> R {
     let mm = plain::boot(PAGES);
-    let world = World { mm: &mm, space: Space::new(&mm).expect("memory") };
+    let world = World { mm: &mm, space: ManuallyDrop::new(Space::new(&mm).expect("memory")) };
     let areas = [
         (SMALL, 16 * PAGE_SIZE, Prot::ReadWrite, Huge::Never),
         (HUGE, PMD_SIZE, Prot::ReadWrite, Huge::Default),
@@ -51,9 +53,7 @@ fn world<R>(body: impl FnOnce(&World<'_>) -> R) -> R {
         world.touch(SMALL + page * PAGE_SIZE, Access::Write);
     }
     world.touch(HUGE + 5 * PAGE_SIZE, Access::Write);
-    let result = body(&world);
-    core::mem::forget(world.space);
-    result
+    body(&world)
 }
 
 impl World<'_> {

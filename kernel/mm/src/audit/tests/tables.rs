@@ -73,7 +73,6 @@ fn a_table_that_nothing_leads_to() {
         world.finds_table(lost, TableRule::Lost);
     });
     world(|world| {
-        // With the table goes what it maps; the audit names the table, being lower in memory or not.
         let table = world.table(READ, Level::Pmd);
         let fresh = world.mm.fresh_table().expect("memory");
         let lost = fresh.pfn();

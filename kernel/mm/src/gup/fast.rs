@@ -1,0 +1,166 @@
+//! Without locks.
+//!
+//! # The order that makes it right
+//! Inside a walkers' epoch, where tables stay tables: read an entry, count on what it names, execute a
+//! full fence, and *read the entry again*.
+//!
+//! * Whoever unmaps clears the entry, invalidates, and then gives its reference back. An entry that
+//!   still says the same was not cleared before our count was visible, so the memory is the one that
+//!   it names. The entry above is read again too: a whole table may have been unlinked with its
+//!   entries left as they were.
+//! * Whoever takes a page's exclusivity away for good clears the entry, executes a full fence, and looks
+//!   for pins. Either he sees ours, or we see the entry gone; and if a read-only one comes back, the
+//!   page is not exclusive any more for who has seen it.
+//! * A fork takes it away without clearing the entry. It makes the space's `write_protect` odd, executes
+//!   a full fence, and looks for pins; we pin, execute a full fence, and look whether the count is as
+//!   it was before the walk. The one fence serves both.
+//! * A fork looks for pins only in a space where somebody ever pinned: that is noted before the walk, and
+//!   ordered by the same fences.
+//!
+//! What was counted in vain is given back to the descriptor it was counted on.
+//!
+//! # What the second look compares
+//! That the entry maps the same page with the same rights: hardware may have noted an access or a write
+//! meanwhile, which takes nothing away. There is no loop: who finds anything else gives up.
+//!
+//! Corresponds to Linux's `gup_fast_pte_range`, `gup_fast_pmd_leaf`, `try_grab_folio_fast`.
+
+use super::Hold;
+use crate::mutant::Mutant;
+use crate::space::{Space, USER_END};
+use crate::{Hardware, Mm, Note, Slot};
+use abi::{Access, Event, Level, PAGE_SIZE, Pfn, VirtAddr};
+use pte::{Entry, Leaf};
+use sync::atomic::{Ordering, fence};
+
+/// A page as a walk found it mapped.
+struct Sighting {
+    pfn: Pfn,
+    leaf: Leaf,
+    /// Where the leaf is.
+    slot: Slot,
+    /// The entry above the leaf's table, and what it said; none above the root.
+    above: Option<(Slot, u64)>,
+}
+
+impl<H: Hardware> Space<'_, H> {
+    /// Holds the page at `va`, if it can be had without waiting.
+    #[inline]
+    pub(super) fn hold_fast(&self, va: VirtAddr, access: Access, hold: Hold) -> Option<Pfn> {
+        // A table looks at 48 bits: without this, an address of the upper half would find the page
+        // that has the same low bits. Linux: `access_ok`.
+        if va >= USER_END {
+            return None;
+        }
+        let mm = self.mm();
+        let forks = &self.core().write_protect;
+        let before = match hold {
+            Hold::Reference => None,
+            Hold::Pin => {
+                self.note_pinning();
+                let sample = forks.read();
+                if sample.is_none() && !mm.commits(Mutant::PinDuringFork) {
+                    return None;
+                }
+                sample
+            }
+        };
+        let _epoch = (!mm.commits(Mutant::GupNoEpoch)).then(|| mm.walkers.enter(&mm.hw));
+        mm.hw.note(Note::Walk(va));
+        let seen = self.sight(va, access)?;
+        let head = match hold {
+            Hold::Reference => mm.folio_try_get(seen.pfn, 1)?,
+            Hold::Pin => mm.folio_try_pin(seen.pfn)?,
+        };
+        // The count is visible before the second look. Where a fork is asked for, so is the fence.
+        let undisturbed = match before {
+            Some(sample) if !mm.commits(Mutant::PinForgetsFork) => forks.unchanged(sample),
+            _ => {
+                fence(Ordering::SeqCst);
+                true
+            }
+        };
+        if undisturbed && mm.still_holds(&seen, access, hold, head) {
+            mm.count(Event::GupFast, 1);
+            return Some(seen.pfn);
+        }
+        mm.count(Event::GupFastRetry, 1);
+        match hold {
+            Hold::Reference => mm.head_put(head, 1),
+            Hold::Pin => mm.folio_unpin(seen.pfn),
+        }
+        None
+    }
+
+    /// Remembers that pages of this space may be pinned, before any is: fork asks.
+    #[doc(alias = "mm_set_has_pinned_flag")]
+    #[inline]
+    pub(super) fn note_pinning(&self) {
+        let pinned = &self.core().pinned;
+        // Looked at first: the flag is set once and read by every pin.
+        if !self.mm().commits(Mutant::PinUnnoted) && !pinned.load(Ordering::Relaxed) {
+            pinned.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Walks down to the leaf that maps `va`, if there is one and it permits `access`. The caller is in
+    /// a walkers' epoch.
+    #[inline]
+    fn sight(&self, va: VirtAddr, access: Access) -> Option<Sighting> {
+        let mm = self.mm();
+        let mut table = self.root();
+        let mut above = None;
+        for level in Level::ALL {
+            let slot = Slot::new(table, level.index(va));
+            let word = mm.hw.load(slot);
+            let entry = pte::decode(level, word);
+            if let Entry::Table(next) = entry {
+                above = Some((slot, word));
+                table = next.pfn();
+                continue;
+            }
+            let leaf = mm.usable(entry, access)?;
+            let pfn = leaf.pfn() + va.0 % level.span() / PAGE_SIZE;
+            return Some(Sighting { pfn, leaf, slot, above });
+        }
+        None
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// The leaf, if the entry is one that hardware may use for `access` right now, of memory that is
+    /// counted.
+    #[doc(alias = "pte_access_permitted")]
+    #[inline]
+    fn usable(&self, entry: Entry, access: Access) -> Option<Leaf> {
+        match entry {
+            Entry::Leaf(leaf) if leaf.permits(access) => {
+                let counted = !leaf.is_special() || self.commits(Mutant::GupSpecial);
+                counted.then_some(leaf)
+            }
+            Entry::PresentInvalid(leaf) if self.commits(Mutant::GupTrustsPresent) => {
+                leaf.prot().allows(access).then_some(leaf)
+            }
+            Entry::ProtNone(leaf) if self.commits(Mutant::GupProtNone) => Some(leaf),
+            _ => None,
+        }
+    }
+
+    /// The second look: the page that is held now is mapped as it was seen, and may be held so.
+    #[inline]
+    fn still_holds(&self, seen: &Sighting, access: Access, hold: Hold, head: Pfn) -> bool {
+        if self.commits(Mutant::GupNoRecheck) {
+            return true;
+        }
+        let linked = |(slot, word): (Slot, u64)| self.hw.load(slot) == word;
+        let entry = pte::decode(seen.leaf.level(), self.hw.load(seen.slot));
+        let Some(leaf) = self.usable(entry, access) else { return false };
+        if !leaf.same_mapping(seen.leaf) {
+            return false;
+        }
+        if !self.commits(Mutant::GupNoTableRecheck) && !seen.above.is_none_or(linked) {
+            return false;
+        }
+        hold == Hold::Reference || !self.must_unshare(leaf, head, seen.pfn - head)
+    }
+}

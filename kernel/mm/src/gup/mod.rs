@@ -1,0 +1,121 @@
+//! References and pins on user pages.
+//!
+//! A *reference* keeps the page's memory; the mapping may change under it. A *pin* is for somebody who
+//! goes on reading and writing past all page tables, a device: the page stays the one that the
+//! program sees at this address, across forks and everything else but its own unmapping. So only a page
+//! that is nobody else's can be pinned.
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | `fast` | without locks, where the page is mapped as it has to be |
+//! | `slow` | under the table's lock, with faults for what is missing |
+//!
+//! Corresponds to Linux's `mm/gup.c`.
+
+mod fast;
+mod slow;
+
+use crate::frame::{FolioPin, FolioRef, OutOfMemory};
+use crate::mutant::Mutant;
+use crate::space::{Denial, Space};
+use crate::{Hardware, Mm};
+use abi::{Access, Pfn, VirtAddr};
+use core::fmt;
+use pte::Leaf;
+
+/// Why a page cannot be referenced or pinned. Nothing is held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GupError {
+    /// The program may not do this itself.
+    Denied(Denial),
+    /// There is no memory to fault the page in. Free some and try again.
+    OutOfMemory(OutOfMemory),
+    /// This frame is mapped there, and nobody counts who uses it: a device's, or one that was given.
+    #[doc(alias("VM_PFNMAP", "VM_IO"))]
+    Uncounted(Pfn),
+    /// This frame's folio has as many references as can be counted.
+    TooMany(Pfn),
+}
+
+impl fmt::Display for GupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(denial) => denial.fmt(f),
+            Self::OutOfMemory(oom) => oom.fmt(f),
+            Self::Uncounted(pfn) => write!(f, "nobody counts the users of frame {pfn}"),
+            Self::TooMany(pfn) => write!(f, "frame {pfn} has too many users to count"),
+        }
+    }
+}
+
+impl core::error::Error for GupError {}
+
+/// What is wanted of a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hold {
+    /// That it is not freed.
+    #[doc(alias = "FOLL_GET")]
+    Reference,
+    /// That it is not freed and stays the one that is mapped.
+    #[doc(alias = "FOLL_PIN")]
+    Pin,
+}
+
+impl<'m, H: Hardware> Space<'m, H> {
+    /// Takes a reference on the page at `va` if it is mapped and permits `access` right now, without
+    /// a lock and without a fault. `None` says only that this was not the moment.
+    ///
+    /// Context: any, interrupt handlers included (a walk masks interrupts, so none is interrupted);
+    /// bounded.
+    #[doc(alias = "get_user_pages_fast")]
+    pub fn gup_fast(&self, va: VirtAddr, access: Access) -> Option<FolioRef<'m, H>> {
+        self.hold_fast(va, access, Hold::Reference).map(|pfn| FolioRef::adopt(self.mm(), pfn))
+    }
+
+    /// Pins the page at `va` if it is mapped, permits `access` and is nobody else's right now, without
+    /// a lock and without a fault. `None` says only that this was not the moment.
+    ///
+    /// Context: as for [`Space::gup_fast`].
+    #[doc(alias = "pin_user_pages_fast_only")]
+    pub fn pin_fast(&self, va: VirtAddr, access: Access) -> Option<FolioPin<'m, H>> {
+        self.hold_fast(va, access, Hold::Pin).map(|pfn| self.mm().pinned(pfn))
+    }
+
+    /// Takes a reference on the page at `va`, faulting it in where need be.
+    ///
+    /// Context: thread, may sleep; no spin lock, no claim on an area.
+    #[doc(alias = "get_user_pages")]
+    pub fn gup(&self, va: VirtAddr, access: Access) -> Result<FolioRef<'m, H>, GupError> {
+        if let Some(folio) = self.gup_fast(va, access) {
+            return Ok(folio);
+        }
+        let pfn = self.hold_slow(va, access, Hold::Reference)?;
+        Ok(FolioRef::adopt(self.mm(), pfn))
+    }
+
+    /// Pins the page at `va`, faulting it in where need be, and making it the program's own where it
+    /// is shared.
+    ///
+    /// Context: as for [`Space::gup`].
+    #[doc(alias("pin_user_pages", "pin_user_pages_fast"))]
+    pub fn pin(&self, va: VirtAddr, access: Access) -> Result<FolioPin<'m, H>, GupError> {
+        if let Some(pin) = self.pin_fast(va, access) {
+            return Ok(pin);
+        }
+        let pfn = self.hold_slow(va, access, Hold::Pin)?;
+        Ok(self.mm().pinned(pfn))
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// Whether a pin of page number `page` of the folio, through an entry that says `leaf`, would be of
+    /// a page that somebody else maps or may get to keep: then the program must first get a copy of
+    /// its own. Through a writable entry there is nothing to ask: its page is exclusive.
+    ///
+    /// Without the table's lock: right if the entry is as it was once the pin is visible.
+    #[doc(alias = "gup_must_unshare")]
+    #[inline]
+    fn must_unshare(&self, leaf: Leaf, head: Pfn, page: u64) -> bool {
+        !leaf.is_writable() && !self.is_exclusive(head, page) && !self.commits(Mutant::PinShared)
+    }
+}

@@ -1,0 +1,125 @@
+//! A huge page whose mappings are taken away by hand, and given back.
+//!
+//! Corresponds to Linux's `set_pmd_migration_entry` and `remove_migration_pmd`, for who needs no
+//! migration between them.
+
+use super::split_folio::SplitError;
+use crate::entry::{At, Present, TableLevel};
+use crate::frame::{Flag, FolioLock, FolioRef};
+use crate::rmap::{Blocks, Extent, Mapping};
+use crate::space::{Space, USER_END};
+use crate::{Hardware, Mm};
+use abi::{Level, Order, PAGE_SIZE, Pfn, VirtAddr};
+
+/// Having this means: nobody reaches the memory of one huge folio, though nothing was unmapped. Its
+/// entries are migration entries, and who faults on one sleeps until this is dropped: then the
+/// mappings are back, as far as they were not unmapped meanwhile.
+///
+/// Whoever holds this does not touch the memory through a mapping: he would wait for himself.
+#[must_use = "the mappings come back at once"]
+pub struct Frozen<'m, H: Hardware> {
+    mm: &'m Mm<H>,
+    extent: Extent,
+    // Released in this order, once the mappings are back.
+    lock: FolioLock<'m, H>,
+    _folio: FolioRef<'m, H>,
+}
+
+impl<'m, H: Hardware> Frozen<'m, H> {
+    /// The folio's first page.
+    pub fn head(&self) -> Pfn {
+        self.lock.head()
+    }
+
+    /// Gives the mappings back. The same as dropping it.
+    ///
+    /// Context: as [`Space::freeze_block`].
+    pub fn thaw(self) {}
+}
+
+impl<H: Hardware> Drop for Frozen<'_, H> {
+    fn drop(&mut self) {
+        self.mm.remove_migration(&self.extent, |page| page);
+    }
+}
+
+impl<'m, H: Hardware> Space<'m, H> {
+    /// Makes migration entries of all mappings of the huge folio that is mapped at `va`, of huge entries
+    /// huge ones.
+    ///
+    /// Fails where a pin relies on a mapping; references do not hinder it. Context: thread, may sleep;
+    /// holds no lock, no claim.
+    #[doc(alias = "set_pmd_migration_entry")]
+    pub fn freeze_block(&self, va: VirtAddr) -> Result<Frozen<'m, H>, SplitError> {
+        let mm = self.mm();
+        let folio = self.folio_at(va).ok_or(SplitError::NotMapped)?;
+        let lock = mm.folio_lock(folio.head());
+        let desc = mm.desc(lock.head());
+        let has = desc.order();
+        if has != Order::PMD {
+            return Err(SplitError::BadOrder { has, wanted: Order::PMD });
+        }
+        if !desc.has(Flag::Anon) || desc.has(Flag::Zero) {
+            return Err(SplitError::NotAnonymous);
+        }
+        let frozen = Frozen { mm, extent: Extent::of(mm, &lock), lock, _folio: folio };
+        mm.try_to_migrate(&frozen.extent, Blocks::Keep);
+        let counts = desc.counts();
+        if counts.maps() > 0 {
+            return Err(SplitError::Busy { refs: counts.refs(), expected: counts.maps() + 1 });
+        }
+        Ok(frozen)
+    }
+
+    /// If one huge entry translates `va`, whatever it is, makes 512 small entries of it.
+    ///
+    /// Context: thread, may sleep on who changes the layout there; holds no claim.
+    #[doc(alias("split_huge_pmd", "FOLL_SPLIT_PMD"))]
+    pub fn split_block(&self, va: VirtAddr) {
+        let (mm, core) = (self.mm(), self.core());
+        if va < USER_END {
+            let ((), _claim) = core.layout.read_at(&mm.hw, va.page(), |_| ());
+            mm.split_huge_at(core, va);
+        }
+    }
+
+    /// A reference to the folio that is mapped at `va` right now, whatever the entry permits.
+    ///
+    /// Context: thread, may sleep on who changes the layout there; holds no claim.
+    #[doc(alias = "folio_walk_start")]
+    pub(super) fn folio_at(&self, va: VirtAddr) -> Option<FolioRef<'m, H>> {
+        let (mm, core) = (self.mm(), self.core());
+        if va >= USER_END {
+            return None;
+        }
+        let ((), _claim) = core.layout.read_at(&mm.hw, va.page(), |_| ());
+        match mm.lock_mapping(core, va)? {
+            Mapping::Huge(table) => match table.at(Level::Pmd.index(va)) {
+                At::Present(entry) => mm.folio_of(&entry, va),
+                _ => None,
+            },
+            Mapping::Pages(table) => match table.at(Level::Pte.index(va)) {
+                At::Present(entry) => mm.folio_of(&entry, va),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// A reference to the folio that a present entry maps, for the page at `va`. The entry's own holds the
+    /// folio until then.
+    fn folio_of<L: TableLevel>(
+        &self,
+        entry: &Present<'_, H, L>,
+        va: VirtAddr,
+    ) -> Option<FolioRef<'_, H>> {
+        let leaf = entry.leaf();
+        if leaf.is_special() {
+            return None;
+        }
+        let page = leaf.pfn() + va.0 % L::LEVEL.span() / PAGE_SIZE;
+        self.folio_get(self.frames.map().head(page)?, 1);
+        Some(FolioRef::adopt(self, page))
+    }
+}

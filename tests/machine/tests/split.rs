@@ -1,0 +1,233 @@
+//! Splitting an entry: every kind of it, what becomes of counts, rights and history, what a reader
+//! without locks sees on the way, and that each known bug of a split is noticed.
+
+mod common;
+
+use abi::{Access, Event, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
+use common::{Untouched, machines};
+use granule_machine::{Config, Machine, SimWorld};
+use mm::mutant::Mutant;
+use mm::{Hardware, Huge, Place, Slot, Space};
+use pte::{Caps, DeviceAccess, Entry, Leaf, MigrationKind, Soft};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use stress::{Rng, World};
+
+const VA: VirtAddr = VirtAddr(1 << 40);
+const RW: Prot = Prot::ReadWrite;
+
+fn page(n: u64) -> VirtAddr {
+    VA + n * PAGE_SIZE
+}
+
+/// A space with one huge page in it, of which the first word was written.
+fn huge(world: &SimWorld) -> Space<'_, Machine> {
+    let space = Space::new(world.mm()).expect("memory");
+    space.map(Place::At(VA), PMD_SIZE, RW, Huge::Default).expect("free");
+    world.inside(&space, &mut || world.store(&space, VA, 1).expect("mapped"));
+    space
+}
+
+/// The slot, and what is in it, at each level down to where the walk ends.
+fn walked(space: &Space<'_, Machine>, va: VirtAddr) -> Vec<(Level, Slot, Entry, u64)> {
+    let mut steps = Vec::new();
+    space.mm().walk(space.root(), va, |level, slot, entry, word| {
+        steps.push((level, slot, entry, word));
+    });
+    steps
+}
+
+fn pmd(space: &Space<'_, Machine>) -> (Slot, Entry) {
+    let steps = walked(space, VA);
+    let (.., slot, entry, _) =
+        *steps.iter().find(|step| step.0 == Level::Pmd).expect("a PMD table");
+    (slot, entry)
+}
+
+fn leaf(space: &Space<'_, Machine>) -> Leaf {
+    pmd(space).1.leaf().expect("a huge leaf")
+}
+
+/// The 512 small entries.
+fn small(space: &Space<'_, Machine>) -> Vec<Entry> {
+    let entry = |n| match walked(space, page(n)).last() {
+        Some((Level::Pte, _, entry, _)) => *entry,
+        other => panic!("page {n}: {other:?}"),
+    };
+    (0..512).map(entry).collect()
+}
+
+/// References, mappings and PMD mappings of a folio.
+fn counts(world: &SimWorld, head: Pfn) -> (u32, u32, u32) {
+    let desc = world.mm().frames.map().desc(head);
+    (desc.refs(), desc.maps(), world.mm().pmd_maps(head))
+}
+
+/// Puts a word in the place of the huge entry, by hand, with nobody looking.
+fn replace(space: &Space<'_, Machine>, word: u64) {
+    let mm = space.mm();
+    let slot = pmd(space).0;
+    mm.hw.store(slot, 0);
+    let _flushed = mm.flush(space.context(), VirtRange::from_size(VA, PMD_SIZE), Level::Pmd);
+    mm.hw.store(slot, word);
+}
+
+#[test]
+fn a_mapping_becomes_512_with_its_rights_and_history() {
+    for config in machines() {
+        for (dirty, young) in [(true, true), (false, true), (false, false), (true, false)] {
+            let world = SimWorld::new(config);
+            let untouched = Untouched::new(&world);
+            let space = huge(&world);
+            let old = leaf(&space);
+            let head = old.pfn();
+            let old = if dirty { old.made_dirty() } else { old.made_clean() };
+            let old = if young { old.made_young() } else { old.made_old() };
+            replace(&space, old.word());
+            space.split_block(VA);
+            let expected: Vec<_> = (0..512).map(|n| old.piece(n)).collect();
+            let found: Vec<_> = small(&space)
+                .into_iter()
+                .map(|entry| match entry {
+                    Entry::Leaf(leaf) => leaf.contiguous(false),
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            assert_eq!(found, expected);
+            assert_eq!(counts(&world, head), (512, 512, 0));
+            let dirty_folio = world.mm().frames.map().desc(head).has(mm::frame::Flag::Dirty);
+            assert_eq!(dirty_folio, dirty);
+            world.mm().audit().expect("nothing is broken");
+            assert_eq!(world.mm().stats.total(Event::ThpSplitPmd), 1);
+            drop(space);
+            untouched.check(&world);
+        }
+    }
+}
+
+#[test]
+fn a_mapping_without_rights_becomes_512_without() {
+    let world = SimWorld::new(machines()[1]);
+    let untouched = Untouched::new(&world);
+    let space = huge(&world);
+    let head = leaf(&space).pfn();
+    replace(&space, leaf(&space).with_prot(Prot::None).word());
+    space.split_block(page(511));
+    for (n, entry) in small(&space).into_iter().enumerate() {
+        let Entry::ProtNone(leaf) = entry else { panic!("{entry:?}") };
+        assert_eq!((leaf.pfn(), leaf.is_dirty()), (head + n as u64, true));
+    }
+    assert_eq!(counts(&world, head), (512, 512, 0));
+    drop(space);
+    untouched.check(&world);
+}
+
+#[test]
+fn what_nobody_counts_stays_uncounted() {
+    let world = SimWorld::new(machines()[0]);
+    let untouched = Untouched::new(&world);
+    let space = huge(&world);
+    let head = leaf(&space).pfn();
+    // The mapping's count is kept by hand: to the entry it is memory that nobody counts.
+    let old = leaf(&space);
+    let uncounted = Leaf::user(Level::Pmd, head, Prot::Read).special();
+    replace(&space, uncounted.word());
+    space.split_block(VA);
+    for (n, entry) in small(&space).into_iter().enumerate() {
+        assert_eq!(entry, Entry::Leaf(uncounted.piece(n as u64)));
+    }
+    assert_eq!(counts(&world, head), (1, 1, 1));
+    // And back, so that the space can end.
+    let table = match pmd(&space).1 {
+        Entry::Table(table) => table.pfn(),
+        other => panic!("{other:?}"),
+    };
+    (0..512).for_each(|n| world.mm().hw.store(Slot::new(table, n), 0));
+    world.mm().hw.store(Slot::new(table, 0), old.piece(0).word());
+    let _flushed =
+        world.mm().flush(space.context(), VirtRange::from_size(VA, PMD_SIZE), Level::Pte);
+    space.unmap(VirtRange::from_size(VA, PMD_SIZE)).expect("memory");
+    drop(space);
+    assert_eq!(world.mm().pmd_maps(head), 1, "as it was counted by hand");
+    drop(untouched);
+}
+
+#[test]
+fn a_migration_entry_becomes_512_that_own_nothing() {
+    for config in machines() {
+        for write in [true, false] {
+            let world = SimWorld::new(config);
+            let untouched = Untouched::new(&world);
+            let space = huge(&world);
+            if !write {
+                replace(&space, leaf(&space).write_protected().word());
+            }
+            let frozen = space.freeze_block(VA).expect("nobody holds it");
+            let Entry::Soft(soft) = pmd(&space).1 else { panic!("not frozen") };
+            let kind = if write { MigrationKind::Write } else { MigrationKind::ReadExclusive };
+            let expected = Soft::Migration {
+                pfn: frozen.head(),
+                kind,
+                young: true,
+                dirty: true,
+                uffd_wp: false,
+            };
+            assert_eq!(soft, expected);
+            space.split_block(VA);
+            for (n, entry) in small(&space).into_iter().enumerate() {
+                assert_eq!(entry, Entry::Soft(soft.piece(n as u64)));
+            }
+            assert_eq!(counts(&world, frozen.head()), (1, 0, 0));
+            let head = frozen.head();
+            frozen.thaw();
+            assert_eq!(counts(&world, head), (512, 512, 0));
+            for entry in small(&space) {
+                let Entry::Leaf(leaf) = entry else { panic!("{entry:?}") };
+                assert!(leaf.is_young() && leaf.is_dirty());
+            }
+            world.mm().audit().expect("nothing is broken");
+            drop(space);
+            untouched.check(&world);
+        }
+    }
+}
+
+#[test]
+fn memory_of_a_device_is_counted_like_any() {
+    let world = SimWorld::new(machines()[0]);
+    let untouched = Untouched::new(&world);
+    let space = huge(&world);
+    let old = leaf(&space);
+    let soft = Soft::DevicePrivate { pfn: old.pfn(), access: DeviceAccess::Write, uffd_wp: true };
+    replace(&space, soft.encode(Level::Pmd));
+    space.split_block(VA);
+    for (n, entry) in small(&space).into_iter().enumerate() {
+        assert_eq!(entry, Entry::Soft(soft.piece(n as u64)));
+    }
+    assert_eq!(counts(&world, old.pfn()), (512, 512, 0));
+    // And back, so that the space can end.
+    let Entry::Table(table) = pmd(&space).1 else { panic!("not split") };
+    for n in 0..512 {
+        world.mm().hw.store(Slot::new(table.pfn(), n), old.piece(n as u64).word());
+    }
+    world.mm().audit().expect("nothing is broken");
+    drop(space);
+    untouched.check(&world);
+}
+
+#[test]
+fn what_is_not_huge_is_left_alone() {
+    let world = SimWorld::new(machines()[0]);
+    let untouched = Untouched::new(&world);
+    let space = huge(&world);
+    space.split_block(VA);
+    let before = small(&space);
+    space.split_block(VA);
+    assert_eq!(small(&space), before);
+    // Nothing at all; a table without a PMD; addresses of no table.
+    for va in [VA + PMD_SIZE, VA + (1 << 30), VirtAddr(0), VirtAddr(1 << 48), VirtAddr(u64::MAX)] {
+        space.split_block(va);
+    }
+    assert_eq!(world.mm().stats.total(Event::ThpSplitPmd), 1);
+    drop(space);
+    untouched.check(&world);
+}
