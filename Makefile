@@ -7,7 +7,7 @@
 CARGO := $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 XTASK  = $(CARGO) run --quiet --package xtask --
 
-.PHONY: help run shell test bench check image soak symbols dtb fmt setup clean
+.PHONY: help run shell test bench check loom miri image soak symbols dtb fmt setup clean
 
 help: ## this list (the default)
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -32,6 +32,13 @@ bench: ## what the operations cost, beside Linux: ONLY=munmap CPUS=4, PROFILE=1 
 check: ## quick: formatting, lints, the rooms' rules
 	@sh xtask/setup.sh build
 	@$(XTASK) check
+
+loom: ## every interleaving of the small lock-free protocols
+	@sh xtask/setup.sh build
+	@$(XTASK) loom
+
+miri: ## the locks' tests under Miri; needs a nightly toolchain with miri and rust-src
+	@MIRIFLAGS="-Zmiri-many-seeds=0..8 -Zmiri-preemption-rate=0.05" $(CARGO) +nightly miri test -p granule-sync
 
 image: ## build the flat image, and the files for a real Pi's card
 	@sh xtask/setup.sh build

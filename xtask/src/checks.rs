@@ -24,13 +24,17 @@ pub(crate) const STYLE: [Check; 4] = [
 ];
 
 /// What `make test` does before it boots.
-pub(crate) const HOST: [Check; 5] = [
+pub(crate) const HOST: [Check; 6] = [
     ("rustfmt", fmt),
     ("clippy, host", clippy_host),
     ("clippy, target", clippy_target),
     ("host tests", host_tests),
+    LOOM,
     ("device trees are compiled from their sources", device_trees),
 ];
+
+/// The lock-free protocols, every order of their steps that the memory model permits.
+pub(crate) const LOOM: Check = ("loom: every interleaving of the small protocols", loom);
 
 fn fmt() -> Result<Verdict> {
     judged(cargo("fmt").args(["--all", "--check"]))
@@ -52,6 +56,14 @@ fn clippy_target() -> Result<Verdict> {
 
 fn host_tests() -> Result<Verdict> {
     tested(on_host(&mut cargo("test")).arg("--no-fail-fast"))
+}
+
+/// Its own directory: with another configuration nothing built is of use to the rest.
+fn loom() -> Result<Verdict> {
+    let mut test = cargo("test");
+    test.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", workspace::target_dir().join("loom"));
+    test.args(["--quiet", "--release", "--test", "loom"]);
+    tested(test.args(["--package", "granule-sync", "--package", "granule-mm"]))
 }
 
 fn rooms() -> Result<Verdict> {

@@ -61,6 +61,8 @@ enum Verb {
     },
     /// Formatting, lints, and what each room may hold
     Check,
+    /// Explore every interleaving of the small lock-free protocols
+    Loom,
     /// Build the flat image, and what goes on each real board's boot medium
     Image,
     /// Stress every machine of the matrix, with fresh seeds, for a long time
@@ -101,6 +103,7 @@ fn act(verb: Verb) -> Result<ExitCode> {
             suite::test(only.as_deref().filter(|only| !only.is_empty())).map(passed)
         }
         Verb::Check => Ok(passed(suite::check())),
+        Verb::Loom => Ok(passed(suite::loom())),
         Verb::Image => run::image().map(|()| ExitCode::SUCCESS),
         Verb::Soak { minutes, secs, seed } => suite::soak(minutes, secs, seed).map(passed),
         Verb::Bench(pick) => bench::bench(&pick).map(passed),

@@ -56,6 +56,13 @@ pub(crate) fn check() -> bool {
     report.finish()
 }
 
+/// The small protocols, explored.
+pub(crate) fn loom() -> bool {
+    let mut report = Report::new();
+    run_checks(&mut report, &[checks::LOOM]);
+    report.finish()
+}
+
 /// Stresses every machine of the matrix, round after round with fresh seeds, for so long.
 pub(crate) fn soak(minutes: u64, secs: u64, seed: u64) -> Result<bool> {
     let mut report = Report::new();

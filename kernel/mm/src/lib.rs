@@ -61,6 +61,7 @@ pub use thp::{Frozen, SplitError};
 use abi::Event;
 use mutant::Mutant;
 use pte::CostModel;
+use sync::atomic::{Ordering, fence};
 use sync::{Arc, Counters, Hazards, Walkers};
 
 /// One machine's memory, managed.
@@ -120,6 +121,21 @@ impl<H: Hardware> Mm<H> {
     #[inline(always)]
     pub(crate) fn commits(&self, mutant: Mutant) -> bool {
         self.mutants.is_armed(mutant)
+    }
+
+    /// A full fence: of two CPUs that each store, fence and load what the other stores, at least one
+    /// sees the other's store. Taken away by `without`.
+    #[inline(always)]
+    pub(crate) fn fence(&self, without: Mutant) {
+        if !self.commits(without) {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// `needed`. Taken away by `without`.
+    #[inline(always)]
+    pub(crate) fn order(&self, needed: Ordering, without: Mutant) -> Ordering {
+        if self.commits(without) { Ordering::Relaxed } else { needed }
     }
 
     /// Arms a known bug, or disarms all.

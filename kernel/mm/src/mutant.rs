@@ -82,6 +82,16 @@ mutants! {
     PinForgetsFork => "pin-forgets-fork",
     /// A space is not noted as one whose pages are pinned: fork does not look for pins.
     PinUnnoted => "pin-unnoted",
+    /// GUP-fast looks a second time before its reference is visible.
+    GupUnfenced => "gup-unfenced",
+    /// Who takes exclusivity away looks for pins before the cleared entry is visible (2022).
+    ShareUnfenced => "share-unfenced",
+    /// Who took it away stores an entry before that is visible (2022).
+    SharedUnfenced => "shared-unfenced",
+    /// A folio has references again before it is seen what it has become (2018).
+    UnfreezeRelaxed => "unfreeze-relaxed",
+    /// A folio is frozen by somebody who does not see what its last holders did.
+    FreezeRelaxed => "freeze-relaxed",
 
     // Splits, and walks from a folio.
     /// A split invalidates before it looks what it has: a migration entry looks like a mapping for a

@@ -7,7 +7,7 @@
 //! pointers.
 //!
 //! # Slots
-//! A slot is zero, or one reader's [`Claim word`](Word). A claim is made by compare-exchange and let
+//! A slot is zero, or one reader's [`Word`]. A claim is made by compare-exchange and let
 //! go by a store, from any CPU. So the thread may move between asking where it is and claiming there:
 //! that the line is its own CPU's is a matter of speed and of nothing else, and interrupts stay
 //! unmasked. Where a CPU's slots are all taken, by threads that were preempted, a neighbour's serve.

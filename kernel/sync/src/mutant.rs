@@ -1,8 +1,8 @@
 //! The orders that this crate's protocols rest on, by name, each as the bug it would be without it.
 //!
-//! A step that must be ordered says so with [`fence`] or [`order`] and the bug's name. In the kernel
+//! A step that must be ordered says so with `fence` or `order` and the bug's name. In the kernel
 //! both vanish into the plain fence or ordering. Under `--cfg loom` one bug at a time can be armed,
-//! and `tests/loom.rs` shows of each that the explorer finds what it breaks: an order that no test
+//! and `tests/loom` shows of each that the explorer finds what it breaks: an order that no test
 //! misses is an order that nobody knows to be needed.
 
 use crate::atomic::{self, Ordering};

@@ -130,8 +130,7 @@ impl<T> RangeLock<T> {
         self.claim(cpu, None).look_first(look)
     }
 
-    /// As [`RangeLock::read_at`], but `None` where that would wait. Context: any but an interrupt
-    /// handler's; never sleeps.
+    /// As [`RangeLock::read_at`], but `None` where that would wait. Context: any.
     #[doc(alias = "mmap_read_trylock")]
     pub fn try_read_at<C: Cpu, R>(
         &self,

@@ -135,6 +135,10 @@ pub enum FolioRule {
     TailHeld(Pfn),
     /// It is locked, and nobody is at work.
     LeftLocked,
+    /// It is on the deferred list after it was freed, and is this now.
+    ListedAfterAll(Kind),
+    /// It is on the deferred list twice.
+    ListedTwice,
     /// The deferred list and its flags do not agree.
     Deferred {
         /// It is marked as partly mapped.
@@ -260,6 +264,8 @@ impl fmt::Display for FolioRule {
             Self::CountedZeros => write!(f, "is everybody's, and counts"),
             Self::TailHeld(page) => write!(f, "has references on its tail {page}"),
             Self::LeftLocked => write!(f, "is locked, and nobody is at work"),
+            Self::ListedAfterAll(kind) => write!(f, "is on the deferred list, and is {kind:?}"),
+            Self::ListedTwice => write!(f, "is on the deferred list twice"),
             Self::Deferred { partial, queued, listed } => write!(
                 f,
                 "is partly mapped: {partial}, marked as queued: {queued}, queued: {listed}"

@@ -16,7 +16,9 @@ impl<H: Hardware> Mm<H> {
     ) -> Result<(), Broken> {
         let mut listed = Ok(());
         self.each_deferred(|head| {
-            listed = listed.and_then(|()| self.audit_deferred(tally, head));
+            if listed.is_ok() {
+                listed = self.audit_listed(tally, head);
+            }
         });
         listed?;
         for (head, desc) in self.frames.map().blocks() {
@@ -34,6 +36,17 @@ impl<H: Hardware> Mm<H> {
             }
         }
         Ok(())
+    }
+
+    /// What is on the deferred list is a folio, and is there once.
+    fn audit_listed(&self, tally: &mut Tally<'_, H>, head: Pfn) -> Result<(), Broken> {
+        let desc = self.desc(head);
+        let broken = |rule| Err(Broken::Folio(head, desc.counts(), rule));
+        if desc.kind() != Kind::Folio {
+            return broken(FolioRule::ListedAfterAll(desc.kind()));
+        }
+        let known = tally.note(head, Remark::Deferred)?;
+        if known.has(Remark::Deferred) { broken(FolioRule::ListedTwice) } else { Ok(()) }
     }
 }
 
@@ -96,8 +109,8 @@ impl<H: Hardware> FolioAudit<'_, '_, H> {
                 return Err(FolioRule::SharedExclusive(pfn, mapped));
             }
             let named = mapped + here.soft_ptes() + whole.soft_pmds();
-            let claims = here.has(Remark::Alone)
-                || whole.has(Remark::Alone) && whole.soft_pmds() > 0;
+            let claims =
+                here.has(Remark::Alone) || whole.has(Remark::Alone) && whole.soft_pmds() > 0;
             if named > 1 && claims {
                 return Err(FolioRule::NotAlone(pfn, named));
             }
@@ -129,6 +142,17 @@ impl<H: Hardware> FolioAudit<'_, '_, H> {
         }
     }
 
+    /// It is on the deferred list if it says so, and only if it may be partly mapped.
+    fn deferred(&self, order: Order) -> Result<(), FolioRule> {
+        let (partial, queued) = (self.desc.has(Flag::Partial), self.desc.has(Flag::Queued));
+        let listed = self.tally.of(self.head).has(Remark::Deferred);
+        let large = order > Order(1);
+        if queued != listed || queued && !partial || partial && !large {
+            return Err(FolioRule::Deferred { partial, queued, listed });
+        }
+        Ok(())
+    }
+
     /// A pin has a reference.
     fn pins(&self, order: Order, audit: &mut Audit) -> Result<(), FolioRule> {
         if order == Order::PAGE {
@@ -140,5 +164,5 @@ impl<H: Hardware> FolioAudit<'_, '_, H> {
     }
 }
 
-/// What comes first on the front page of a folio's that keep its PMD mappings, its pins and its bitmap.
+/// A head and the tails that keep its PMD mappings, its pins and its bitmap.
 const KEEPERS: u64 = 9;

@@ -151,7 +151,7 @@ impl<H: Hardware> Mm<H> {
             result = walked;
         });
         result?;
-        self.audit_memmap(&tally, &mut audit, allow)?;
+        self.audit_memmap(&mut tally, &mut audit, allow)?;
         Ok(audit)
     }
 }

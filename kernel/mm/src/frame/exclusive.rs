@@ -15,11 +15,12 @@
 
 use super::PageDesc;
 use super::counts::Counts;
+use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
 use abi::{Order, Pfn};
 use core::ops::Range;
 use sync::Class;
-use sync::atomic::{Ordering, fence};
+use sync::atomic::Ordering;
 
 /// The pages `pages` of a bitmap's word number `word`.
 const fn mask(word: u64, pages: &Range<u64>) -> u64 {
@@ -150,12 +151,12 @@ impl<H: Hardware> Mm<H> {
     /// As [`Mm::try_share`], for pages that `clear` knows and makes shared.
     #[inline]
     pub(crate) fn try_share_by(&self, head: Pfn, clear: impl FnOnce()) -> bool {
-        fence(Ordering::SeqCst);
+        self.fence(Mutant::ShareUnfenced);
         if self.may_be_pinned(head) {
             return false;
         }
         clear();
-        fence(Ordering::SeqCst);
+        self.fence(Mutant::SharedUnfenced);
         true
     }
 }

@@ -349,7 +349,7 @@ impl<H: Hardware> Mm<H> {
                 .compare_exchange(
                     now,
                     now - u64::from(expected),
-                    Ordering::SeqCst,
+                    self.order(Ordering::SeqCst, Mutant::FreezeRelaxed),
                     Ordering::Relaxed,
                 )
                 .is_ok()
@@ -359,7 +359,8 @@ impl<H: Hardware> Mm<H> {
     /// whoever takes another.
     #[doc(alias = "folio_ref_unfreeze")]
     pub(crate) fn folio_unfreeze(&self, head: Pfn, refs: u32) {
-        self.desc(head).counts.fetch_add(u64::from(refs), Ordering::Release);
+        let release = self.order(Ordering::Release, Mutant::UnfreezeRelaxed);
+        self.desc(head).counts.fetch_add(u64::from(refs), release);
     }
 
     // --- the lock --------------------------------------------------------------------------------

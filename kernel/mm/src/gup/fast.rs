@@ -27,11 +27,11 @@
 
 use super::Hold;
 use crate::mutant::Mutant;
-use crate::space::{Space, USER_END};
+use crate::space::{Core, USER_END};
 use crate::{Hardware, Mm, Note, Slot};
 use abi::{Access, Event, Level, PAGE_SIZE, Pfn, VirtAddr};
 use pte::{Entry, Leaf};
-use sync::atomic::{Ordering, fence};
+use sync::atomic::Ordering;
 
 /// A page as a walk found it mapped.
 struct Sighting {
@@ -43,51 +43,57 @@ struct Sighting {
     above: Option<(Slot, u64)>,
 }
 
-impl<H: Hardware> Space<'_, H> {
-    /// Holds the page at `va`, if it can be had without waiting.
+impl<H: Hardware> Mm<H> {
+    /// Holds the page that `space` has at `va`, if it can be had without waiting.
     #[inline]
-    pub(super) fn hold_fast(&self, va: VirtAddr, access: Access, hold: Hold) -> Option<Pfn> {
+    pub(crate) fn hold_fast(
+        &self,
+        space: &Core,
+        va: VirtAddr,
+        access: Access,
+        hold: Hold,
+    ) -> Option<Pfn> {
         // A table looks at 48 bits: without this, an address of the upper half would find the page
         // that has the same low bits. Linux: `access_ok`.
         if va >= USER_END {
             return None;
         }
-        let mm = self.mm();
-        let forks = &self.core().write_protect;
         let before = match hold {
             Hold::Reference => None,
             Hold::Pin => {
-                self.note_pinning();
-                let sample = forks.read();
-                if sample.is_none() && !mm.commits(Mutant::PinDuringFork) {
+                self.note_pinning(space);
+                let sample = space.write_protect.read();
+                if sample.is_none() && !self.commits(Mutant::PinDuringFork) {
                     return None;
                 }
                 sample
             }
         };
-        let _epoch = (!mm.commits(Mutant::GupNoEpoch)).then(|| mm.walkers.enter(&mm.hw));
-        mm.hw.note(Note::Walk(va));
-        let seen = self.sight(va, access)?;
+        let _epoch = (!self.commits(Mutant::GupNoEpoch)).then(|| self.walkers.enter(&self.hw));
+        self.hw.note(Note::Walk(va));
+        let seen = self.sight(space.root, va, access)?;
         let head = match hold {
-            Hold::Reference => mm.folio_try_get(seen.pfn, 1)?,
-            Hold::Pin => mm.folio_try_pin(seen.pfn)?,
+            Hold::Reference => self.folio_try_get(seen.pfn, 1)?,
+            Hold::Pin => self.folio_try_pin(seen.pfn)?,
         };
         // The count is visible before the second look. Where a fork is asked for, so is the fence.
         let undisturbed = match before {
-            Some(sample) if !mm.commits(Mutant::PinForgetsFork) => forks.unchanged(sample),
+            Some(sample) if !self.commits(Mutant::PinForgetsFork) => {
+                space.write_protect.unchanged(sample)
+            }
             _ => {
-                fence(Ordering::SeqCst);
+                self.fence(Mutant::GupUnfenced);
                 true
             }
         };
-        if undisturbed && mm.still_holds(&seen, access, hold, head) {
-            mm.count(Event::GupFast, 1);
+        if undisturbed && self.still_holds(&seen, access, hold, head) {
+            self.count(Event::GupFast, 1);
             return Some(seen.pfn);
         }
-        mm.count(Event::GupFastRetry, 1);
+        self.count(Event::GupFastRetry, 1);
         match hold {
-            Hold::Reference => mm.head_put(head, 1),
-            Hold::Pin => mm.folio_unpin(seen.pfn),
+            Hold::Reference => self.head_put(head, 1),
+            Hold::Pin => self.folio_unpin(seen.pfn),
         }
         None
     }
@@ -95,39 +101,36 @@ impl<H: Hardware> Space<'_, H> {
     /// Remembers that pages of this space may be pinned, before any is: fork asks.
     #[doc(alias = "mm_set_has_pinned_flag")]
     #[inline]
-    pub(super) fn note_pinning(&self) {
-        let pinned = &self.core().pinned;
+    pub(super) fn note_pinning(&self, space: &Core) {
         // Looked at first: the flag is set once and read by every pin.
-        if !self.mm().commits(Mutant::PinUnnoted) && !pinned.load(Ordering::Relaxed) {
-            pinned.store(true, Ordering::Relaxed);
+        let noted = space.pinned.load(Ordering::Relaxed);
+        if !noted && !self.commits(Mutant::PinUnnoted) {
+            space.pinned.store(true, Ordering::Relaxed);
         }
     }
 
     /// Walks down to the leaf that maps `va`, if there is one and it permits `access`. The caller is in
     /// a walkers' epoch.
     #[inline]
-    fn sight(&self, va: VirtAddr, access: Access) -> Option<Sighting> {
-        let mm = self.mm();
-        let mut table = self.root();
+    fn sight(&self, root: Pfn, va: VirtAddr, access: Access) -> Option<Sighting> {
+        let mut table = root;
         let mut above = None;
         for level in Level::ALL {
             let slot = Slot::new(table, level.index(va));
-            let word = mm.hw.load(slot);
+            let word = self.hw.load(slot);
             let entry = pte::decode(level, word);
             if let Entry::Table(next) = entry {
                 above = Some((slot, word));
                 table = next.pfn();
                 continue;
             }
-            let leaf = mm.usable(entry, access)?;
+            let leaf = self.usable(entry, access)?;
             let pfn = leaf.pfn() + va.0 % level.span() / PAGE_SIZE;
             return Some(Sighting { pfn, leaf, slot, above });
         }
         None
     }
-}
 
-impl<H: Hardware> Mm<H> {
     /// The leaf, if the entry is one that hardware may use for `access` right now, of memory that is
     /// counted.
     #[doc(alias = "pte_access_permitted")]

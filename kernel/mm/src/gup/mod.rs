@@ -52,7 +52,7 @@ impl core::error::Error for GupError {}
 
 /// What is wanted of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Hold {
+pub(crate) enum Hold {
     /// That it is not freed.
     #[doc(alias = "FOLL_GET")]
     Reference,
@@ -69,7 +69,8 @@ impl<'m, H: Hardware> Space<'m, H> {
     /// bounded.
     #[doc(alias = "get_user_pages_fast")]
     pub fn gup_fast(&self, va: VirtAddr, access: Access) -> Option<FolioRef<'m, H>> {
-        self.hold_fast(va, access, Hold::Reference).map(|pfn| FolioRef::adopt(self.mm(), pfn))
+        let pfn = self.mm().hold_fast(self.core(), va, access, Hold::Reference)?;
+        Some(FolioRef::adopt(self.mm(), pfn))
     }
 
     /// Pins the page at `va` if it is mapped, permits `access` and is nobody else's right now, without
@@ -78,7 +79,8 @@ impl<'m, H: Hardware> Space<'m, H> {
     /// Context: as for [`Space::gup_fast`].
     #[doc(alias = "pin_user_pages_fast_only")]
     pub fn pin_fast(&self, va: VirtAddr, access: Access) -> Option<FolioPin<'m, H>> {
-        self.hold_fast(va, access, Hold::Pin).map(|pfn| self.mm().pinned(pfn))
+        let pfn = self.mm().hold_fast(self.core(), va, access, Hold::Pin)?;
+        Some(self.mm().pinned(pfn))
     }
 
     /// Takes a reference on the page at `va`, faulting it in where need be.

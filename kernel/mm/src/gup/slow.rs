@@ -32,7 +32,7 @@ impl<H: Hardware> Space<'_, H> {
         hold: Hold,
     ) -> Result<Pfn, GupError> {
         if hold == Hold::Pin {
-            self.note_pinning();
+            self.mm().note_pinning(self.core());
         }
         loop {
             let outcome = match self.look(va, access, hold)? {

@@ -93,7 +93,7 @@ pub(crate) struct Families {
 }
 
 impl Families {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { slots: SpinLock::new(Class::Family, Vec::new()) }
     }
 }

@@ -35,7 +35,7 @@ struct List {
 }
 
 impl Deferred {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let list = List { first: NIL, last: NIL, len: 0 };
         Self { list: SpinLock::new(Class::DeferredSplit, list) }
     }

@@ -1,9 +1,9 @@
 //! Folios: what they count against what there is.
 
 use super::{Allow, Broken, FolioRule, HUGE, Level, Plain, SMALL, World, world};
-use crate::frame::{Counts, Flag, PIN_BIAS};
+use crate::frame::{Counts, Flag, Kind, PIN_BIAS};
 use crate::{FaultOutcome, Hardware, Huge, Place, Slot, Space};
-use abi::{Access, Order, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr};
+use abi::{Access, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use core::mem::ManuallyDrop;
 use core::sync::atomic::Ordering::Relaxed;
 use pte::{MigrationKind, Soft};
@@ -205,5 +205,62 @@ fn a_lock_that_was_left() {
         world.finds_folio(head, FolioRule::LeftLocked);
         drop(lock);
         assert!(world.mm.audit().is_ok());
+    });
+}
+
+/// The huge page, of which one page was unmapped: it waits to be split.
+fn partly_mapped(world: &World<'_>) -> Pfn {
+    let head = world.leaf(HUGE, Level::Pmd).pfn();
+    world.space.unmap(VirtRange::from_size(HUGE, PAGE_SIZE)).expect("memory");
+    assert_eq!(world.mm.audit().expect("in order").partial, 1);
+    assert_eq!(world.mm.deferred_folios(), 1);
+    head
+}
+
+#[test]
+fn flags_that_disagree_with_the_deferred_list() {
+    let says = |partial, queued, listed| FolioRule::Deferred { partial, queued, listed };
+    world(|world| {
+        let head = partly_mapped(world);
+        let desc = world.mm.desc(head);
+        desc.lower(Flag::Queued);
+        world.finds_folio(head, says(true, false, true));
+        desc.raise(Flag::Queued);
+        desc.lower(Flag::Partial);
+        world.finds_folio(head, says(false, true, true));
+    });
+    world(|world| {
+        let (head, desc) = world.folio(HUGE, Level::Pmd);
+        desc.raise(Flag::Partial);
+        desc.raise(Flag::Queued);
+        world.finds_folio(head, says(true, true, false));
+    });
+    world(|world| {
+        let (head, desc) = world.folio(SMALL, Level::Pte);
+        desc.raise(Flag::Partial);
+        world.finds_folio(head, says(true, false, false));
+    });
+}
+
+#[test]
+fn the_deferred_list_itself() {
+    world(|world| {
+        let head = partly_mapped(world);
+        let own = world.mm.frames.map().index(head);
+        // A second one, so that there is something to come round to.
+        let other = world.mm.anon_alloc(Order(4), 1, 0).expect("memory");
+        world.mm.note_partial(other, world.mm.desc(other).counts());
+        world.mm.desc(head + 1).next.store(own, Relaxed);
+        world.finds_folio(head, FolioRule::ListedTwice);
+    });
+    world(|world| {
+        let head = partly_mapped(world);
+        world.mm.desc(head).set(Kind::Kernel, Order::PMD);
+        // What maps it is looked at first.
+        let rest = VirtRange::new(HUGE + PAGE_SIZE, HUGE + PMD_SIZE);
+        for page in 0..rest.pages() {
+            world.store(rest.start + page * PAGE_SIZE, Level::Pte, 0);
+        }
+        world.finds_folio(head, FolioRule::ListedAfterAll(Kind::Kernel));
     });
 }
