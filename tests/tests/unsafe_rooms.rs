@@ -12,7 +12,6 @@ const FILES: &[(&str, &str, &str)] = &[
     ("sync", "mutex.rs", "a lock is where shared mutability is made sound"),
     ("sync", "range_lock.rs", "a lock is where shared mutability is made sound"),
     ("sync", "range_lock/writer.rs", "the one place that changes what a range lock guards"),
-    ("sync", "rw_lock.rs", "a lock is where shared mutability is made sound"),
     ("sched", "port.rs", "the contract of a context switch cannot be a type"),
     ("sched", "scheduler.rs", "the one place that switches"),
     ("sched", "native.rs", "the switch itself, on the real CPU"),

@@ -26,13 +26,16 @@
 //! | [`mutant`] | known bugs, by name; compiled in only for the tests that must catch them |
 //!
 //! # Locks, outermost first
-//! 1. a space's layout ([`sync::RwLock`]; sleeping): faults read, map and unmap write;
-//! 2. the ASID allocator's lock;
-//! 3. a table page's lock: guards every store to that page's slots; a PMD table's before a PTE table's;
-//! 4. a CPU's page list, then the zone of the page allocator.
+//! 1. a family's members ([`sync::Mutex`], sleeping): who walks from folios to entries;
+//! 2. a space's areas, as a writer ([`sync::RangeLock`], sleeping): map, unmap, protect, remap, fork;
+//! 3. a folio's lock (a sleeping bit in its descriptor): who splits it or takes its mappings out;
+//! 4. a claim on pages of a space (a range lock's reader): faults, madvise, walks. Who holds one waits
+//!    for none of the above;
+//! 5. spin locks, in the order of [`sync::Class`]: the ASIDs, the families' registry, a PMD table (two of
+//!    them by address), a PTE table (likewise), a folio's bitmap, the deferred list, a CPU's page list,
+//!    the zone.
 //!
-//! All but the first are spin locks, and [`sync::Class`] is their order in code. Lockless:
-//! [`space::Space::gup_fast`] and [`Mm::walk`], inside a [`sync::Walkers`] epoch, which tables
+//! Lockless: [`space::Space::gup_fast`] and [`Mm::walk`], inside a [`sync::Walkers`] epoch, which tables
 //! outlive.
 
 #![no_std]

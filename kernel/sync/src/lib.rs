@@ -5,7 +5,6 @@
 //! | `cpu` | the two traits that a machine (real, modelled, explored) implements for waiting |
 //! | `spin_lock` | spin locks that mask interrupts, with a class each |
 //! | `mutex` | the sleeping mutex |
-//! | `rw_lock` | the sleeping reader-writer lock |
 //! | `range_lock` | the lock of an address space's layout: faults claim a page, writers a range |
 //! | `hazards` | where each CPU's readers say which pages they claim |
 //! | `seq_count` | a count that tells lockless readers of a writer |
@@ -34,7 +33,6 @@ mod hazards;
 pub mod mutant;
 mod mutex;
 mod range_lock;
-mod rw_lock;
 mod seq_count;
 mod spin_lock;
 mod walkers;
@@ -45,7 +43,6 @@ pub use cpu::{Cpu, IrqGuard, IrqState, Wait, WaitKey};
 pub use hazards::{Hazards, PAGES};
 pub use mutex::{Mutex, MutexGuard};
 pub use range_lock::{Claim, RangeLock, Writer};
-pub use rw_lock::{ReadGuard, RwLock, WriteGuard};
 pub use seq_count::{SeqCount, SeqSample, SeqWriting};
 pub use spin_lock::{Class, SpinGuard, SpinLock};
 pub use walkers::{WalkGuard, Walkers};

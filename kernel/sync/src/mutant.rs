@@ -84,14 +84,6 @@ mutants! {
     /// A mutex's holder lets what it did sink below its release.
     MutexUnlockRelaxed,
 
-    /// A reader of a reader-writer lock does not see what the last writer did.
-    ReadLockRelaxed,
-    /// A writer of a reader-writer lock is not ordered after its readers.
-    WriteLockRelaxed,
-    /// A reader's use sinks below its release.
-    ReadUnlockRelaxed,
-    /// A writer's changes sink below its release.
-    WriteUnlockRelaxed,
 }
 
 /// A full fence: of two threads that each store, fence and load what the other stores, at least one

@@ -182,6 +182,13 @@ impl<H: Hardware> Mm<H> {
         self.subtract(head, u64::from(n), n);
     }
 
+    /// Gives back one reference on a head; says whether it was the last, and the folio is free now.
+    #[doc(alias = "folio_put_testzero")]
+    #[inline]
+    pub(crate) fn head_put_last(&self, head: Pfn) -> bool {
+        self.subtract(head, 1, 1).refs() == 0
+    }
+
     /// `n` more entries map pages of the folio, each with a reference.
     #[doc(alias("folio_dup_anon_rmap_ptes", "folio_add_anon_rmap_ptes"))]
     #[inline]
@@ -389,9 +396,13 @@ impl<H: Hardware> Mm<H> {
     }
 
     pub(crate) fn folio_unlock(&self, head: Pfn) {
-        let desc = self.desc(head);
-        desc.lower(Flag::Locked);
-        if desc.lower(Flag::Waiters) {
+        self.unlock(self.desc(head));
+    }
+
+    /// As [`Mm::folio_unlock`], by the head's descriptor.
+    #[inline]
+    pub(crate) fn unlock(&self, desc: &PageDesc) {
+        if desc.unlock() {
             self.hw.wake(WaitKey::of(desc));
         }
     }

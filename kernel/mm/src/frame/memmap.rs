@@ -148,6 +148,14 @@ impl PageDesc {
         self.state.fetch_and(!(flag as u32), Ordering::AcqRel) & flag as u32 != 0
     }
 
+    /// Releases the folio's lock; says whether somebody sleeps until it is free.
+    #[inline]
+    pub(crate) fn unlock(&self) -> bool {
+        // In one step with the mark of the sleepers: who marks himself later finds the lock free.
+        let down = Flag::Locked as u32 | Flag::Waiters as u32;
+        self.state.fetch_and(!down, Ordering::AcqRel) & Flag::Waiters as u32 != 0
+    }
+
     /// Says what the block is; all flags are down afterwards.
     #[inline]
     pub(crate) fn set(&self, kind: Kind, order: Order) {
@@ -266,6 +274,16 @@ impl MemMap {
     #[inline]
     pub fn desc(&self, pfn: Pfn) -> &'static PageDesc {
         &self.descs[self.index(pfn) as usize]
+    }
+
+    /// The descriptors of a block's pages.
+    ///
+    /// # Panics
+    /// As [`MemMap::desc`].
+    #[inline]
+    pub(crate) fn block(&self, first: Pfn, order: Order) -> &'static [PageDesc] {
+        let at = self.index(first) as usize;
+        &self.descs[at..at + order.pages() as usize]
     }
 
     /// The descriptor of a page that may be anything, such as one read from a table.

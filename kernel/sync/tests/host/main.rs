@@ -12,6 +12,5 @@ mod arc;
 mod machine;
 mod mutex;
 mod range_lock;
-mod rw_lock;
 mod spin_lock;
 mod storm;

@@ -19,7 +19,6 @@ mod arc;
 mod machine;
 mod mutex;
 mod range_lock;
-mod rw_lock;
 mod seq_count;
 mod walkers;
 
@@ -135,8 +134,4 @@ each_is_caught! {
     the_mutexs_release: MutexUnlockRelaxed is Race in mutex::two_count, None;
     the_tickets_acquire: MutexTicketRelaxed is Race in mutex::two_count_restlessly, None;
 
-    the_readers_acquire: ReadLockRelaxed is Race in rw_lock::a_reader_and_a_writer, None;
-    the_writers_acquire: WriteLockRelaxed is Race in rw_lock::a_reader_and_a_writer, None;
-    the_readers_release: ReadUnlockRelaxed is Race in rw_lock::a_reader_and_a_writer, None;
-    the_writers_release: WriteUnlockRelaxed is Race in rw_lock::a_reader_and_a_writer, None;
 }
