@@ -93,4 +93,25 @@ events! {
     PinAcquired => "nr_foll_pin_acquired",
     /// Pins given back.
     PinReleased => "nr_foll_pin_released",
+    /// Huge zero pages made.
+    ThpZeroPageAlloc => "thp_zero_page_alloc",
+    /// Huge zero pages that there was no memory for.
+    ThpZeroPageAllocFailed => "thp_zero_page_alloc_failed",
+    /// 64 KiB folios given by a fault.
+    #[doc(alias = "mTHP")]
+    Anon64kAlloc => "anon_fault_alloc_64k",
+    /// Faults that wanted 64 KiB and got less.
+    Anon64kFallback => "anon_fault_fallback_64k",
+    /// Faults answered with the shared page of zeros.
+    ZeroMap => "zero_page_mapped",
+    /// Writes to shared pages that found them shared no more.
+    CowReuse => "cow_reuse",
+    /// Writes to shared pages, the page of zeros included, that got a page of their own.
+    CowCopy => "cow_copy",
+    /// Faults that waited for the end of a migration.
+    MigrationWait => "pgmigrate_wait",
+    /// Sixteen entries made one contiguous set after they were live.
+    ContFold => "contpte_fold",
+    /// Contiguous sets taken apart.
+    ContUnfold => "contpte_unfold",
 }

@@ -4,9 +4,9 @@
 //! same source on a model of an adversarial machine.
 //!
 //! # The way of a page fault
-//! vector (`arch`) → [`space::Space::fault`] finds the area and picks the case → `space::small` or
-//! `space::huge` takes memory from [`frame`] and stores one entry → return. Each arrow is one call
-//! into one file; nothing goes back up.
+//! vector (`arch`) → [`space::Space::fault`] finds the area and picks the case → `space::anon`, `mid` or
+//! `huge` takes memory from [`frame`] and stores its entries → return. Each arrow is one call into one
+//! file; nothing goes back up.
 //!
 //! # The way of an munmap
 //! [`space::Space::unmap`] takes the area out of the layout → `space::zap` clears entries into a
@@ -42,6 +42,8 @@
 #![deny(unsafe_code)]
 
 extern crate alloc;
+#[cfg(all(test, loom))]
+extern crate std;
 
 pub mod audit;
 pub mod entry;
@@ -49,6 +51,8 @@ pub mod frame;
 pub mod gup;
 pub mod hw;
 pub mod kernel_map;
+#[cfg(all(test, loom, feature = "mutants"))]
+mod models;
 pub mod mutant;
 pub mod rmap;
 pub mod space;
@@ -86,6 +90,7 @@ pub struct Mm<H: Hardware> {
     pub thp: thp::Thp,
     pub(crate) families: rmap::Families,
     pub(crate) deferred: thp::Deferred,
+    pub(crate) zero: space::ZeroPages,
     mutants: mutant::Armed,
 }
 
@@ -109,6 +114,7 @@ impl<H: Hardware> Mm<H> {
             thp: thp::Thp::new(),
             families: rmap::Families::new(),
             deferred: thp::Deferred::new(),
+            zero: space::ZeroPages::new(),
             mutants: mutant::Armed::none(),
         }
     }

@@ -142,6 +142,31 @@ mutants! {
     DeferredForgotten => "deferred-forgotten",
     /// A folio is put on that list by who holds no reference to it.
     DeferredUnheld => "deferred-unheld",
+
+    // Faults and contiguous sets.
+    /// A change of the contiguous mark overwrites live entries: not cleared, not flushed.
+    ContNoBreak => "cont-no-break",
+    /// Unfolding a contiguous set leaves each entry its own history, and forgets what was recorded in its
+    /// neighbours.
+    ContOwnHistory => "cont-own-history",
+    /// Whether an access needs an entry updated is judged by the history of its whole set: on a CPU
+    /// that records no history itself, the fault of a member that lacks it comes for ever (2026).
+    ContGatheredNoop => "cont-gathered-noop",
+    /// The contiguous mark is believed of an entry that is not valid (2025).
+    ContOfInvalid => "cont-of-invalid",
+    /// An entry that hardware may be writing to is changed by a load and a store: what hardware
+    /// recorded in between is lost (2016).
+    UpdateNotAtomic => "update-not-atomic",
+    /// A mapping is replaced by one of other memory without a flush between them.
+    ReplaceNoFlush => "replace-no-flush",
+    /// A mapping is overwritten by one of other memory, and flushed afterwards.
+    ReplaceSetBeforeFlush => "replace-set-before-flush",
+    /// A read marks the page that it touches dirty (2017: dirt was taken for proof of a copy made).
+    DirtyOnRead => "dirty-on-read",
+    /// The huge page of zeros is mapped like memory that somebody counts (2026).
+    HugeZeroNotSpecial => "huge-zero-not-special",
+    /// A write to a page that others have too goes to it in place (2020).
+    CowReuseShared => "cow-reuse-shared",
 }
 
 /// Which bug is armed in one memory manager.

@@ -9,7 +9,7 @@
 //!
 //! Corresponds to Linux's `__pte_alloc`, `pmd_lock`, `pte_offset_map_lock`.
 
-use crate::frame::{Counts, Kind, NIL, OutOfMemory};
+use crate::frame::{Counts, Effort, Kind, NIL, OutOfMemory};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note, Slot};
 use abi::{Event, Level, Order, Pfn, VirtAddr};
@@ -41,7 +41,7 @@ impl<H: Hardware> Mm<H> {
     /// A table of nothing for entries of `level`, linked nowhere, its zeros not yet published.
     #[doc(alias("pte_alloc_one", "pmd_alloc_one", "pagetable_alloc"))]
     pub(crate) fn table_alloc(&self, level: Level) -> Result<Pfn, OutOfMemory> {
-        let table = self.take(Order::PAGE, Kind::Table, 0, Counts::NONE)?;
+        let table = self.take(Effort::Full, Order::PAGE, Kind::Table, 0, Counts::NONE)?;
         self.zero(table, Order::PAGE);
         // No table is deposited with it yet; see `space::huge`.
         self.frames.map().desc(table).next.store(NIL, Relaxed);

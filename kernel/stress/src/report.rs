@@ -6,7 +6,7 @@ use crate::world::World;
 use abi::Event;
 use abi::ktap::{Ktap, Verdict};
 use core::fmt::{self, Write};
-use mm::frame::Kind;
+use mm::frame::{Flag, Kind};
 
 /// How a set of workloads went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +31,8 @@ impl Census {
         let mut census = Self { folios: 0, tables: 0 };
         for (_, desc) in world.mm().frames.map().blocks() {
             match desc.kind() {
-                Kind::Folio => census.folios += desc.order().pages(),
+                // Shared zeros are made once and kept.
+                Kind::Folio if !desc.has(Flag::Zero) => census.folios += desc.order().pages(),
                 Kind::Table => census.tables += 1,
                 _ => {}
             }

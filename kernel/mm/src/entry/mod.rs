@@ -85,15 +85,20 @@
 //! | `present` | a mapping: changing it in place, taking it out, breaking it |
 //! | `absent` | nothing, or software data, in a slot; what may be put there |
 //! | `tables` | fresh, linked and detached tables |
+//! | `contpte` | contiguous sets of pages: marking, folding, unfolding |
+//! | `run` | neighbours of one folio, taken as one |
 //!
 //! Corresponds to Linux's `set_pte_at`, `pmdp_invalidate`, `pmdp_huge_get_and_clear`, `ptep_modify_prot_start`.
 
 mod absent;
+pub(crate) mod contpte;
 mod present;
+mod run;
 mod tables;
 
 pub use absent::{Empty, SoftEntry};
 pub use present::{Broken, Present, Unmapped};
+pub use run::{Run, UnmappedRun};
 pub use tables::{Detached, Fresh, Linked};
 
 use crate::table::TableLock;

@@ -5,7 +5,7 @@ use crate::frame::FolioRef;
 use crate::mutant::Mutant;
 use crate::tlb::{Context, Flushed};
 use crate::{Hardware, Mm};
-use abi::{Pfn, VirtAddr};
+use abi::{Pfn, VirtAddr, VirtRange};
 use pte::{Entry, Leaf, Soft};
 
 /// An entry that maps memory: a valid leaf, or one that permits nothing and stays.
@@ -22,10 +22,18 @@ impl<H: Hardware, L: TableLevel> Present<'_, H, L> {
         self.leaf
     }
 
+    fn is_member(&self) -> bool {
+        self.leaf.is_valid() && self.leaf.is_contiguous()
+    }
+
     /// Takes the mapping out. What it maps stays the entry's, now this token's, until a flush.
+    ///
+    /// A member of a contiguous set is unfolded first, or taken out with all of it ([`super::Run`]); the
+    /// same holds for every step that changes a mapping.
     #[doc(alias("ptep_get_and_clear", "pmdp_huge_get_and_clear"))]
     #[inline]
     pub fn clear(self) -> Unmapped {
+        debug_assert!(!self.is_member(), "one of a contiguous set is taken out");
         Unmapped { leaf: same_mapping::<L>(self.place.swap(0), self.leaf) }
     }
 
@@ -36,11 +44,18 @@ impl<H: Hardware, L: TableLevel> Present<'_, H, L> {
     #[doc(alias("ptep_set_wrprotect", "ptep_set_access_flags", "ptep_test_and_clear_young"))]
     #[inline]
     pub fn modify(self, change: impl Fn(Leaf) -> Leaf) -> Leaf {
+        debug_assert!(!self.is_member(), "one of a contiguous set is changed");
+        self.update(change)
+    }
+
+    /// As [`Present::modify`], for who sees to the rest of a contiguous set.
+    #[inline]
+    pub(super) fn update(self, change: impl Fn(Leaf) -> Leaf) -> Leaf {
         let Self { place, mut leaf } = self;
         loop {
             let new = change(leaf);
-            debug_assert!(new.pfn() == leaf.pfn() && new.is_contiguous() == leaf.is_contiguous());
-            if !place.mm.hw_writes_entries() {
+            debug_assert!(new.pfn() == leaf.pfn());
+            if !place.mm.hw_writes_entries() || place.mm.commits(Mutant::UpdateNotAtomic) {
                 place.store(new.word());
                 return leaf;
             }
@@ -49,6 +64,31 @@ impl<H: Hardware, L: TableLevel> Present<'_, H, L> {
                 Err(now) => leaf = same_mapping::<L>(now, leaf),
             }
         }
+    }
+}
+
+impl<'l, H: Hardware, L: TableLevel> Present<'l, H, L> {
+    /// Puts a mapping of other memory in the place of this one: takes this one out, waits until no CPU
+    /// has it, and only then stores `leaf`, which the caller has counted. Two places of one address
+    /// are never cached together, and nobody writes to the new memory while another still reads the
+    /// old.
+    #[doc(alias("ptep_clear_flush", "wp_page_copy", "set_pte_at_notify"))]
+    pub(crate) fn replace(self, space: &Context, va: VirtAddr, leaf: Leaf) -> (Unmapped, Flushed) {
+        debug_assert!(!self.is_member(), "one of a contiguous set is replaced");
+        let Self { place, leaf: seen } = self;
+        let mm = place.mm;
+        if mm.commits(Mutant::ReplaceSetBeforeFlush) {
+            let old = place.swap(leaf.word());
+            let proof = mm.flush_leaf::<L>(space, va);
+            return (Unmapped { leaf: same_mapping::<L>(old, seen) }, proof);
+        }
+        let old = same_mapping::<L>(place.swap(0), seen);
+        let span = if mm.commits(Mutant::ReplaceNoFlush) { 0 } else { L::LEVEL.span() };
+        let range = VirtRange::from_size(va.align_down(L::LEVEL.span()), span);
+        let proof = mm.flush(space, range, L::LEVEL);
+        // Secondary MMUs are invalidated here, while the entry is empty.
+        place.store(leaf.word());
+        (Unmapped { leaf: old }, proof)
     }
 }
 
@@ -185,4 +225,3 @@ impl<H: Hardware> Mm<H> {
         self.folio_unmap(head, 1);
     }
 }
-

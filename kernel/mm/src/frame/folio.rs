@@ -14,7 +14,7 @@
 //! Corresponds to Linux's `folio_try_get`, `folio_put`, `folio_add_pins`, `folio_lock`.
 
 use super::counts::{Counts, MOST_REFS};
-use super::{Flag, Kind, OutOfMemory, PageDesc};
+use super::{Effort, Flag, Kind, OutOfMemory, PageDesc};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note};
 use abi::{Event, Order, Pfn};
@@ -115,7 +115,7 @@ impl<H: Hardware> Mm<H> {
     ///
     /// Context: as for [`Mm::alloc`].
     pub(crate) fn folio_alloc(&self, order: Order) -> Result<Pfn, OutOfMemory> {
-        self.take(order, Kind::Folio, 0, Counts::held(1))
+        self.take(Effort::Full, order, Kind::Folio, 0, Counts::held(1))
     }
 
     /// Anonymous memory for `n` entries that the caller is about to store: it has their references and
@@ -123,8 +123,20 @@ impl<H: Hardware> Mm<H> {
     #[doc(alias("vma_alloc_folio", "folio_add_new_anon_rmap"))]
     #[inline]
     pub(crate) fn anon_alloc(&self, order: Order, n: u32, owner: u64) -> Result<Pfn, OutOfMemory> {
+        self.anon_alloc_with(Effort::Full, order, n, owner)
+    }
+
+    /// As [`Mm::anon_alloc`], with no more than this effort.
+    #[inline]
+    pub(crate) fn anon_alloc_with(
+        &self,
+        effort: Effort,
+        order: Order,
+        n: u32,
+        owner: u64,
+    ) -> Result<Pfn, OutOfMemory> {
         let flags = Flag::Anon as u32;
-        let head = self.take(order, Kind::Folio, flags, Counts::mapped_exclusively(n))?;
+        let head = self.take(effort, order, Kind::Folio, flags, Counts::mapped_exclusively(n))?;
         self.desc(head).owner.store(owner, Ordering::Relaxed);
         Ok(head)
     }
@@ -427,6 +439,7 @@ impl<H: Hardware> Mm<H> {
     #[inline]
     pub(crate) fn take(
         &self,
+        effort: Effort,
         order: Order,
         kind: Kind,
         flags: u32,
@@ -435,7 +448,7 @@ impl<H: Hardware> Mm<H> {
         if order > Order::MAX {
             return Err(OutOfMemory { order });
         }
-        let Some(pfn) = self.frames.take(&self.hw, order) else {
+        let Some(pfn) = self.frames.take(&self.hw, effort, order) else {
             self.count(Event::AllocFail, 1);
             return Err(OutOfMemory { order });
         };

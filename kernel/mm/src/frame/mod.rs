@@ -51,6 +51,16 @@ impl fmt::Display for OutOfMemory {
 
 impl core::error::Error for OutOfMemory {}
 
+/// How hard an allocation tries.
+#[doc(alias("gfp_mask", "GFP_TRANSHUGE_LIGHT"))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Effort {
+    /// Takes what is free.
+    Light,
+    /// Fetches what other CPUs keep in stock, if need be.
+    Full,
+}
+
 /// The page allocator of one machine.
 #[doc(alias("zone", "pglist_data"))]
 pub struct Frames {
@@ -116,7 +126,7 @@ impl Frames {
 
     /// Takes a block. Its content is whatever the last owner left.
     #[inline]
-    fn take<C: Cpu>(&self, cpu: &C, order: Order) -> Option<Pfn> {
+    fn take<C: Cpu>(&self, cpu: &C, effort: Effort, order: Order) -> Option<Pfn> {
         if pcp::is_stocked(order) {
             let mut stock = self.stock(cpu).lock(cpu);
             if let Some(pfn) = stock.pop(order) {
@@ -129,7 +139,7 @@ impl Frames {
         } else if let Some(pfn) = self.zone.lock(cpu).take(&self.map, order) {
             return Some(pfn);
         }
-        self.take_hard(cpu, order)
+        if effort == Effort::Full { self.take_hard(cpu, order) } else { None }
     }
 
     /// The last resort: what other CPUs keep may do, or merge into what is wanted.
@@ -178,7 +188,7 @@ impl<H: Hardware> Mm<H> {
     #[doc(alias("alloc_pages", "__alloc_pages", "get_page_from_freelist"))]
     #[inline]
     pub fn alloc(&self, order: Order) -> Result<Pfn, OutOfMemory> {
-        self.take(order, Kind::Kernel, 0, Counts::NONE)
+        self.take(Effort::Full, order, Kind::Kernel, 0, Counts::NONE)
     }
 
     /// As [`Mm::alloc`], filled with zeros.

@@ -9,7 +9,7 @@ extern crate std;
 
 mod early;
 
-use super::{Frames, Kind, MemMap, PageDesc};
+use super::{Effort, Frames, Kind, MemMap, PageDesc};
 use abi::{CpuId, Order, Pfn, PhysRange};
 use buddy_system_allocator::FrameAllocator;
 use core::cell::Cell;
@@ -114,7 +114,7 @@ impl Beside {
     }
 
     fn take(&mut self, cpu: usize, order: Order) -> Option<Pfn> {
-        let taken = self.frames.take(self.on(cpu), order);
+        let taken = self.frames.take(self.on(cpu), Effort::Full, order);
         match taken {
             Some(pfn) => {
                 assert!(pfn.is_aligned(order));

@@ -38,8 +38,7 @@ impl<H: Hardware> Space<'_, H> {
             let outcome = match self.look(va, access, hold)? {
                 Look::Held(pfn) => return Ok(pfn),
                 Look::Fault => self.fault(va, access),
-                // A copy is what a write gets.
-                Look::Unshare => self.fault(va, Access::Write),
+                Look::Unshare => self.fault_unshare(va),
             };
             match outcome {
                 FaultOutcome::Mapped | FaultOutcome::Spurious => {

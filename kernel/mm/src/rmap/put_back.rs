@@ -2,21 +2,23 @@
 //!
 //! Counts and exclusivity come before the entry that relies on them, and no flush is owed: of what is
 //! not present nothing is cached. The rights are those of the area as it is now; a mapping is writable
-//! only if it still was when it was taken out, or made writable no less since.
+//! only if the entry still says so, and then its page is exclusive.
 //!
 //! Corresponds to Linux's `remove_migration_pte` and `remove_migration_pmd`.
 
 use super::{Extent, Mapping, Stretch};
 use crate::entry::{At, Locked, PmdLevel, PteLevel};
-use crate::frame::Flag;
+use crate::frame::{Counts, Flag, Kind, PageDesc};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
-use abi::{ENTRIES, Level, Pfn};
+use abi::{ENTRIES, Level, Order, Pfn, Prot};
 use core::ops::Range;
-use pte::{CONT_PTES, ContSet, Entry, Leaf, MigrationKind, Soft};
+use core::sync::atomic::Ordering::Relaxed;
+use pte::{Entry, Leaf, MigrationKind, Soft};
 
 impl<H: Hardware> Mm<H> {
-    /// Puts mappings back into one stretch.
+    /// Puts mappings back into one stretch: of `to(page)` for each migration entry of a `page` of the
+    /// folio.
     pub(super) fn put_back(&self, extent: &Extent, stretch: &Stretch<'_>, to: impl Fn(Pfn) -> Pfn) {
         match self.lock_mapping(stretch.core, stretch.range.start) {
             Some(Mapping::Huge(table)) => self.put_block_back(extent, stretch, &table, to),
@@ -43,16 +45,13 @@ impl<H: Hardware> Mm<H> {
         let soft = entry.soft().with_pfn(head);
         let dirty = self.desc(head).has(Flag::Dirty);
         let Some(leaf) = Leaf::restored(Level::Pmd, soft, stretch.prot, dirty) else { return };
-        self.folio_map(head, 1);
         self.count_pmd_map(head);
-        if kind.is_exclusive() && !self.commits(Mutant::PutBackShared) {
-            self.set_exclusive(head, 0..ENTRIES as u64);
-        }
+        self.map_run_back(head, 1, 0..ENTRIES as u64, kind);
         entry.restore(leaf);
     }
 
-    /// Small migration entries, those of the folio: run by run of pages that are neighbours in one folio
-    /// now.
+    /// Small migration entries, those of the folio.
+    #[doc(alias = "remove_migration_pte")]
     fn put_pages_back(
         &self,
         extent: &Extent,
@@ -61,65 +60,130 @@ impl<H: Hardware> Mm<H> {
         to: impl Fn(Pfn) -> Pfn,
     ) {
         let slots = stretch.slots();
-        let page_at = |slot: usize| extent.head + (stretch.first + (slot - slots.start) as u64);
-        // The kind of the folio's migration entry in a slot.
-        let kind_at = |slot: usize| match self.soft_at(table, slot) {
-            Some(Soft::Migration { pfn, kind, .. }) if pfn == page_at(slot) => Some(kind),
-            _ => None,
-        };
+        let first = extent.head + stretch.first;
+        let mut last = None;
         let mut slot = slots.start;
         while slot < slots.end {
-            let Some(kind) = kind_at(slot) else {
-                slot += 1;
+            let was = first + (slot - slots.start) as u64;
+            let page = to(was);
+            let desc = self.desc(page);
+            if desc.order() > Order::PAGE || desc.kind() != Kind::Folio {
+                slot += self.put_run_back(stretch, table, slot..slots.end, was, &to);
                 continue;
-            };
-            let page = to(page_at(slot));
-            let Some(head) = self.frames.map().head(page) else { return };
-            let first = page - head;
-            let most = (self.desc(head).order().pages() - first).min((slots.end - slot) as u64);
-            let follows = |n: &u64| {
-                let slot = slot + *n as usize;
-                kind_at(slot) == Some(kind) && to(page_at(slot)) == page + *n
-            };
-            let n = 1 + (1..most).take_while(follows).count();
-            self.folio_map_back(head, first..first + n as u64, kind);
-            self.restore_run(stretch, table, slot..slot + n, page, head);
-            slot += n;
+            }
+            let at = Slot::new(table.table(), slot);
+            let dirty = desc.has(Flag::Dirty);
+            last = Restored::of(self.hw.load(at), was, page, dirty, stretch.prot, last);
+            if let Some(entry) = &last {
+                self.map_page_back(desc, entry.kind);
+                self.hw.store(at, entry.leaf.word());
+            }
+            slot += 1;
         }
     }
 
-    /// Makes mappings of the migration entries in `slots`, of `page` of the folio and those that follow.
-    fn restore_run(
+    /// The migration entries from the first of `slots` on whose pages, the first of them `was`, are
+    /// neighbours in one large folio now. Says how many entries were looked at, at least one.
+    fn put_run_back(
         &self,
         stretch: &Stretch<'_>,
         table: &Locked<'_, H, PteLevel>,
         slots: Range<usize>,
-        page: Pfn,
-        head: Pfn,
-    ) {
-        let dirty = self.desc(head).has(Flag::Dirty);
-        for (n, slot) in slots.enumerate() {
-            let Some(soft) = self.soft_at(table, slot) else { continue };
-            let soft = soft.with_pfn(page + n as u64);
-            if let Some(leaf) = Leaf::restored(Level::Pte, soft, stretch.prot, dirty) {
-                self.hw.store(Slot::new(table.table(), slot), leaf.word());
-            }
-        }
-    }
-
-    fn soft_at(&self, table: &Locked<'_, H, PteLevel>, slot: usize) -> Option<Soft> {
-        match pte::decode(Level::Pte, self.hw.load(Slot::new(table.table(), slot))) {
-            Entry::Soft(soft) => Some(soft),
+        was: Pfn,
+        to: impl Fn(Pfn) -> Pfn,
+    ) -> usize {
+        let slot = |n: usize| Slot::new(table.table(), slots.start + n);
+        let soft_at = |n: usize| match pte::decode(Level::Pte, self.hw.load(slot(n))) {
+            Entry::Soft(soft) if soft.pfn() == Some(was + n as u64) => Some(soft),
             _ => None,
+        };
+        let kind_at = |n: usize| match soft_at(n) {
+            Some(Soft::Migration { kind, .. }) => Some(kind),
+            _ => None,
+        };
+        let page = to(was);
+        let (Some(kind), Some(head)) = (kind_at(0), self.frames.map().head(page)) else { return 1 };
+        let desc = self.desc(head);
+        let first = page - head;
+        let most = slots.len().min((desc.order().pages() - first) as usize);
+        let follows =
+            |n: &usize| kind_at(*n) == Some(kind) && to(was + *n as u64) == page + *n as u64;
+        let n = 1 + (1..most).take_while(follows).count();
+        self.map_run_back(head, n as u32, first..first + n as u64, kind);
+        let dirty = desc.has(Flag::Dirty);
+        let leaf_at = |n: usize| {
+            let soft = soft_at(n)?.with_pfn(page + n as u64);
+            Leaf::restored(Level::Pte, soft, stretch.prot, dirty)
+        };
+        // What differs in its frame alone is stored together, and may become contiguous sets.
+        let mut done = 0;
+        while let Some(leaf) = (done < n).then(|| leaf_at(done)).flatten() {
+            let alike = |more: &usize| leaf_at(done + more) == Some(leaf.nth(*more as u64));
+            let run = 1 + (1..n - done).take_while(alike).count();
+            table.set_run(slots.start + done, leaf, run);
+            done += run;
         }
+        n
     }
 
-    /// Counts the mappings that come back for some pages of a folio, all of one kind.
-    #[doc(alias = "folio_add_anon_rmap_pte")]
-    fn folio_map_back(&self, head: Pfn, pages: Range<u64>, kind: MigrationKind) {
-        self.folio_map(head, (pages.end - pages.start) as u32);
+    /// Counts `n` mappings that come back, of `pages` of a folio.
+    #[doc(alias("folio_add_anon_rmap_ptes", "folio_add_anon_rmap_pmd"))]
+    fn map_run_back(&self, head: Pfn, n: u32, pages: Range<u64>, kind: MigrationKind) {
+        self.folio_map(head, n);
         if kind.is_exclusive() && !self.commits(Mutant::PutBackShared) {
             self.set_exclusive(head, pages);
         }
+    }
+
+    /// Counts the mapping that comes back of a small folio, in one step with its being exclusive: no other
+    /// entry maps it, so nobody said so before.
+    #[doc(alias = "folio_add_anon_rmap_pte")]
+    #[inline]
+    fn map_page_back(&self, desc: &PageDesc, kind: MigrationKind) {
+        let exclusive = kind.is_exclusive() && !self.commits(Mutant::PutBackShared);
+        let more = Counts::mappings(1) + if exclusive { Counts::EXCLUSIVE } else { 0 };
+        let before = Counts(desc.counts.fetch_add(more, Relaxed));
+        debug_assert!(!exclusive || !before.is_exclusive() && before.maps() == 0, "{before:?}");
+    }
+}
+
+/// A mapping of a page, and the migration entry it was made of. Neighbours mostly differ in their frames
+/// alone: then the next one costs two additions.
+#[derive(Clone, Copy)]
+struct Restored {
+    soft: u64,
+    leaf: Leaf,
+    kind: MigrationKind,
+    dirty: bool,
+}
+
+impl Restored {
+    /// Of the entry `word`, if it is a migration entry of the page `was`: a mapping of `page`, whose folio
+    /// is dirty or not.
+    #[inline]
+    fn of(
+        word: u64,
+        was: Pfn,
+        page: Pfn,
+        dirty: bool,
+        prot: Prot,
+        last: Option<Self>,
+    ) -> Option<Self> {
+        if let Some(last) = last {
+            let leaf = last.leaf.next();
+            if word == last.soft + Leaf::step(Level::Pte)
+                && leaf.pfn() == page
+                && dirty == last.dirty
+            {
+                return Some(Self { soft: word, leaf, ..last });
+            }
+        }
+        let Entry::Soft(soft) = pte::decode(Level::Pte, word) else { return None };
+        let Soft::Migration { pfn, kind, .. } = soft else { return None };
+        if pfn != was {
+            return None;
+        }
+        let leaf = Leaf::restored(Level::Pte, soft.with_pfn(page), prot, dirty)?;
+        Some(Self { soft: word, leaf, kind, dirty })
     }
 }

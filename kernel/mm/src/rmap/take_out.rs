@@ -81,6 +81,7 @@ impl<H: Hardware> Mm<H> {
         stretch: &Stretch<'_>,
         table: &Locked<'_, H, PteLevel>,
     ) -> Result<(), Pinned> {
+        table.unfold_edges(&stretch.core.context, stretch.range);
         let run =
             Run { table: table.table(), slots: stretch.slots(), page: extent.head + stretch.first };
         let Some(found) = self.break_run(&run) else { return Ok(()) };

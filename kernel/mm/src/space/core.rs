@@ -3,6 +3,7 @@
 
 use super::vma::Layout;
 use crate::rmap::Family;
+use crate::thp::Override;
 use crate::tlb::Context;
 use abi::Pfn;
 use sync::atomic::{AtomicBool, AtomicU32};
@@ -27,6 +28,9 @@ pub(crate) struct Core {
     /// Whether anybody ever pinned a page of it.
     #[doc(alias = "MMF_HAS_PINNED")]
     pub(crate) pinned: AtomicBool,
+    /// Which huge pages it gets, where that is not left to the settings.
+    #[doc(alias("PR_SET_THP_DISABLE", "MMF_DISABLE_THP_COMPLETELY"))]
+    pub(crate) thp: Override,
     /// Who may map its folios.
     pub(crate) family: Arc<Family>,
 }

@@ -1,14 +1,30 @@
 //! A page fault: whether the area permits it, which case it is, and how it ended.
 //!
-//! The page is claimed throughout, so areas and tables stay; what an entry says is decided under its
-//! table's lock.
+//! # The way
+//! [`Space::fault`] → the area → what the PMD entry is → one case, one file:
+//!
+//! | the entry is | the fault | file |
+//! | --- | --- | --- |
+//! | nothing | needs memory of its own: 2 MiB, else 64 KiB, else a page | `huge`, `mid`, `anon` |
+//! | nothing | reads only: shared zeros | `zero` |
+//! | a mapping | lacks the accessed or dirty state, or rights that the area gives | `touch` |
+//! | a mapping, read-only | writes, or must not share: in place if nobody shares it, else a copy | `cow` |
+//! | of zeros | writes: memory instead | `zero` |
+//! | software data | waits for a migration, or is denied | `touch` |
+//!
+//! The page is claimed throughout, so areas stay and tables stay tables; what an entry is, is
+//! decided under its table's lock. Who holds a claim waits for nobody: a case that must wait, or that
+//! wants memory to be made, says so ([`Stop`]), and that is done when the claim is dropped.
+//!
+//! Corresponds to Linux's `handle_mm_fault` and `handle_pte_fault`.
 
 use super::vma::Layout;
 use super::{Space, USER_END, Vma};
 use crate::frame::OutOfMemory;
-use crate::table::Stop;
-use crate::{Hardware, Slot};
-use abi::{Access, Event, Level, PAGE_SHIFT, Prot, VirtAddr};
+use crate::mutant::Mutant;
+use crate::rmap::Owner;
+use crate::{Hardware, Slot, table};
+use abi::{Access, Event, Level, PAGE_SHIFT, Pfn, Prot, VirtAddr};
 use core::fmt;
 use pte::{Entry, Leaf};
 
@@ -18,7 +34,8 @@ use pte::{Entry, Leaf};
 pub enum FaultOutcome {
     /// The entry permits the access now. Run the instruction again.
     Mapped,
-    /// The entry permitted it all along: a stale walk, or another CPU was faster. Run it again.
+    /// The entry permitted it all along (a stale walk, or another CPU was faster), or it was waited for
+    /// whoever held it. Run the instruction again.
     Spurious,
     /// The program may not do this.
     Denied(Denial),
@@ -33,6 +50,16 @@ pub enum Denial {
     NoArea,
     /// The area has other rights.
     Rights(Prot),
+    /// The area shows given frames, and none was given for this page.
+    NoFrame,
+    /// A guard was put there.
+    #[doc(alias = "MADV_GUARD_INSTALL")]
+    Guard,
+    /// The memory is broken, and what it held is lost.
+    #[doc(alias = "VM_FAULT_HWPOISON")]
+    Poisoned,
+    /// A device has the page, and it cannot be fetched back.
+    Device,
     /// The entry is none that this memory manager writes: memory corruption.
     Corrupt(Level, u64),
 }
@@ -42,119 +69,189 @@ impl fmt::Display for Denial {
         match self {
             Self::NoArea => write!(f, "nothing is mapped there"),
             Self::Rights(prot) => write!(f, "the area is {prot}"),
+            Self::NoFrame => write!(f, "the area has no frame there"),
+            Self::Guard => write!(f, "a guard is there"),
+            Self::Poisoned => write!(f, "the memory is broken"),
+            Self::Device => write!(f, "a device has the page"),
             Self::Corrupt(level, word) => write!(f, "corrupt {level} entry {word:#018x}"),
         }
+    }
+}
+
+/// Why a case could not end the fault while the page was claimed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stop {
+    /// There is not enough memory free.
+    OutOfMemory(OutOfMemory),
+    /// The program may not do this.
+    Denied(Denial),
+    /// The folio that begins here is being moved or split, by the holder of its lock.
+    Wait(Pfn),
+}
+
+impl From<OutOfMemory> for Stop {
+    fn from(oom: OutOfMemory) -> Self {
+        Self::OutOfMemory(oom)
+    }
+}
+
+impl From<table::Stop> for Stop {
+    fn from(stop: table::Stop) -> Self {
+        match stop {
+            table::Stop::OutOfMemory(oom) => Self::OutOfMemory(oom),
+            table::Stop::NotTable(level, word) => Self::Denied(Denial::Corrupt(level, word)),
+        }
+    }
+}
+
+/// How a case ended.
+pub(super) type Resolved = Result<FaultOutcome, Stop>;
+
+/// One fault, as the cases see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    /// The area, as long as the page is claimed.
+    pub(super) vma: Vma,
+    pub(super) va: VirtAddr,
+    pub(super) access: Access,
+    /// It must end with a page that no other space has, though it reads only.
+    #[doc(alias = "FAULT_FLAG_UNSHARE")]
+    pub(super) unshare: bool,
+    /// All has been done to make memory free: a smaller folio must do, or none.
+    pub(super) last: bool,
+}
+
+impl Request {
+    /// Whether shared memory will not do.
+    #[inline]
+    pub(super) fn wants_own(&self) -> bool {
+        self.unshare || self.access == Access::Write
     }
 }
 
 impl<H: Hardware> Space<'_, H> {
     /// Resolves a fault at `va`, or says why not.
     ///
-    /// Context: thread (or an exception taken from one), may sleep on the layout lock. Corresponds
-    /// to Linux's `handle_mm_fault`.
+    /// Context: thread (or an exception taken from one), may sleep on whoever changes the area, and on
+    /// the lock of a folio that is being moved. Corresponds to Linux's `handle_mm_fault`.
     #[doc(alias("handle_mm_fault", "do_page_fault"))]
     pub fn fault(&self, va: VirtAddr, access: Access) -> FaultOutcome {
-        let outcome = self.resolve(va, access);
+        self.fault_as(va, access, false)
+    }
+
+    /// Sees to it that reading `va` meets memory that no other space has: what a pin for reading needs,
+    /// so that a later write by the program does not part it from the pin.
+    ///
+    /// Context: as for [`Space::fault`].
+    #[doc(alias("FAULT_FLAG_UNSHARE", "gup_must_unshare"))]
+    pub(crate) fn fault_unshare(&self, va: VirtAddr) -> FaultOutcome {
+        self.fault_as(va, Access::Read, true)
+    }
+
+    #[inline]
+    fn fault_as(&self, va: VirtAddr, access: Access, unshare: bool) -> FaultOutcome {
         self.mm.count(Event::PgFault, 1);
+        let outcome = match self.attempt(va, access, unshare, false) {
+            Ok(outcome) => outcome,
+            Err(stop) => self.recover(stop, va, access, unshare),
+        };
         match outcome {
             FaultOutcome::Spurious => self.mm.count(Event::PgFaultSpurious, 1),
             FaultOutcome::Denied(_) => self.mm.count(Event::PgFaultDenied, 1),
-            _ => {}
+            FaultOutcome::Mapped | FaultOutcome::OutOfMemory(_) => {}
         }
         outcome
     }
 
-    /// Finds the area and asks it. The page stays claimed until the entry is stored: nobody takes the
-    /// area or the tables away meanwhile.
-    fn resolve(&self, va: VirtAddr, access: Access) -> FaultOutcome {
+    /// Nothing is claimed any more: waits, or makes memory and tries once again.
+    #[cold]
+    fn recover(&self, stop: Stop, va: VirtAddr, access: Access, unshare: bool) -> FaultOutcome {
         let mm = self.mm;
-        let page = va.0 >> PAGE_SHIFT;
+        let mut stop = stop;
+        if let Stop::OutOfMemory(oom) = stop {
+            mm.reclaim_deferred(oom.order.pages());
+            match self.attempt(va, access, unshare, true) {
+                Ok(outcome) => return outcome,
+                Err(again) => stop = again,
+            }
+        }
+        match stop {
+            Stop::OutOfMemory(oom) => FaultOutcome::OutOfMemory(oom),
+            Stop::Denied(denial) => FaultOutcome::Denied(denial),
+            Stop::Wait(head) => {
+                mm.count(Event::MigrationWait, 1);
+                mm.folio_wait_unlocked(head);
+                FaultOutcome::Spurious
+            }
+        }
+    }
+
+    /// Finds the area and asks it. The page stays claimed until the entry is stored.
+    #[inline]
+    fn attempt(&self, va: VirtAddr, access: Access, unshare: bool, last: bool) -> Resolved {
         if va >= USER_END {
-            return FaultOutcome::Denied(Denial::NoArea);
+            return Err(Stop::Denied(Denial::NoArea));
         }
         let find = |layout: &Layout| layout.find(va).copied();
-        let (found, claim) = self.core.layout.read_at(&mm.hw, page, find);
+        let page = va.0 >> PAGE_SHIFT;
+        let (found, _claim) = self.core.layout.read_at(&self.mm.hw, page, find);
         let Some(vma) = found else {
-            return FaultOutcome::Denied(Denial::NoArea);
+            return Err(Stop::Denied(Denial::NoArea));
         };
         if !vma.prot.allows(access) {
-            return FaultOutcome::Denied(Denial::Rights(vma.prot));
+            return Err(Stop::Denied(Denial::Rights(vma.prot)));
         }
-        let result = self.resolve_in(&vma, va, access);
-        drop(claim);
-        match result {
-            Ok(outcome) => outcome,
-            Err(Stop::OutOfMemory(oom)) => FaultOutcome::OutOfMemory(oom),
-            Err(Stop::NotTable(level, word)) => FaultOutcome::Denied(Denial::Corrupt(level, word)),
-        }
+        self.resolve(&Request { vma, va, access, unshare, last })
     }
 
     /// Picks the case, by what the PMD entry says.
     #[doc(alias("__handle_mm_fault", "handle_pte_fault"))]
     #[inline]
-    fn resolve_in(&self, vma: &Vma, va: VirtAddr, access: Access) -> Result<FaultOutcome, Stop> {
+    fn resolve(&self, fault: &Request) -> Resolved {
         let mm = self.mm;
-        let pmd = mm.make_slot(self.core.root, va, Level::Pmd)?;
-        let word = mm.hw.load(pmd);
-        match pte::decode(Level::Pmd, word) {
-            Entry::Table(_) => {}
-            Entry::None => {
-                if let Some(outcome) = self.fault_huge(vma, va, pmd, access) {
-                    return Ok(outcome);
-                }
-                match mm.make_table(pmd, Level::Pmd) {
-                    Ok(_) => {}
-                    // Another CPU has put a huge page there.
-                    Err(Stop::NotTable(level, word)) => {
-                        return self.permit(pmd, level, word, va, access);
-                    }
-                    Err(stop) => return Err(stop),
-                }
-            }
-            _ => return self.permit(pmd, Level::Pmd, word, va, access),
+        let pmd = mm.make_slot(self.core.root, fault.va, Level::Pmd)?;
+        match pte::decode(Level::Pmd, mm.hw.load(pmd)) {
+            Entry::Table(table) => self.fault_page(fault, pmd, table.pfn()),
+            Entry::None => self.fault_empty_pmd(fault, pmd),
+            _ => self.fault_huge_mapped(fault, pmd),
         }
-        self.fault_small(vma, va, pmd, access)
     }
 
-    /// The slot held `word` when looked at: makes that entry permit `access`, where all it lacks is
-    /// what hardware without automatic access flag and dirty state leaves to software.
-    ///
-    /// Corresponds to Linux's `ptep_set_access_flags`.
-    #[doc(alias = "ptep_set_access_flags")]
-    pub(super) fn permit(
-        &self,
-        slot: Slot,
-        level: Level,
-        word: u64,
-        va: VirtAddr,
-        access: Access,
-    ) -> Result<FaultOutcome, Stop> {
-        let mm = self.mm;
-        let Entry::Leaf(leaf) = pte::decode(level, word) else {
-            return Err(Stop::NotTable(level, word));
-        };
-        let wanted = touched(leaf, access);
-        if !wanted.permits(access) {
-            // The area allows what the entry denies, and no fault can mend that.
-            return Err(Stop::NotTable(level, word));
+    /// Nothing is there for 2 MiB around: a huge page, or a table for smaller ones.
+    fn fault_empty_pmd(&self, fault: &Request, pmd: Slot) -> Resolved {
+        if let Some(outcome) = self.fault_huge(fault, pmd)? {
+            return Ok(outcome);
         }
-        let outcome = if wanted.word() == word {
-            FaultOutcome::Spurious
-        } else {
-            let _lock = mm.lock_table(slot.table(), level);
-            match mm.hw.compare_exchange(slot, word, wanted.word()) {
-                Ok(()) => FaultOutcome::Mapped,
-                // Somebody changed it: run the access again and look anew.
-                Err(_) => FaultOutcome::Spurious,
-            }
-        };
-        // This CPU may still hold the less permissive translation; others will fault and come here.
-        mm.forget_page_here(va, &self.core.context, level);
-        Ok(outcome)
+        match self.mm.make_table(pmd, Level::Pmd) {
+            Ok(table) => self.fault_page(fault, pmd, table),
+            // Another CPU has put a huge page there.
+            Err(table::Stop::NotTable(..)) => self.fault_huge_mapped(fault, pmd),
+            Err(stop) => Err(stop.into()),
+        }
+    }
+
+    /// Who maps the folio that begins at `va`.
+    #[inline]
+    pub(super) fn owner(&self, vma: &Vma, va: VirtAddr) -> u64 {
+        Owner { family: self.core.family.id(), index: vma.index_at(va) }.word()
+    }
+
+    /// The leaf for memory that the fault was given, as it is after the access.
+    #[inline]
+    pub(super) fn first_leaf(&self, fault: &Request, level: Level, pfn: Pfn) -> Leaf {
+        self.touched(Leaf::user(level, pfn, fault.vma.prot), fault.access)
+    }
+
+    /// A leaf as it is after an access through it.
+    #[inline]
+    pub(super) fn touched(&self, leaf: Leaf, access: Access) -> Leaf {
+        let bug = self.mm.commits(Mutant::DirtyOnRead);
+        touched(leaf, if bug { Access::Write } else { access })
     }
 }
 
-/// The leaf after an access through it.
+/// A leaf as it is after an access through it.
+#[inline]
 pub(super) fn touched(leaf: Leaf, access: Access) -> Leaf {
     let young = leaf.made_young();
     if access == Access::Write { young.made_dirty() } else { young }

@@ -5,9 +5,11 @@
 //! | `core` | what a space is to everybody but its owner |
 //! | `vma` | the areas as a sorted list of intervals |
 //! | `zap` | taking entries out of tables |
-//! | `fault` | which case a fault is; rights that only the entry lacks |
-//! | `small` | the case of a 4 KiB page |
-//! | `huge` | the case of a 2 MiB page |
+//! | `fault` | which case a fault is, and how it ended |
+//! | `anon`, `mid`, `huge` | nothing is mapped: a page, 64 KiB, 2 MiB |
+//! | `zero` | memory that was only read, and the end of that |
+//! | `touch` | something is mapped: what the entry lacks |
+//! | `cow` | a page that must be nobody else's |
 //!
 //! # Who excludes whom
 //! The areas are behind a [`sync::RangeLock`]. A fault claims its page for as long as it works on it: that
@@ -18,20 +20,26 @@
 //!
 //! Corresponds to Linux's `struct mm_struct`, `mm/mmap.c`, `mm/memory.c`.
 
+mod anon;
 mod core;
+mod cow;
 mod fault;
 mod huge;
-mod small;
+mod mid;
+mod touch;
 mod vma;
 mod zap;
+mod zero;
 
 pub use fault::{Denial, FaultOutcome};
 pub(crate) use self::core::Core;
 pub use vma::{Backing, Huge, Vma};
+pub(crate) use zero::ZeroPages;
 
 use crate::frame::OutOfMemory;
 use crate::mutant::Mutant;
 use crate::rmap::NO_HEAP;
+use crate::thp::{Override, Policy};
 use crate::tlb::Context;
 use crate::{Hardware, Mm};
 use abi::{Asid, Event, Level, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
@@ -143,6 +151,7 @@ impl<'m, H: Hardware> Space<'m, H> {
                 running: AtomicU32::new(0),
                 write_protect: SeqCount::new(),
                 pinned: AtomicBool::new(false),
+                thp: Override::none(),
                 family: family.clone(),
             };
             let joined = Arc::try_new(core).map_err(|_| NO_HEAP).and_then(|core| {
@@ -175,6 +184,20 @@ impl<'m, H: Hardware> Space<'m, H> {
     /// What TLBs know it by.
     pub fn context(&self) -> &Context {
         &self.core.context
+    }
+
+    /// Whether it gets huge pages, whatever the settings say; `None`: they decide. Areas may still
+    /// refuse.
+    #[doc(alias("PR_SET_THP_DISABLE", "PR_GET_THP_DISABLE"))]
+    pub fn thp(&self) -> Option<Policy> {
+        self.core.thp.get()
+    }
+
+    /// Says whether it gets huge pages from the next fault on, whatever the settings say; `None`: they
+    /// decide. Huge pages that are there stay.
+    #[doc(alias = "PR_SET_THP_DISABLE")]
+    pub fn set_thp(&self, policy: Option<Policy>) {
+        self.core.thp.set(policy);
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {

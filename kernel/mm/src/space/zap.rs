@@ -6,10 +6,10 @@
 //! Corresponds to Linux's `unmap_page_range` and `free_pgtables`, in one pass.
 
 use super::Space;
-use crate::entry::{At, PmdLevel, PteLevel, TableLevel};
+use crate::entry::{At, PmdLevel, PteLevel};
 use crate::tlb::Gather;
 use crate::{Hardware, Slot};
-use abi::{ENTRIES, Level, Pfn, VirtAddr, VirtRange};
+use abi::{ENTRIES, Level, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use pte::Entry;
 
 impl<H: Hardware> Space<'_, H> {
@@ -57,29 +57,47 @@ impl<H: Hardware> Space<'_, H> {
                         mm.hw.swap(slot, 0);
                         drop(lock);
                         gather.subtree(here.intersect(&range), down, below.pfn());
+                    } else if down == Level::Pte {
+                        self.zap_pages(gather, below.pfn(), here.intersect(&range));
                     } else {
                         self.zap_table(gather, below.pfn(), down, here.start, range, gap);
                     }
                 }
-                _ => self.zap_leaf(gather, slot, level, here.start),
+                _ => self.zap_huge(gather, slot, here.start),
             }
         }
     }
 
-    /// Clears one leaf.
-    #[doc(alias("zap_pte_range", "zap_huge_pmd"))]
-    fn zap_leaf(&self, gather: &mut Gather<'_, H>, slot: Slot, level: Level, va: VirtAddr) {
-        if level == Level::Pmd {
-            self.zap_entry::<PmdLevel>(gather, slot, va);
-        } else {
-            self.zap_entry::<PteLevel>(gather, slot, va);
+    /// Clears `range` in one table of pages.
+    #[doc(alias = "zap_pte_range")]
+    fn zap_pages(&self, gather: &mut Gather<'_, H>, table: Pfn, range: VirtRange) {
+        let table = self.mm.lock::<PteLevel>(table);
+        table.unfold_edges(&self.core.context, range);
+        let first = Level::Pte.index(range.start);
+        let end = first + range.pages() as usize;
+        let mut index = first;
+        while index < end {
+            if let At::Soft(entry) = table.at(index) {
+                entry.clear();
+            }
+            let Some(run) = table.run(index, end - index) else {
+                index += 1;
+                continue;
+            };
+            let unmapped = run.clear();
+            let start = range.start + (index - first) as u64 * PAGE_SIZE;
+            let run = VirtRange::from_size(start, unmapped.pages() as u64 * PAGE_SIZE);
+            gather.run(run, unmapped.leaf());
+            index += unmapped.pages();
         }
     }
 
-    fn zap_entry<L: TableLevel>(&self, gather: &mut Gather<'_, H>, slot: Slot, va: VirtAddr) {
+    /// Clears one huge leaf.
+    #[doc(alias = "zap_huge_pmd")]
+    fn zap_huge(&self, gather: &mut Gather<'_, H>, slot: Slot, va: VirtAddr) {
         let mm = self.mm;
-        let table = mm.lock::<L>(slot.table());
-        let unmapped = match table.at(L::LEVEL.index(va)) {
+        let table = mm.lock::<PmdLevel>(slot.table());
+        let unmapped = match table.at(Level::Pmd.index(va)) {
             At::Present(entry) => Some(entry.clear()),
             At::Soft(entry) => {
                 entry.clear();
@@ -87,7 +105,7 @@ impl<H: Hardware> Space<'_, H> {
             }
             At::None(_) | At::Table(_) | At::Corrupt(_) => return,
         };
-        let spare = if L::LEVEL == Level::Pmd { mm.withdraw(slot.table()) } else { None };
+        let spare = mm.withdraw(slot.table());
         drop(table);
         // The deposited table was never linked, or not since its last flush.
         if let Some(spare) = spare {

@@ -20,6 +20,7 @@ mod split_pmd;
 
 pub(crate) use deferred::Deferred;
 pub use frozen::Frozen;
-pub use policy::{Policy, Thp};
+pub(crate) use policy::Override;
+pub use policy::{Defrag, Policy, Thp};
 pub use split_folio::SplitError;
 pub(crate) use split_pmd::Pinned;

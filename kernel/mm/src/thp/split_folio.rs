@@ -179,12 +179,12 @@ impl<H: Hardware> Mm<H> {
         if self.commits(Mutant::SplitHeadFirst) {
             old.counts.store(one, Ordering::Release);
         }
-        for n in (1..parts(from, to)).rev() {
-            let first = u64::from(n) << to.0;
-            let part = self.desc(head + first);
+        let parts = self.frames.map().block(head, from).chunks_exact(to.pages() as usize);
+        for (n, part) in parts.enumerate().skip(1).rev() {
+            let part = &part[0];
             // The index is in the low bits, and pages of one folio do not carry out of them.
             if !self.commits(Mutant::SplitForgetsOwner) {
-                part.owner.store(owner + first, Ordering::Relaxed);
+                part.owner.store(owner + ((n as u64) << to.0), Ordering::Relaxed);
             }
             match self.commits(Mutant::SplitFlagsLate) {
                 true => part.become_head(Kind::Folio, to, flags & !(Flag::Locked as u32)),
@@ -206,32 +206,28 @@ impl<H: Hardware> Mm<H> {
     /// maps is freed. Says how many pages that were.
     fn release_parts(&self, lock: FolioLock<'_, H>, from: Order, to: Order, keep: Pfn) -> u64 {
         let head = lock.head();
+        let parts = self.frames.map().block(head, from).chunks_exact(to.pages() as usize);
         let mut freed = 0;
-        for n in 1..parts(from, to) {
-            let part = head + (u64::from(n) << to.0);
-            self.folio_unlock(part);
-            freed += self.release_part(part, to, keep);
+        for (n, part) in parts.enumerate().skip(1) {
+            self.unlock(&part[0]);
+            freed += self.release_part(head + ((n as u64) << to.0), to, keep);
         }
         drop(lock);
         freed + self.release_part(head, to, keep)
     }
 
     /// Gives up one reference to a part, unless it is the one with `keep`. Says how many pages were freed.
+    #[inline]
     fn release_part(&self, part: Pfn, order: Order, keep: Pfn) -> u64 {
         if keep.align_down(order) == part {
             return 0;
         }
-        let counts = self.desc(part).counts();
-        let freed = if counts.refs() == 1 { order.pages() } else { 0 };
-        if counts.maps() > 0 {
-            self.note_partial(part, counts);
+        if order > Order(1) {
+            let counts = self.desc(part).counts();
+            if counts.maps() > 0 {
+                self.note_partial(part, counts);
+            }
         }
-        self.head_put(part, 1);
-        freed
+        if self.head_put_last(part) { order.pages() } else { 0 }
     }
-}
-
-/// How many parts of one order another has.
-const fn parts(from: Order, to: Order) -> u32 {
-    1 << (from.0 - to.0)
 }

@@ -27,7 +27,7 @@ use crate::tlb::Flushed;
 use crate::{Hardware, Mm, Slot};
 use abi::{ENTRIES, Event, Level, Pfn, Prot, VirtAddr};
 use pte::bits::{PRESENT_INVALID, VALID};
-use pte::{Leaf, Soft};
+use pte::{ContSet, Leaf, Soft};
 
 /// Why a mapping that was to be unmapped is still there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +100,8 @@ impl<H: Hardware> Mm<H> {
         let head = self.note_dirty(broken.leaf());
         self.folio_map(head, ENTRIES as u32 - 1);
         let first = broken.leaf().piece(0);
+        // A table full of one folio is a table full of contiguous sets.
+        let first = ContSet::new(0, first).map_or(first, ContSet::folded);
         fresh.fill(self, 0, ENTRIES, first.word(), Leaf::step(Level::Pte));
         self.uncount_pmd_map(head);
         broken.link(fresh);
@@ -123,7 +125,9 @@ impl<H: Hardware> Mm<H> {
         }
     }
 
-    /// Memory that nobody counts: 512 entries show the same.
+    /// Memory that nobody counts: 512 entries show the same. Of the huge page of zeros each shows its part
+    /// of that: it is never given back, and the small one may not have been made yet.
+    #[doc(alias = "__split_huge_zero_page_pmd")]
     fn split_uncounted(
         &self,
         core: &Core,
@@ -137,6 +141,9 @@ impl<H: Hardware> Mm<H> {
         fresh.fill(self, 0, ENTRIES, first.word(), Leaf::step(Level::Pte));
         broken.link(fresh);
         self.count(Event::ThpSplitPmd, 1);
+        if self.shows_zeros(first.pfn()) {
+            self.count(Event::ThpSplitZeroPmd, 1);
+        }
     }
 
     /// Software's data, for each page. A migration entry owns nothing, so 512 own nothing either; memory

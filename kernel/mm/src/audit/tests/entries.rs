@@ -4,6 +4,7 @@ use super::{Broken, EntryRule, HUGE, READ, SMALL, TOUCHED, world};
 use crate::audit::{Allow, Name};
 use crate::frame::{Counts, Flag, Kind};
 use crate::rmap::Owner;
+use crate::space::FaultOutcome;
 use abi::{Access, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr};
 use core::sync::atomic::Ordering::Relaxed;
 use pte::{Leaf, MigrationKind, Misfit, SetRule, Soft, bits};
@@ -117,7 +118,7 @@ fn something_where_no_area_is() {
 fn more_rights_than_the_area() {
     for prot in [Prot::ReadWrite, Prot::ReadExec] {
         world(|world| {
-            world.touch(READ, Access::Read);
+            assert_eq!(world.space.fault_unshare(READ), FaultOutcome::Mapped);
             let pfn = world.folio(READ, Level::Pte).0;
             world.store(READ, Level::Pte, Leaf::user(Level::Pte, pfn, prot).word());
             world.finds_entry(READ, Level::Pte, EntryRule::Rights(Prot::Read));

@@ -1,0 +1,59 @@
+//! Nothing is mapped, and 64 KiB may be: one folio, sixteen entries, one contiguous set.
+//!
+//! Corresponds to Linux's `alloc_anon_folio` for an order above 0.
+
+use super::Space;
+use super::fault::{FaultOutcome, Request, Stop};
+use crate::entry::At;
+use crate::entry::contpte::SET_BYTES;
+use crate::frame::Effort;
+use crate::{Hardware, Slot};
+use abi::{Event, Level, Pfn};
+use pte::{CONT_PTE_ORDER, CONT_PTES};
+
+impl<H: Hardware> Space<'_, H> {
+    /// Maps the 64 KiB around the fault, if policy and area permit and nothing is mapped in them.
+    /// `None`: they do not, or there is no memory for it in one piece; a page may do.
+    #[doc(alias("alloc_anon_folio", "thp_vma_suitable_orders"))]
+    #[inline]
+    pub(super) fn fault_mid(
+        &self,
+        fault: &Request,
+        pmd: Slot,
+        table: Pfn,
+    ) -> Result<Option<FaultOutcome>, Stop> {
+        let mm = self.mm;
+        if !mm.thp.wants_64k(&self.core, &fault.vma) {
+            return Ok(None);
+        }
+        let Some(range) = fault.vma.block_around(fault.va, SET_BYTES) else { return Ok(None) };
+        let first = Level::Pte.index(range.start);
+        let mut slots = (first..first + CONT_PTES).map(|index| Slot::new(table, index));
+        if slots.any(|slot| mm.hw.load(slot) != 0) {
+            return Ok(None);
+        }
+        let owner = self.owner(&fault.vma, range.start);
+        let effort = mm.thp.effort(&fault.vma);
+        let n = CONT_PTES as u32;
+        let pfn = match mm.anon_alloc_with(effort, CONT_PTE_ORDER, n, owner) {
+            Ok(pfn) => pfn,
+            Err(oom) if effort == Effort::Full && !fault.last => return Err(oom.into()),
+            Err(_) => {
+                mm.count(Event::Anon64kFallback, 1);
+                return Ok(None);
+            }
+        };
+        mm.zero(pfn, CONT_PTE_ORDER);
+        if let Some(table) = mm.lock_below(pmd)
+            && (first..first + CONT_PTES).all(|index| matches!(table.at(index), At::None(_)))
+        {
+            table.set_run(first, self.first_leaf(fault, Level::Pte, pfn), CONT_PTES);
+            drop(table);
+            mm.count(Event::Anon64kAlloc, 1);
+            return Ok(Some(FaultOutcome::Mapped));
+        }
+        // Another CPU mapped something there meanwhile; perhaps what is wanted.
+        mm.folio_unmap(pfn, n);
+        Ok(Some(FaultOutcome::Spurious))
+    }
+}

@@ -1,0 +1,196 @@
+//! Memory that was only read: one page of zeros for everybody, and one huge one; and what happens when
+//! it is written after all.
+//!
+//! # Rules kept here
+//! * Entries of zeros are read-only and special: nobody counts them, so nobody's counts are written by
+//!   all who read.
+//! * A huge entry of zeros has a table put aside like every huge entry of an anonymous area.
+//! * Writing puts other memory behind a live address: the old entry is taken out and flushed before
+//!   the new one is stored ([`crate::entry::Present::replace`]).
+//!
+//! Corresponds to Linux's `ZERO_PAGE`, `mm_get_huge_zero_folio`, `do_huge_zero_wp_pmd`.
+
+use super::Space;
+use super::fault::{FaultOutcome, Request, Resolved};
+use crate::entry::{At, PmdLevel};
+use crate::frame::{Flag, OutOfMemory};
+use crate::mutant::Mutant;
+use crate::{Hardware, Mm, Slot};
+use abi::{Event, Level, Order, Pfn, Prot};
+use core::sync::atomic::{AtomicU64, Ordering};
+use pte::Leaf;
+
+/// A folio of zeros, made when it is first wanted and kept.
+#[derive(Debug)]
+struct Zeros(AtomicU64);
+
+/// "Not made yet".
+const NONE: u64 = u64::MAX;
+
+/// The shared zeros of one memory manager.
+#[doc(alias("ZERO_PAGE", "huge_zero_folio"))]
+#[derive(Debug)]
+pub(crate) struct ZeroPages {
+    small: Zeros,
+    huge: Zeros,
+}
+
+impl ZeroPages {
+    pub(crate) const fn new() -> Self {
+        Self { small: Zeros(AtomicU64::new(NONE)), huge: Zeros(AtomicU64::new(NONE)) }
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// The page of zeros.
+    #[doc(alias = "ZERO_PAGE")]
+    #[inline]
+    fn zero_page(&self) -> Result<Pfn, OutOfMemory> {
+        match self.zero.small.0.load(Ordering::Acquire) {
+            NONE => self.make_zeros(&self.zero.small, Order::PAGE),
+            pfn => Ok(Pfn(pfn)),
+        }
+    }
+
+    /// The 2 MiB of zeros.
+    #[doc(alias("mm_get_huge_zero_folio", "get_huge_zero_folio"))]
+    fn huge_zero_page(&self) -> Result<Pfn, OutOfMemory> {
+        let known = self.zero.huge.0.load(Ordering::Acquire);
+        if known != NONE {
+            return Ok(Pfn(known));
+        }
+        let made = self.make_zeros(&self.zero.huge, Order::PMD);
+        let failed = made.is_err();
+        self.count(if failed { Event::ThpZeroPageAllocFailed } else { Event::ThpZeroPageAlloc }, 1);
+        made
+    }
+
+    /// Makes the folio, unless somebody is faster.
+    #[cold]
+    fn make_zeros(&self, zeros: &Zeros, order: Order) -> Result<Pfn, OutOfMemory> {
+        let pfn = self.folio_alloc(order)?;
+        self.desc(pfn).raise(Flag::Zero);
+        self.zero(pfn, order);
+        let (done, known) = (Ordering::AcqRel, Ordering::Acquire);
+        match zeros.0.compare_exchange(NONE, pfn.0, done, known) {
+            Ok(_) => Ok(pfn),
+            Err(other) => {
+                self.head_put(pfn, 1);
+                Ok(Pfn(other))
+            }
+        }
+    }
+
+    /// Whether a special entry with this frame shows the shared zeros.
+    pub(crate) fn shows_zeros(&self, pfn: Pfn) -> bool {
+        let map = self.frames.map();
+        map.head(pfn).is_some_and(|head| map.desc(head).has(Flag::Zero))
+    }
+}
+
+/// An entry that shows zeros, in an area of these rights.
+fn zero_leaf<H: Hardware>(mm: &Mm<H>, level: Level, zeros: Pfn, prot: Prot) -> Leaf {
+    let leaf = Leaf::user(level, zeros, prot).write_protected();
+    if level == Level::Pmd && mm.commits(Mutant::HugeZeroNotSpecial) {
+        leaf
+    } else {
+        leaf.special()
+    }
+}
+
+impl<H: Hardware> Space<'_, H> {
+    /// Lets the page show zeros.
+    #[inline]
+    pub(super) fn map_zero_page(&self, fault: &Request, pmd: Slot) -> Resolved {
+        let mm = self.mm;
+        let zeros = mm.zero_page()?;
+        if let Some(table) = mm.lock_below(pmd)
+            && let At::None(empty) = table.at(Level::Pte.index(fault.va))
+        {
+            empty.set(zero_leaf(mm, Level::Pte, zeros, fault.vma.prot));
+            drop(table);
+            mm.count(Event::ZeroMap, 1);
+            return Ok(FaultOutcome::Mapped);
+        }
+        Ok(FaultOutcome::Spurious)
+    }
+
+    /// Lets the 2 MiB around the fault show zeros. `None`: there is no memory for that; small zeros do.
+    #[doc(alias = "set_huge_zero_folio")]
+    pub(super) fn map_huge_zero(&self, fault: &Request, slot: Slot) -> Option<FaultOutcome> {
+        let mm = self.mm;
+        let zeros = mm.huge_zero_page().ok()?;
+        let spare = mm.fresh_table().ok()?;
+        let table = mm.lock::<PmdLevel>(slot.table());
+        let outcome = if let At::None(empty) = table.at(Level::Pmd.index(fault.va)) {
+            mm.deposit(table.table(), spare);
+            empty.set(zero_leaf(mm, Level::Pmd, zeros, fault.vma.prot));
+            mm.count(Event::ZeroMap, 1);
+            FaultOutcome::Mapped
+        } else {
+            drop(table);
+            spare.discard(mm);
+            FaultOutcome::Spurious
+        };
+        Some(outcome)
+    }
+
+    /// The page showed zeros by the entry `seen`: puts memory of its own there.
+    #[doc(alias = "wp_page_copy")]
+    pub(super) fn replace_zero_page(&self, fault: &Request, pmd: Slot, seen: Leaf) -> Resolved {
+        let mm = self.mm;
+        let pfn = mm.anon_alloc(Order::PAGE, 1, self.owner(&fault.vma, fault.va))?;
+        mm.zero(pfn, Order::PAGE);
+        if let Some(table) = mm.lock_below(pmd)
+            && let At::Present(entry) = table.at(Level::Pte.index(fault.va))
+            && entry.leaf().same_mapping(seen)
+        {
+            let leaf = self.first_leaf(fault, Level::Pte, pfn);
+            let (old, proof) = entry.replace(&self.core.context, fault.va, leaf);
+            drop(table);
+            old.release(mm, &proof);
+            mm.count(Event::CowCopy, 1);
+            return Ok(FaultOutcome::Mapped);
+        }
+        mm.folio_unmap(pfn, 1);
+        Ok(FaultOutcome::Spurious)
+    }
+
+    /// The 2 MiB around the fault showed zeros by the entry `seen`: puts a huge page there, or lets
+    /// small entries show the zeros, and puts a page in place of one.
+    #[doc(alias("do_huge_zero_wp_pmd", "do_huge_pmd_wp_page"))]
+    pub(super) fn replace_huge_zero(&self, fault: &Request, slot: Slot, seen: Leaf) -> Resolved {
+        let mm = self.mm;
+        let index = Level::Pmd.index(fault.va);
+        let memory = if mm.thp.wants(&self.core, &fault.vma) {
+            match self.huge_folio(fault) {
+                Ok(pfn) => Some(pfn),
+                Err(oom) => self.huge_fallback(fault, oom)?,
+            }
+        } else {
+            None
+        };
+        let table = mm.lock::<PmdLevel>(slot.table());
+        let entry = match table.at(index) {
+            At::Present(entry) if entry.leaf().same_mapping(seen) => entry,
+            _ => {
+                drop(table);
+                if let Some(pfn) = memory {
+                    self.huge_folio_unused(pfn);
+                }
+                return Ok(FaultOutcome::Spurious);
+            }
+        };
+        let Some(pfn) = memory else {
+            mm.split_pmd(&self.core, &table, fault.va);
+            drop(table);
+            return self.fault_mapped(fault, slot);
+        };
+        let leaf = self.first_leaf(fault, Level::Pmd, pfn);
+        let (old, proof) = entry.replace(&self.core.context, fault.va, leaf);
+        drop(table);
+        old.release(mm, &proof);
+        mm.count(Event::ThpFaultAlloc, 1);
+        Ok(FaultOutcome::Mapped)
+    }
+}
