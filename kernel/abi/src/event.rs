@@ -81,6 +81,8 @@ events! {
     SpaceSwitch => "space_switch",
     /// ASIDs given out.
     AsidAlloc => "asid_alloc",
+    /// Pages that programs had given up, taken away.
+    PgLazyFreed => "pglazyfreed",
     /// Times that the ASIDs ran out and a new generation began.
     AsidRollover => "asid_rollover",
     /// Pages referenced by the lockless walker.

@@ -31,6 +31,12 @@ impl Slot {
         self.0.pfn()
     }
 
+    /// Which entry of its table it is.
+    #[inline]
+    pub const fn index(self) -> usize {
+        (self.0.0 % abi::PAGE_SIZE / 8) as usize
+    }
+
     /// The slot `n` entries further on; the caller stays within the table.
     #[inline]
     pub const fn ahead(self, n: usize) -> Self {

@@ -62,7 +62,10 @@ pub mod tlb;
 
 pub use frame::{Frames, MemMap, OutOfMemory, PageDesc};
 pub use hw::{Hardware, Note, Slot};
-pub use space::{Denial, FaultOutcome, Huge, MapError, Place, Space, UnmapError, Vma};
+pub use space::{
+    Advice, AdviseError, Denial, FaultOutcome, Huge, MapError, Move, Place, ProtectError, RemapError,
+    Space, UnmapError, Vma,
+};
 pub use thp::{Frozen, SplitError};
 
 use abi::Event;

@@ -57,6 +57,51 @@ mutants! {
     /// Of the CPUs that run a space only the first is noted, so flushes reach no other.
     FirstCpuOnly => "first-cpu-only",
 
+    // --- changes of a space ----------------------------------------------------------------------
+    /// munmap lets faults and others back in before it has flushed: given frames look free, and a new
+    /// mapping meets the old one's translations. Linux once deferred the flush of a driver's frames past
+    /// the moment at which the driver could take them back.
+    UnmapReleasesEarly => "unmap-releases-early",
+    /// A huge entry that goes leaves its deposited table behind.
+    ZapKeepsDeposit => "zap-keeps-deposit",
+    /// mprotect takes rights away and flushes nothing.
+    ProtectNoFlush => "protect-no-flush",
+    /// mprotect clears a huge entry before it stores the new one: whoever looks in between finds nothing
+    /// where there is memory. In Linux an MADV_DONTNEED passed by huge pages that way.
+    ProtectThroughNone => "protect-through-none",
+    /// Taking the right to write away forgets that hardware had recorded a write.
+    ProtectDropsDirty => "protect-drops-dirty",
+    /// mprotect gives the right to write to pages that others have too.
+    ProtectWritableShared => "protect-writable-shared",
+    /// mprotect leaves the right to write in migration entries, which comes back with them.
+    ProtectKeepsMigrationWrite => "protect-keeps-migration-write",
+    /// mremap flushes nothing.
+    RemapNoFlush => "remap-no-flush",
+    /// mremap flushes the old range after others may have unmapped and freed the new one.
+    RemapFlushLate => "remap-flush-late",
+    /// mremap lets faults into the range that it moves to.
+    RemapClaimable => "remap-claimable",
+    /// A huge entry that moves to another table leaves its deposited table behind.
+    RemapLeavesDeposit => "remap-leaves-deposit",
+    /// MADV_DONTNEED flushes after it has released the table's lock: a second thread finds nothing there
+    /// and returns, or maps something new, while CPUs still have the old translation.
+    DontneedFlushLate => "dontneed-flush-late",
+    /// MADV_FREE does not flush: a write through an old translation goes unrecorded, and is lost.
+    FreeNoFlush => "free-no-flush",
+    /// fork write-protects the parent and flushes nothing.
+    ForkNoFlush => "fork-no-flush",
+    /// fork leaves the parent's entries writable.
+    ForkKeepsWritable => "fork-keeps-writable",
+    /// fork forgets that hardware had recorded a write.
+    ForkDropsDirty => "fork-drops-dirty",
+    /// fork shares pages that are pinned.
+    ForkIgnoresPins => "fork-ignores-pins",
+    /// fork shares huge pages that are pinned.
+    ForkIgnoresHugePins => "fork-ignores-huge-pins",
+    /// fork does not tell lockless pins that it is at work.
+    ForkNoSequence => "fork-no-sequence",
+    /// fork leaves the right to write in migration entries, in both spaces.
+    ForkKeepsMigrationWrite => "fork-keeps-migration-write",
     // References and pins.
     /// GUP-fast walks without being in an epoch: tables are freed under it.
     GupNoEpoch => "gup-no-epoch",

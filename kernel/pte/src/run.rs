@@ -7,7 +7,7 @@
 //! Source: Linux `pte_next_pfn`, `pte_batch_hint`, `folio_pte_batch`, `__split_huge_pmd_locked`.
 
 use crate::bits::{AF, CONT, DIRTY, NT, RDONLY, TYPE, WRITE};
-use crate::granule::{Granule, span};
+use crate::granule::{Granule, leaf_address, span};
 use crate::leaf::Leaf;
 use abi::Level;
 
@@ -66,10 +66,24 @@ impl<G: Granule> Leaf<G> {
         self.next().same_mapping(next)
     }
 
+    /// The leaf that `word` is, if it has the rights and attributes of this one, whatever its memory and
+    /// its history. What is a leaf here is one there too, so nothing needs to be decoded: for loops over
+    /// a table.
+    #[inline]
+    #[must_use]
+    pub const fn sibling(self, word: u64) -> Option<Self> {
+        let other = Self::from_raw(self.level(), word);
+        let ignored = self.history() | leaf_address::<G>(self.level());
+        if (self.word() ^ word) & !ignored == 0 { Some(other) } else { None }
+    }
+
     /// The word without history. Where the leaf is not writable, the read-only bit is no history.
     const fn timeless(self) -> u64 {
-        let history = if self.has(WRITE) { AF | DIRTY | RDONLY } else { AF | DIRTY };
-        self.word() & !history
+        self.word() & !self.history()
+    }
+
+    const fn history(self) -> u64 {
+        if self.has(WRITE) { AF | DIRTY | RDONLY } else { AF | DIRTY }
     }
 }
 

@@ -159,7 +159,17 @@ impl Model {
         self.areas.values().nth(which.index(self.areas.len())).copied()
     }
 
-    fn add(&mut self, area: Area) {
+    /// Neighbours that differ in nothing are one area.
+    fn add(&mut self, mut area: Area) {
+        let like = |other: &Area| (other.prot, other.huge) == (area.prot, area.huge);
+        let before = self.areas.range(..area.range.start).next_back().map(|(_, before)| *before);
+        if let Some(before) = before.filter(|b| b.range.end == area.range.start && like(b)) {
+            area.range.start = before.range.start;
+        }
+        if let Some(behind) = self.areas.get(&area.range.end).copied().filter(like) {
+            self.areas.remove(&behind.range.start);
+            area.range.end = behind.range.end;
+        }
         self.areas.insert(area.range.start, area);
     }
 

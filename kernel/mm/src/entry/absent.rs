@@ -1,8 +1,8 @@
 //! A slot without a mapping: nothing in it, or software data; and what may be put there.
 
-use super::{Fresh, Place, PmdLevel, TableLevel};
+use super::{Detached, Fresh, Place, PmdLevel, TableLevel};
 use crate::Hardware;
-use pte::{Leaf, Soft};
+use pte::{Leaf, Soft, Table};
 
 /// An entry of nothing.
 #[must_use = "an entry that is looked at is kept or filled"]
@@ -28,6 +28,11 @@ impl<H: Hardware> Empty<'_, H, PmdLevel> {
     #[doc(alias = "pmd_populate")]
     pub fn link(self, fresh: Fresh) {
         fresh.link(&self.0);
+    }
+
+    /// Links a table that served other addresses until now. Its entries are visible to walkers already.
+    pub(crate) fn relink(self, table: Detached) {
+        self.0.store(Table::new(table.pfn()).word());
     }
 }
 

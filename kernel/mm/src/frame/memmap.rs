@@ -234,6 +234,9 @@ pub enum Flag {
     /// Zeros that everybody shares: nobody counts its mappings.
     #[doc(alias("huge_zero_folio", "zero_page"))]
     Zero = 1 << 22,
+    /// The program has given it up; unless written since, it may be taken away.
+    #[doc(alias = "PG_swapbacked")]
+    Lazy = 1 << 23,
 }
 
 /// All bits that flags may take.

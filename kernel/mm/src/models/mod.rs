@@ -1,5 +1,5 @@
-//! Explores every interleaving, and every stale value that a load may answer, of the small protocols of
-//! this crate, on its own source; and shows of each order that they rest on that it is needed.
+//! Explores the small protocols of this crate, on its own source: in which order threads may come, and
+//! which stale values a load may answer; and shows of each order that they rest on that it is needed.
 //!
 //! ```text
 //! RUSTFLAGS="--cfg loom" cargo test -p granule-mm --features mutants --release --lib models

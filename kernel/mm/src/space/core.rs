@@ -1,7 +1,7 @@
 //! What a space is to everybody but its owner: reached from folios by [`crate::rmap`], from checks of
 //! the whole machine, and kept as long as one of them looks.
 
-use super::vma::Layout;
+use super::Layout;
 use crate::rmap::Family;
 use crate::thp::Override;
 use crate::tlb::Context;
@@ -28,6 +28,8 @@ pub(crate) struct Core {
     /// Whether anybody ever pinned a page of it.
     #[doc(alias = "MMF_HAS_PINNED")]
     pub(crate) pinned: AtomicBool,
+    /// Whether some of its memory was given up and may be taken away; see `lazy`.
+    pub(crate) lazy: AtomicBool,
     /// Which huge pages it gets, where that is not left to the settings.
     #[doc(alias("PR_SET_THP_DISABLE", "MMF_DISABLE_THP_COMPLETELY"))]
     pub(crate) thp: Override,

@@ -18,8 +18,7 @@
 //!
 //! Corresponds to Linux's `handle_mm_fault` and `handle_pte_fault`.
 
-use super::vma::Layout;
-use super::{Space, USER_END, Vma};
+use super::{Layout, Space, USER_END, Vma};
 use crate::frame::OutOfMemory;
 use crate::mutant::Mutant;
 use crate::rmap::Owner;

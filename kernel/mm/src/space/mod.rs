@@ -3,8 +3,17 @@
 //! | file | concern |
 //! | --- | --- |
 //! | `core` | what a space is to everybody but its owner |
-//! | `vma` | the areas as a sorted list of intervals |
+//! | `vma` | one area |
+//! | `layout` | the areas as a sorted list of intervals |
+//! | `error` | why a change was refused |
+//! | `map` | making areas and taking them away: mmap, munmap |
+//! | `blocks` | going over the tables of a range |
 //! | `zap` | taking entries out of tables |
+//! | `protect` | other rights: mprotect |
+//! | `remap` | other addresses or sizes: mremap |
+//! | `advise` | what a program says of its memory: madvise |
+//! | `lazy` | memory that may be dropped when it is short: MADV_FREE |
+//! | `fork` | a second space that begins as the first one is |
 //! | `fault` | which case a fault is, and how it ended |
 //! | `anon`, `mid`, `huge` | nothing is mapped: a page, 64 KiB, 2 MiB |
 //! | `zero` | memory that was only read, and the end of that |
@@ -18,21 +27,45 @@
 //! elsewhere in the space go on. So under a claim areas stay, tables stay tables, and no flush is
 //! owed by anybody but another claimant, who pays it before he releases the table's lock.
 //!
+//! What is excluded is whole blocks of 2 MiB, and a claim of one page holds for its block: so whoever
+//! holds one may work on the block's table, as faults with larger folios and madvise do.
+//!
+//! # What every change keeps
+//! 1. Everything that can fail comes before the first change: memory for the areas' list, the new
+//!    place's tables. A refusal says that nothing was changed, and means it.
+//! 2. The list of areas is held against look-ups only while it is rewritten; allocating for it and
+//!    freeing what it no longer needs come before and after.
+//! 3. One flush, of no more than what a TLB may hold and must not, before the exclusion ends.
+//!
 //! Corresponds to Linux's `struct mm_struct`, `mm/mmap.c`, `mm/memory.c`.
 
+mod advise;
 mod anon;
+mod blocks;
 mod core;
 mod cow;
+mod error;
 mod fault;
+mod fork;
 mod huge;
+mod layout;
+mod lazy;
+mod map;
 mod mid;
+mod protect;
+mod remap;
 mod touch;
 mod vma;
 mod zap;
 mod zero;
 
-pub use fault::{Denial, FaultOutcome};
 pub(crate) use self::core::Core;
+pub use advise::Advice;
+pub use error::{AdviseError, MapError, ProtectError, RemapError, UnmapError};
+pub use fault::{Denial, FaultOutcome};
+pub(crate) use layout::Layout;
+pub use map::Place;
+pub use remap::Move;
 pub use vma::{Backing, Huge, Vma};
 pub(crate) use zero::ZeroPages;
 
@@ -42,87 +75,15 @@ use crate::rmap::NO_HEAP;
 use crate::thp::{Override, Policy};
 use crate::tlb::Context;
 use crate::{Hardware, Mm};
-use abi::{Asid, Event, Level, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
-use ::core::fmt;
 use ::core::ops::Range;
-use sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use ::core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use abi::{Asid, Event, Level, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
 use sync::{Arc, RangeLock, SeqCount};
-pub(crate) use vma::Layout;
 
 /// The lowest address that may be mapped: what lies below catches null pointers.
 pub const USER_START: VirtAddr = VirtAddr(0x1_0000);
 /// The end of the lower half.
 pub const USER_END: VirtAddr = VirtAddr(1 << 48);
-
-/// Where a mapping shall go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
-    /// Wherever there is room; aligned to 2 MiB when it is at least that large.
-    Anywhere,
-    /// Exactly here, in free space.
-    At(VirtAddr),
-}
-
-/// Why a mapping was refused. Nothing was changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MapError {
-    /// The size is zero or the range is not made of whole pages of the lower half.
-    BadRange(VirtRange),
-    /// Something is mapped there; unmap it first or choose another place.
-    Occupied {
-        /// What was asked for.
-        wanted: VirtRange,
-        /// The first area in the way.
-        by: VirtRange,
-    },
-    /// No gap is large enough.
-    NoRoom {
-        /// How much was asked for.
-        bytes: u64,
-    },
-    /// The kernel has no memory to remember one more area.
-    OutOfMemory,
-}
-
-impl fmt::Display for MapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadRange(range) => {
-                write!(
-                    f,
-                    "{range} is not a non-empty range of whole pages between {USER_START} and {USER_END}"
-                )
-            }
-            Self::Occupied { wanted, by } => write!(f, "{wanted} is occupied by {by}"),
-            Self::NoRoom { bytes } => {
-                write!(f, "no gap of {} KiB in the address space", bytes >> 10)
-            }
-            Self::OutOfMemory => write!(f, "no kernel memory for one more area"),
-        }
-    }
-}
-
-impl ::core::error::Error for MapError {}
-
-/// Why an unmapping was refused. Nothing was changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UnmapError {
-    /// The range is empty or not made of whole pages of the lower half.
-    BadRange(VirtRange),
-    /// The range lies inside an area, and the kernel has no memory to remember two halves.
-    OutOfMemory,
-}
-
-impl fmt::Display for UnmapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadRange(range) => MapError::BadRange(*range).fmt(f),
-            Self::OutOfMemory => MapError::OutOfMemory.fmt(f),
-        }
-    }
-}
-
-impl ::core::error::Error for UnmapError {}
 
 /// An address space: the lower half as some threads see it.
 ///
@@ -142,7 +103,10 @@ impl<'m, H: Hardware> Space<'m, H> {
 
     /// A space with nothing in it, that may come to map the folios of a family. A family left without
     /// members is ended here.
-    pub(crate) fn in_family(mm: &'m Mm<H>, family: Arc<crate::rmap::Family>) -> Result<Self, OutOfMemory> {
+    pub(crate) fn in_family(
+        mm: &'m Mm<H>,
+        family: Arc<crate::rmap::Family>,
+    ) -> Result<Self, OutOfMemory> {
         let made = mm.table_alloc(Level::Pgd).and_then(|root| {
             let core = Core {
                 root,
@@ -151,6 +115,7 @@ impl<'m, H: Hardware> Space<'m, H> {
                 running: AtomicU32::new(0),
                 write_protect: SeqCount::new(),
                 pinned: AtomicBool::new(false),
+                lazy: AtomicBool::new(false),
                 thp: Override::none(),
                 family: family.clone(),
             };
@@ -225,59 +190,6 @@ impl<'m, H: Hardware> Space<'m, H> {
     pub fn leave(&self) {
         self.mm.hw.switch_user_off();
         self.core.running.fetch_sub(1, Ordering::Release);
-    }
-
-    /// Reserves `bytes` of address space with rights `prot`; memory comes with the first touch.
-    ///
-    /// Context: thread, may sleep on other changes of the layout. Corresponds to
-    /// `mmap(MAP_ANONYMOUS | MAP_PRIVATE)`.
-    #[doc(alias("mmap", "do_mmap"))]
-    pub fn map(
-        &self,
-        place: Place,
-        bytes: u64,
-        prot: Prot,
-        huge: Huge,
-    ) -> Result<VirtRange, MapError> {
-        let asked = match place {
-            Place::At(start) => VirtRange::from_size(start, bytes),
-            Place::Anywhere => VirtRange::from_size(USER_START, bytes),
-        };
-        check_range(asked).map_err(MapError::BadRange)?;
-        let mut layout = self.core.layout.write(&self.mm.hw);
-        let range = match place {
-            Place::At(_) => asked,
-            Place::Anywhere => {
-                let align = if bytes >= PMD_SIZE { PMD_SIZE } else { PAGE_SIZE };
-                let start = layout.find_gap(bytes, align).ok_or(MapError::NoRoom { bytes })?;
-                VirtRange::from_size(start, bytes)
-            }
-        };
-        if let Some(by) = layout.first_overlap(range) {
-            return Err(MapError::Occupied { wanted: range, by: by.range });
-        }
-        layout
-            .mutate(|layout| layout.insert(Vma::anonymous(range, prot, huge)))
-            .map_err(|_| MapError::OutOfMemory)?;
-        Ok(range)
-    }
-
-    /// Takes away whatever is mapped in `range`. When it returns, no CPU can reach the memory
-    /// through it any more, and the memory has gone back.
-    ///
-    /// Context: thread, may sleep on other changes of the layout and on faults in the range.
-    /// Corresponds to `munmap`: a range with nothing in it is no error.
-    #[doc(alias("munmap", "do_munmap"))]
-    pub fn unmap(&self, range: VirtRange) -> Result<(), UnmapError> {
-        check_range(range).map_err(UnmapError::BadRange)?;
-        let mut layout = self.core.layout.write(&self.mm.hw);
-        layout.exclude(pages_around(range));
-        let gap = layout.mutate(|layout| layout.remove(range));
-        let Some(gap) = gap.map_err(|_| UnmapError::OutOfMemory)? else {
-            return Ok(());
-        };
-        self.zap(range, gap);
-        Ok(())
     }
 
     /// Each area in address order: `each` must not touch memory of the space.

@@ -1,14 +1,10 @@
-//! The areas of an address space: a sorted list of disjoint intervals.
+//! One area of an address space: addresses that share their rights, their advice and what is behind
+//! them.
 //!
-//! A plain vector, searched by bisection: compact, and growing it can fail without harm, which is
-//! what an out-of-memory that stays an error value needs. Insertion moves what lies behind; spaces
-//! with many thousands of areas would want a tree behind the same face.
+//! Corresponds to Linux's `struct vm_area_struct`.
 
-use super::{USER_END, USER_START};
 use crate::rmap::index_of;
 use abi::{PAGE_SHIFT, Prot, VirtAddr, VirtRange};
-use alloc::collections::TryReserveError;
-use alloc::vec::Vec;
 
 /// What a program has said about huge pages in an area.
 #[doc(alias("MADV_HUGEPAGE", "MADV_NOHUGEPAGE", "VM_HUGEPAGE", "VM_NOHUGEPAGE"))]
@@ -57,10 +53,28 @@ impl Vma {
         Self { range, prot, huge, backing: Backing::Anonymous, index: index_of(range.start) }
     }
 
+    /// A new area of given frames.
+    pub const fn frames(range: VirtRange, prot: Prot) -> Self {
+        let index = index_of(range.start);
+        Self { range, prot, huge: Huge::Never, backing: Backing::Frames, index }
+    }
+
     /// The same area, cut down to `range`, which it covers.
     #[must_use]
     pub const fn cut(&self, range: VirtRange) -> Self {
         Self { range, index: self.index_at(range.start), ..*self }
+    }
+
+    /// The same area at other addresses. It takes its index along: that is how the folios in it are
+    /// found where they are now.
+    #[must_use]
+    pub const fn moved_to(&self, start: VirtAddr) -> Self {
+        Self { range: VirtRange::from_size(start, self.range.bytes()), ..*self }
+    }
+
+    /// Whether its pages are called what areas at these addresses call them when they are made.
+    pub const fn is_at_birthplace(&self) -> bool {
+        self.index == index_of(self.range.start)
     }
 
     /// What the page at `va` is called; see [`Vma::index`].
@@ -90,110 +104,18 @@ impl Vma {
         let range = VirtRange::from_size(va.align_down(bytes), bytes);
         if self.range.covers(&range) { Some(range) } else { None }
     }
-}
 
-/// All areas of a space.
-#[doc(alias = "maple_tree")]
-pub(crate) struct Layout {
-    areas: Vec<Vma>,
-    /// Some area is, or was, elsewhere than its index says.
-    moved: bool,
-}
-
-impl Layout {
-    pub(super) const fn new() -> Self {
-        Self { areas: Vec::new(), moved: false }
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Vma> {
-        self.areas.iter()
-    }
-
-    /// The areas that end behind `va`, in address order.
-    #[doc(alias = "for_each_vma")]
-    pub(crate) fn iter_from(&self, va: VirtAddr) -> impl Iterator<Item = &Vma> {
-        self.areas[self.position(va)..].iter()
-    }
-
-    /// Whether some area is, or was, elsewhere than its index says. While none is, page `index` is at
-    /// the address that the index is the number of, or nowhere.
-    pub(crate) const fn is_moved(&self) -> bool {
-        self.moved
-    }
-
-    /// Index of the first area that ends behind `va`.
+    /// Whether `next` begins where this area ends and differs in nothing, so that the two may as well
+    /// be one. Areas of given frames stay apart: each has an owner of its own.
+    #[doc(alias("can_vma_merge_after", "is_mergeable_vma"))]
     #[inline]
-    fn position(&self, va: VirtAddr) -> usize {
-        self.areas.partition_point(|area| area.range.end <= va)
-    }
-
-    /// The area that contains `va`.
-    #[doc(alias = "find_vma")]
-    #[inline]
-    pub(crate) fn find(&self, va: VirtAddr) -> Option<&Vma> {
-        self.areas.get(self.position(va)).filter(|area| area.range.contains(va))
-    }
-
-    /// The first area that shares a byte with `range`.
-    #[doc(alias = "find_vma_intersection")]
-    pub(super) fn first_overlap(&self, range: VirtRange) -> Option<&Vma> {
-        self.areas.get(self.position(range.start)).filter(|area| area.range.overlaps(&range))
-    }
-
-    /// The lowest free start of `bytes`, aligned to `align`, a power of two.
-    #[doc(alias("get_unmapped_area", "vm_unmapped_area"))]
-    pub(super) fn find_gap(&self, bytes: u64, align: u64) -> Option<VirtAddr> {
-        let fits = |from: VirtAddr, end: VirtAddr| {
-            let start = from.align_up(align);
-            (start >= from && end.0.checked_sub(start.0)? >= bytes).then_some(start)
-        };
-        let mut from = USER_START;
-        for area in &self.areas {
-            if let Some(start) = fits(from, area.range.start) {
-                return Some(start);
-            }
-            from = area.range.end;
-        }
-        fits(from, USER_END)
-    }
-
-    /// Adds an area to free space.
-    pub(super) fn insert(&mut self, area: Vma) -> Result<(), TryReserveError> {
-        self.areas.try_reserve(1)?;
-        self.moved |= area.index != index_of(area.range.start);
-        self.areas.insert(self.position(area.range.start), area);
-        Ok(())
-    }
-
-    /// Takes `range` out of every area; an area that spans it becomes two. Returns the free space
-    /// around `range` afterwards, or `None` if there was nothing in it.
-    pub(super) fn remove(
-        &mut self,
-        range: VirtRange,
-    ) -> Result<Option<VirtRange>, TryReserveError> {
-        let first = self.position(range.start);
-        let behind = first
-            + self.areas[first..].iter().take_while(|area| area.range.start < range.end).count();
-        if first == behind {
-            return Ok(None);
-        }
-        // The only step that can fail comes before the first change.
-        self.areas.try_reserve(2)?;
-        let (head, tail) = (self.areas[first], self.areas[behind - 1]);
-        let before = VirtRange::new(head.range.start, range.start);
-        let after = VirtRange::new(range.end, tail.range.end);
-        self.areas.drain(first..behind);
-        // Not `splice`: it allocates where the length of its source is not exact.
-        for (range, area) in [(after, tail), (before, head)] {
-            if !range.is_empty() {
-                self.areas.insert(first, area.cut(range));
-            }
-        }
-        let floor =
-            self.areas[..self.position(range.start)].last().map_or(VirtAddr(0), |a| a.range.end);
-        let ceiling =
-            self.areas.get(self.position(range.start)).map_or(USER_END, |a| a.range.start);
-        Ok(Some(VirtRange::new(floor, ceiling)))
+    pub(super) fn is_continued_by(&self, next: &Self) -> bool {
+        self.range.end == next.range.start
+            && self.prot == next.prot
+            && self.huge == next.huge
+            && self.backing == Backing::Anonymous
+            && next.backing == Backing::Anonymous
+            && self.index + self.range.pages() == next.index
     }
 }
 

@@ -3,29 +3,35 @@
 //! Entries are cleared under their table's lock and handed to a gather; a table none of whose
 //! addresses is mapped any more is unlinked whole, with what it maps, and read only after the flush.
 //!
+//! # History
+//! What hardware recorded in an entry is of no use once the content goes, so entries of pages are cleared
+//! by plain stores: an update that hardware makes meanwhile is an exchange of its own, and finds nothing
+//! to update or is lost with the rest.
+//!
 //! Corresponds to Linux's `unmap_page_range` and `free_pgtables`, in one pass.
 
 use super::Space;
-use crate::entry::{At, PmdLevel, PteLevel};
+use super::blocks::Entries;
+use crate::entry::{At, Locked, PmdLevel, PteLevel};
+use crate::mutant::Mutant;
 use crate::tlb::Gather;
-use crate::{Hardware, Slot};
-use abi::{ENTRIES, Level, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
-use pte::Entry;
+use crate::{Hardware, Mm, Slot};
+use abi::{ENTRIES, Level, Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use pte::{Entry, Leaf};
 
 impl<H: Hardware> Space<'_, H> {
-    /// Clears everything in `range` and unlinks the tables that serve only `gap`, the free space
-    /// around it. The layout is locked for writing and no longer has `range`.
-    #[doc(alias("unmap_region", "unmap_page_range", "zap_page_range"))]
+    /// Clears everything in `range`, invalidates it, frees it, and frees the tables that serve only
+    /// `gap`, the free space around it. The range is excluded, and the layout no longer has it.
     pub(super) fn zap(&self, range: VirtRange, gap: VirtRange) {
         let mut gather = Gather::new(self.mm, &self.core.context);
-        // A huge page that is only partly in range loses its block first.
-        for edge in [range.start, range.end] {
-            if !edge.is_aligned(Level::Pmd.span()) {
-                self.mm.split_huge_at(&self.core, edge);
-            }
-        }
-        self.zap_table(&mut gather, self.core.root, Level::Pgd, VirtAddr(0), range, gap);
+        self.zap_into(&mut gather, range, gap);
         gather.finish();
+    }
+
+    /// As [`Space::zap`], but invalidates and frees nothing: that is left to the gather.
+    #[doc(alias("unmap_region", "unmap_page_range", "zap_page_range"))]
+    pub(super) fn zap_into(&self, gather: &mut Gather<'_, H>, range: VirtRange, gap: VirtRange) {
+        self.zap_table(gather, self.core.root, Level::Pgd, VirtAddr(0), range, gap);
     }
 
     /// Clears `range` in one table, whose first entry translates `base`, and below it.
@@ -48,71 +54,114 @@ impl<H: Hardware> Space<'_, H> {
                 break;
             }
             let slot = Slot::new(table, index);
-            let entry = pte::decode(level, mm.hw.load(slot));
-            match (entry, level.down()) {
-                (Entry::None, _) => {}
-                (Entry::Table(below), Some(down)) => {
-                    if gap.covers(&here) {
-                        let lock = mm.lock_table(table, level);
-                        mm.hw.swap(slot, 0);
-                        drop(lock);
-                        gather.subtree(here.intersect(&range), down, below.pfn());
-                    } else if down == Level::Pte {
-                        self.zap_pages(gather, below.pfn(), here.intersect(&range));
-                    } else {
-                        self.zap_table(gather, below.pfn(), down, here.start, range, gap);
-                    }
-                }
-                _ => self.zap_huge(gather, slot, here.start),
-            }
-        }
-    }
-
-    /// Clears `range` in one table of pages.
-    #[doc(alias = "zap_pte_range")]
-    fn zap_pages(&self, gather: &mut Gather<'_, H>, table: Pfn, range: VirtRange) {
-        let table = self.mm.lock::<PteLevel>(table);
-        table.unfold_edges(&self.core.context, range);
-        let first = Level::Pte.index(range.start);
-        let end = first + range.pages() as usize;
-        let mut index = first;
-        while index < end {
-            if let At::Soft(entry) = table.at(index) {
-                entry.clear();
-            }
-            let Some(run) = table.run(index, end - index) else {
-                index += 1;
+            let word = mm.hw.load(slot);
+            if word == 0 {
                 continue;
-            };
-            let unmapped = run.clear();
-            let start = range.start + (index - first) as u64 * PAGE_SIZE;
-            let run = VirtRange::from_size(start, unmapped.pages() as u64 * PAGE_SIZE);
-            gather.run(run, unmapped.leaf());
-            index += unmapped.pages();
+            }
+            let part = here.intersect(&range);
+            match (pte::decode(level, word), level.down()) {
+                (Entry::Table(below), Some(down)) if gap.covers(&here) => {
+                    let lock = mm.lock_table(table, level);
+                    mm.hw.swap(slot, 0);
+                    drop(lock);
+                    gather.subtree(part, down, below.pfn());
+                }
+                (Entry::Table(below), Some(down)) if level != Level::Pmd => {
+                    self.zap_table(gather, below.pfn(), down, here.start, range, gap);
+                }
+                _ => self.zap_block(gather, slot, part),
+            }
         }
     }
 
-    /// Clears one huge leaf.
-    #[doc(alias = "zap_huge_pmd")]
-    fn zap_huge(&self, gather: &mut Gather<'_, H>, slot: Slot, va: VirtAddr) {
+    /// Clears the part of a 2 MiB block that `slot` serves.
+    #[doc(alias("zap_pte_range", "zap_huge_pmd"))]
+    fn zap_block(&self, gather: &mut Gather<'_, H>, slot: Slot, part: VirtRange) {
+        match self.open(slot, part) {
+            Entries::Pages(table) => self.clear_pages(gather, &table, part),
+            Entries::Huge(table) => self.clear_huge(gather, &table, part.start),
+            Entries::Nothing => {}
+        }
+    }
+
+    /// Clears the entries of `part` in one table of pages.
+    pub(super) fn clear_pages(
+        &self,
+        gather: &mut Gather<'_, H>,
+        table: &Locked<'_, H, PteLevel>,
+        part: VirtRange,
+    ) {
         let mm = self.mm;
-        let table = mm.lock::<PmdLevel>(slot.table());
-        let unmapped = match table.at(Level::Pmd.index(va)) {
-            At::Present(entry) => Some(entry.clear()),
-            At::Soft(entry) => {
-                entry.clear();
-                None
+        let first = Slot::new(table.table(), Level::Pte.index(part.start));
+        let pages = part.pages() as usize;
+        let mut at = 0;
+        while at < pages {
+            let slot = first.ahead(at);
+            let word = mm.hw.load(slot);
+            if word == 0 {
+                at += 1;
+                continue;
             }
+            let mut n = 1;
+            match pte::decode(Level::Pte, word) {
+                Entry::Leaf(leaf) | Entry::ProtNone(leaf) => {
+                    n = mm.run_length(slot, leaf, pages - at);
+                    (0..n).for_each(|i| mm.hw.store(slot.ahead(i), 0));
+                    let va = part.start + at as u64 * PAGE_SIZE;
+                    gather.run(VirtRange::from_size(va, n as u64 * PAGE_SIZE), leaf);
+                }
+                // It owns nothing.
+                Entry::Soft(_) => mm.hw.store(slot, 0),
+                _ => {}
+            }
+            at += n;
+        }
+    }
+
+    /// Clears the huge entry of `va`, or the software data in its place.
+    pub(super) fn clear_huge(
+        &self,
+        gather: &mut Gather<'_, H>,
+        table: &Locked<'_, H, PmdLevel>,
+        va: VirtAddr,
+    ) {
+        let mm = self.mm;
+        match table.at(Level::Pmd.index(va)) {
+            At::Present(entry) => gather.leaf(va, entry.clear()),
+            At::Soft(entry) => entry.clear(),
             At::None(_) | At::Table(_) | At::Corrupt(_) => return,
-        };
-        let spare = mm.withdraw(slot.table());
-        drop(table);
-        // The deposited table was never linked, or not since its last flush.
-        if let Some(spare) = spare {
+        }
+        if !mm.commits(Mutant::ZapKeepsDeposit)
+            && let Some(spare) = mm.withdraw(table.table())
+        {
+            // It was never linked, or not since its last flush.
             spare.discard(mm);
         }
-        if let Some(unmapped) = unmapped {
-            gather.leaf(va, unmapped);
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// How many entries from `slot` on, at most `most`, map one folio's pages one after the other as
+    /// `first` does, which was read there.
+    #[doc(alias = "folio_pte_batch")]
+    #[inline]
+    pub(super) fn run_length(&self, slot: Slot, first: Leaf, most: usize) -> usize {
+        let map = self.frames.map();
+        let Some(head) = map.head(first.pfn()) else { return 1 };
+        let order = map.desc(head).order();
+        if order == Order::PAGE || first.is_special() {
+            return 1;
         }
+        let most = most.min((order.pages() - (first.pfn() - head)) as usize);
+        let follows = |n: &usize| {
+            let word = self.hw.load(slot.ahead(*n));
+            match pte::decode(Level::Pte, word) {
+                Entry::Leaf(leaf) | Entry::ProtNone(leaf) => {
+                    leaf.pfn() == first.pfn() + *n as u64 && leaf.is_valid() == first.is_valid()
+                }
+                _ => false,
+            }
+        };
+        1 + (1..most).take_while(follows).count()
     }
 }

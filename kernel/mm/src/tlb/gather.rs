@@ -168,6 +168,13 @@ impl<'m, H: Hardware> Gather<'m, H> {
         });
     }
 
+    /// Remembers that a table of pages no longer serves `range`, though it is not to be freed: walks are
+    /// to be forgotten with the leaves.
+    pub(crate) fn unlinked(&mut self, range: VirtRange) {
+        self.changed(range, Level::Pte);
+        self.unlinked = true;
+    }
+
     /// Takes over a table of pages that was just unlinked, and what its entries map; all of that lies
     /// in `range`.
     pub(crate) fn detached(&mut self, range: VirtRange, table: Detached) {
@@ -179,8 +186,7 @@ impl<'m, H: Hardware> Gather<'m, H> {
     #[doc(alias("tlb_remove_table", "pte_free_tlb", "free_pgtables"))]
     pub(crate) fn subtree(&mut self, range: VirtRange, level: Level, table: Pfn) {
         // Below an unlinked table anything may be cached, down to single pages.
-        self.changed(range, Level::Pte);
-        self.unlinked = true;
+        self.unlinked(range);
         let desc = self.mm.desc(table);
         // A PMD table's `next` heads its deposited tables and must survive: chain through `owner`.
         desc.owner.store(u64::from(self.tables) | (level as u64) << 32, Relaxed);

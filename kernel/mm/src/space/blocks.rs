@@ -1,0 +1,118 @@
+//! Going over the tables of a range, one 2 MiB block after the other.
+//!
+//! Whoever does so holds tables off from being freed: by excluding the range, or by a claim in it.
+//!
+//! Corresponds to Linux's `walk_pgd_range` and what each of `mm/memory.c`, `mm/mprotect.c` and
+//! `mm/madvise.c` has of its own for the same purpose.
+
+use super::Space;
+use crate::entry::{Locked, PmdLevel, PteLevel};
+use crate::{Hardware, Mm, Slot};
+use abi::{Level, PMD_SIZE, Pfn, VirtRange};
+use pte::Entry;
+
+/// The PMD entries that serve a range and are not empty, each with the part of the range that it serves,
+/// in address order.
+#[doc(alias("walk_pmd_range", "pmd_addr_end"))]
+pub(super) struct Blocks<'m, H: Hardware> {
+    mm: &'m Mm<H>,
+    root: Pfn,
+    rest: VirtRange,
+    /// The PMD table that serves the start of the rest, where it is known.
+    table: Option<Pfn>,
+}
+
+impl<'m, H: Hardware> Blocks<'m, H> {
+    /// Those of `range` under `root`.
+    #[inline]
+    pub(super) const fn new(mm: &'m Mm<H>, root: Pfn, range: VirtRange) -> Self {
+        Self { mm, root, rest: range, table: None }
+    }
+
+    /// Finds the PMD table of the rest's start, or cuts off the part that has none.
+    fn descend(&mut self) -> Option<Pfn> {
+        let mut table = self.root;
+        for level in [Level::Pgd, Level::Pud] {
+            let slot = Slot::new(table, level.index(self.rest.start));
+            match pte::decode(level, self.mm.hw.load(slot)) {
+                Entry::Table(next) => table = next.pfn(),
+                _ => {
+                    self.rest.start = (self.rest.start + 1).align_up(level.span());
+                    return None;
+                }
+            }
+        }
+        Some(table)
+    }
+}
+
+impl<H: Hardware> Iterator for Blocks<'_, H> {
+    type Item = (Slot, VirtRange);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.rest.start < self.rest.end {
+            let Some(table) = self.table.or_else(|| self.descend()) else { continue };
+            let start = self.rest.start;
+            let end = (start + 1).align_up(PMD_SIZE);
+            self.table = if end.is_aligned(Level::Pud.span()) { None } else { Some(table) };
+            self.rest.start = end;
+            let slot = Slot::new(table, Level::Pmd.index(start));
+            if self.mm.hw.load(slot) != 0 {
+                return Some((slot, VirtRange::new(start, end.min(self.rest.end))));
+            }
+        }
+        None
+    }
+}
+
+/// What maps one part of a range, its table's lock held.
+pub(super) enum Entries<'m, H: Hardware> {
+    /// A table of pages.
+    Pages(Locked<'m, H, PteLevel>),
+    /// One huge entry, all of which is in the range; or software data in its place.
+    Huge(Locked<'m, H, PmdLevel>),
+    /// Nothing.
+    Nothing,
+}
+
+impl<'m, H: Hardware> Space<'m, H> {
+    /// The PMD entries that serve `range` and are not empty.
+    #[inline]
+    pub(super) fn blocks(&self, range: VirtRange) -> Blocks<'m, H> {
+        Blocks::new(self.mm, self.core.root, range)
+    }
+
+    /// Locks what maps `part`, which `slot` serves, so that it can be changed on its own: a huge entry of
+    /// which only a part is meant is split first, and so are contiguous sets across its ends.
+    ///
+    /// Context: the part excluded or claimed; no table's lock.
+    #[doc(alias("split_huge_pmd", "pte_offset_map_lock"))]
+    pub(super) fn open(&self, slot: Slot, part: VirtRange) -> Entries<'m, H> {
+        let mm = self.mm;
+        let mut was_split = false;
+        loop {
+            match pte::decode(Level::Pmd, mm.hw.load(slot)) {
+                Entry::None => return Entries::Nothing,
+                Entry::Table(_) => {
+                    if let Some(table) = mm.lock_below(slot) {
+                        table.unfold_edges(&self.core.context, part);
+                        return Entries::Pages(table);
+                    }
+                }
+                _ if part.bytes() == PMD_SIZE => {
+                    let table = mm.lock::<PmdLevel>(slot.table());
+                    if !matches!(pte::decode(Level::Pmd, mm.hw.load(slot)), Entry::Table(_)) {
+                        return Entries::Huge(table);
+                    }
+                }
+                // What cannot be split is none of ours: memory corruption, and reported by faults.
+                _ if was_split => return Entries::Nothing,
+                _ => {
+                    mm.split_huge_at(&self.core, part.start);
+                    was_split = true;
+                }
+            }
+        }
+    }
+}

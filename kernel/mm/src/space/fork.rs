@@ -1,0 +1,362 @@
+//! A second space that begins as the first one is: fork.
+//!
+//! Areas and tables are copied, memory is not: what was one space's alone becomes shared, read-only in
+//! both, and is copied by whoever writes first. A pinned page stays the parent's, and the child gets its
+//! copy at once, because the device that works on the page must see what the parent sees.
+//!
+//! # Who must not notice
+//! * *Faults and other changes of the parent* are kept out: all of it is excluded until the end.
+//! * *Walks from folios* find the child, which joins its family before anything else, because whoever
+//!   holds a family's members may wait for claims. The child is excluded too, so such a walk waits at
+//!   its door and then finds areas and entries complete. Neither lock is ever wanted by somebody who
+//!   holds the other.
+//! * *Lockless pins* in the parent are told by `write_protect` that what they pinned may be shared by
+//!   now, and give it back.
+//! * *The parent's own CPUs* may write through what their TLBs hold until the one flush at the end. The
+//!   child runs nowhere before that.
+//! * *Hardware and everybody else* cannot reach the child's tables before [`Space::fork`] returns it, so
+//!   they are written without locks and barriers, but for one that publishes all of them.
+//!
+//! # When memory runs out
+//! The child, as far as it came, is torn down like any space. The parent may be left read-only where
+//! it was writable, with pages that are nobody else's again: a write fault finds that out. It is
+//! flushed in this case too, or a later fork would take what is read-only for flushed.
+//!
+//! Corresponds to Linux's `dup_mmap`, `copy_page_range`, `copy_present_ptes` and `copy_huge_pmd`.
+
+use super::layout::Layout;
+use super::protect::is_settled;
+use super::{Space, pages_around};
+use crate::entry::{At, Fresh, PmdLevel};
+use crate::frame::OutOfMemory;
+use crate::mutant::Mutant;
+use crate::rmap::{NO_HEAP, Owner};
+use crate::table::Stop;
+use crate::tlb::Gather;
+use crate::{Hardware, Mm, Slot};
+use abi::{ENTRIES, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
+use core::sync::atomic::Ordering::Relaxed;
+use pte::{Entry, Leaf, Scope, Soft, Table};
+use sync::PAGES;
+
+impl<H: Hardware> Space<'_, H> {
+    /// A space that has the same areas and sees the same content, which from then on is each one's own.
+    /// Nothing of this space is changed as far as its program can see, also if there is no memory.
+    ///
+    /// Context: thread, may sleep on changes of the layout and on faults anywhere in the space.
+    #[doc(alias("dup_mm", "dup_mmap", "copy_page_range"))]
+    pub fn fork(&self) -> Result<Self, OutOfMemory> {
+        let child = Self::in_family(self.mm, self.core.family.clone())?;
+        self.copy_to(&child)?;
+        Ok(child)
+    }
+
+    fn copy_to(&self, child: &Self) -> Result<(), OutOfMemory> {
+        let mm = self.mm;
+        let mut ours = self.core.layout.write(&mm.hw);
+        let areas = ours.try_clone().map_err(|_| NO_HEAP)?;
+        let mut theirs = child.core.layout.write(&mm.hw);
+        theirs.exclude(0..PAGES);
+        theirs.mutate(|layout| *layout = areas);
+        ours.exclude(0..PAGES);
+        let write_protecting =
+            (!mm.commits(Mutant::ForkNoSequence)).then(|| self.core.write_protect.begin());
+        let mut copy = Copy {
+            mm,
+            parent: self,
+            child: child.core.root,
+            table: None,
+            spare: None,
+            gather: Gather::new(mm, &self.core.context),
+            pinning: self.core.pinned.load(Relaxed) && !mm.commits(Mutant::ForkIgnoresPins),
+        };
+        let result = copy.areas(&ours);
+        drop(write_protecting);
+        copy.finish();
+        result
+    }
+}
+
+/// A fork at work.
+struct Copy<'a, 'm, H: Hardware> {
+    mm: &'m Mm<H>,
+    parent: &'a Space<'m, H>,
+    /// The child's root table.
+    child: Pfn,
+    /// The child's PMD table that was used last, with the first address that it serves.
+    table: Option<(VirtAddr, Pfn)>,
+    /// A table of pages for the child.
+    spare: Option<Fresh>,
+    /// What the parent's TLBs must forget.
+    gather: Gather<'m, H>,
+    /// Whether pages of the parent may be pinned.
+    pinning: bool,
+}
+
+impl<H: Hardware> Copy<'_, '_, H> {
+    /// Copies all that is mapped: everything is in some area.
+    fn areas(&mut self, layout: &Layout) -> Result<(), OutOfMemory> {
+        let mut done = VirtAddr(0);
+        for area in layout.iter() {
+            let blocks = pages_around(area.range);
+            let [start, end] = [blocks.start, blocks.end].map(|page| VirtAddr(page * PAGE_SIZE));
+            // Two areas may share a block, which is copied whole.
+            for (slot, block) in self.parent.blocks(VirtRange::new(start.max(done), end)) {
+                self.block(slot, block.start)?;
+            }
+            done = end;
+        }
+        Ok(())
+    }
+
+    /// Makes what the child has visible to walkers, and the parent's write protection hold.
+    fn finish(self) {
+        if let Some(spare) = self.spare {
+            spare.discard(self.mm);
+        }
+        self.mm.publish(Scope::InnerShareable);
+        self.gather.finish();
+    }
+
+    fn block(&mut self, slot: Slot, va: VirtAddr) -> Result<(), OutOfMemory> {
+        match pte::decode(Level::Pmd, self.mm.hw.load(slot)) {
+            Entry::Table(_) => self.pages(slot, va),
+            _ => self.huge(slot, va),
+        }
+    }
+
+    /// The child's PMD slot for `va`.
+    fn childs_slot(&mut self, va: VirtAddr) -> Result<Slot, OutOfMemory> {
+        let base = va.align_down(Level::Pud.span());
+        let table = match self.table {
+            Some((serves, table)) if serves == base => table,
+            _ => match self.mm.make_slot(self.child, va, Level::Pmd) {
+                Ok(slot) => slot.table(),
+                Err(Stop::OutOfMemory(oom)) => return Err(oom),
+                // The child has no leaves but those made here.
+                Err(Stop::NotTable(..)) => return Err(NO_HEAP),
+            },
+        };
+        self.table = Some((base, table));
+        Ok(Slot::new(table, Level::Pmd.index(va)))
+    }
+
+    fn spare(&mut self) -> Result<Fresh, OutOfMemory> {
+        match self.spare.take() {
+            Some(spare) => Ok(spare),
+            None => self.mm.fresh_table(),
+        }
+    }
+
+    // --- huge entries ----------------------------------------------------------------------------
+
+    /// Copies a huge entry, or the software data in its place, with a deposited table of its own.
+    #[doc(alias = "copy_huge_pmd")]
+    fn huge(&mut self, slot: Slot, va: VirtAddr) -> Result<(), OutOfMemory> {
+        let mm = self.mm;
+        let to = self.childs_slot(va)?;
+        let spare = self.spare()?;
+        let table = mm.lock::<PmdLevel>(slot.table());
+        let word = match table.at(Level::Pmd.index(va)) {
+            At::Present(entry) => {
+                let leaf = entry.leaf();
+                if !self.share_huge(leaf) {
+                    // Somebody relies on some of it: page by page.
+                    drop(table);
+                    self.spare = Some(spare);
+                    mm.split_huge_at(&self.parent.core, va);
+                    return self.pages(slot, va);
+                }
+                let mut copy = leaf;
+                if leaf.is_writable() && !leaf.is_special() {
+                    copy = entry.modify(|leaf| mm.protected(leaf));
+                    copy = copy.write_protected();
+                    self.narrowed(VirtRange::from_size(va, PMD_SIZE), Level::Pmd);
+                }
+                copy.word()
+            }
+            At::Soft(entry) => {
+                let shared = mm.shared(entry.soft());
+                entry.replace(shared);
+                shared.encode(Level::Pmd)
+            }
+            At::None(_) | At::Table(_) | At::Corrupt(_) => {
+                self.spare = Some(spare);
+                return Ok(());
+            }
+        };
+        mm.hw.store(to, word);
+        mm.deposit(to.table(), spare);
+        Ok(())
+    }
+
+    /// Counts one more huge entry, and makes the folio shared, unless a pin forbids it.
+    fn share_huge(&self, leaf: Leaf) -> bool {
+        let mm = self.mm;
+        if leaf.is_special() {
+            return true;
+        }
+        let Some(head) = mm.frames.map().head(leaf.pfn()) else { return true };
+        let pinning = self.pinning && !mm.commits(Mutant::ForkIgnoresHugePins);
+        let shared = mm.share(head, 0..Order::PMD.pages(), 1, pinning);
+        if shared {
+            mm.count_pmd_map(head);
+        }
+        shared
+    }
+
+    // --- tables of pages -------------------------------------------------------------------------
+
+    /// Copies what one table of pages maps.
+    #[doc(alias = "copy_pte_range")]
+    fn pages(&mut self, slot: Slot, va: VirtAddr) -> Result<(), OutOfMemory> {
+        let mm = self.mm;
+        let to = self.childs_slot(va)?;
+        let fresh = self.spare()?;
+        let result = match mm.lock_below(slot) {
+            Some(table) => self.entries(table.table(), fresh.pfn(), va),
+            None => Ok(false),
+        };
+        if let Ok(false) = result {
+            self.spare = Some(fresh);
+        } else {
+            // Also after an error: what it maps is counted, and goes when the child does.
+            mm.hw.store(to, Table::new(fresh.pfn()).word());
+        }
+        result.map(|_| ())
+    }
+
+    /// Copies entries from one table of pages, which is locked, to another, which nobody can reach. Says
+    /// whether there were any.
+    #[doc(alias("copy_present_ptes", "copy_nonpresent_pte"))]
+    fn entries(&mut self, from: Pfn, to: Pfn, va: VirtAddr) -> Result<bool, OutOfMemory> {
+        let mm = self.mm;
+        let (from, to) = (Slot::new(from, 0), Slot::new(to, 0));
+        let (mut some, mut at) = (false, 0);
+        while at < ENTRIES {
+            let (slot, copy) = (from.ahead(at), to.ahead(at));
+            let word = mm.hw.load(slot);
+            if word == 0 {
+                at += 1;
+                continue;
+            }
+            some = true;
+            at += match pte::decode(Level::Pte, word) {
+                Entry::Leaf(leaf) | Entry::ProtNone(leaf) if leaf.is_special() => {
+                    // Nobody counts it: zeros, which nobody writes, or frames that both were given.
+                    mm.hw.store(copy, word);
+                    1
+                }
+                Entry::Leaf(leaf) | Entry::ProtNone(leaf) => {
+                    let n = self.present(slot, copy, leaf, ENTRIES - at)?;
+                    if leaf.is_writable() {
+                        let start = va + at as u64 * PAGE_SIZE;
+                        self.narrowed(
+                            VirtRange::from_size(start, n as u64 * PAGE_SIZE),
+                            Level::Pte,
+                        );
+                    }
+                    n
+                }
+                Entry::Soft(soft) => {
+                    let shared = mm.shared(soft).encode(Level::Pte);
+                    mm.hw.store(slot, shared);
+                    mm.hw.store(copy, shared);
+                    1
+                }
+                _ => 1,
+            };
+        }
+        Ok(some)
+    }
+
+    /// Copies the entries of one folio from `slot` on, of which the first is `leaf`; says how many.
+    fn present(
+        &mut self,
+        slot: Slot,
+        copy: Slot,
+        leaf: Leaf,
+        most: usize,
+    ) -> Result<usize, OutOfMemory> {
+        let mm = self.mm;
+        let Some(head) = mm.frames.map().head(leaf.pfn()) else { return Ok(1) };
+        let n = mm.run_length(slot, leaf, most);
+        let first = leaf.pfn() - head;
+        if mm.share(head, first..first + n as u64, n as u32, self.pinning) {
+            (0..n).for_each(|i| self.shared(slot.ahead(i), copy.ahead(i)));
+            return Ok(n);
+        }
+        // Some of it is pinned, or was. What is the parent's alone stays so, and stays writable.
+        for i in 0..n {
+            let page = first + i as u64;
+            if mm.share(head, page..page + 1, 1, self.pinning) {
+                self.shared(slot.ahead(i), copy.ahead(i));
+            } else {
+                let leaf = leaf.nth(i as u64);
+                let copied = mm.copy_page(head, leaf)?;
+                mm.hw.store(copy.ahead(i), copied.word());
+            }
+        }
+        Ok(n)
+    }
+
+    /// Write-protects the entry in `slot`, whose page was counted and made shared, and copies it.
+    #[inline]
+    fn shared(&self, slot: Slot, copy: Slot) {
+        let mm = self.mm;
+        let (Entry::Leaf(mut leaf) | Entry::ProtNone(mut leaf)) =
+            pte::decode(Level::Pte, mm.hw.load(slot))
+        else {
+            return;
+        };
+        if leaf.is_writable() {
+            if mm.hw_writes_entries() && !is_settled(leaf) {
+                leaf = mm.exchange(slot, leaf, &|leaf| mm.protected(leaf));
+            } else {
+                mm.hw.store(slot, mm.protected(leaf).word());
+            }
+        }
+        mm.hw.store(copy, mm.write_protected(leaf).word());
+    }
+
+    /// The parent's entries of `range` permitted writing and do not any more.
+    #[inline]
+    fn narrowed(&mut self, range: VirtRange, level: Level) {
+        if !self.mm.commits(Mutant::ForkNoFlush) {
+            self.gather.changed(range, level);
+        }
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// What a fork leaves of a leaf in the parent.
+    #[inline]
+    fn protected(&self, leaf: Leaf) -> Leaf {
+        if self.commits(Mutant::ForkKeepsWritable) { leaf } else { self.write_protected(leaf) }
+    }
+
+    /// The leaf without the right to write, its history kept.
+    #[inline]
+    fn write_protected(&self, leaf: Leaf) -> Leaf {
+        let clean = self.commits(Mutant::ForkDropsDirty);
+        if clean { leaf.made_clean().write_protected() } else { leaf.write_protected() }
+    }
+
+    /// What a fork leaves of software data, in both spaces.
+    fn shared(&self, soft: Soft) -> Soft {
+        if self.commits(Mutant::ForkKeepsMigrationWrite) { soft } else { soft.shared() }
+    }
+
+    /// A copy, for the child alone, of the page that `leaf` maps, which is the folio `head`'s; and the leaf
+    /// that maps it.
+    #[doc(alias = "copy_present_page")]
+    #[cold]
+    fn copy_page(&self, head: Pfn, leaf: Leaf) -> Result<Leaf, OutOfMemory> {
+        let owner = Owner::from_word(self.desc(head).owner.load(Relaxed));
+        let owner = Owner { index: owner.index + (leaf.pfn() - head), ..owner };
+        let page = self.anon_alloc(Order::PAGE, 1, owner.word())?;
+        self.copy(leaf.pfn(), page, Order::PAGE);
+        let prot: Prot = leaf.prot();
+        Ok(Leaf::user(Level::Pte, page, prot).made_dirty())
+    }
+}

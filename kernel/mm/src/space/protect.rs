@@ -1,0 +1,241 @@
+//! Other rights for a range: mprotect.
+//!
+//! # In place
+//! Rights are changed on live entries: that is no reason for break-before-make, and an entry that is
+//! never invalid on the way loses no history, is never missed by who looks without a lock, and lets
+//! other CPUs go on. One atomic step does for a huge entry what Linux does in two with a flush
+//! between. All members of a contiguous set change one by one; until the flush a CPU may go by the old
+//! rights or the new ones, as it may for any entry. Only a set that is cut is unfolded first.
+//!
+//! # What is flushed
+//! What a TLB may hold and grants more than the entry now does: once, at the end, before the exclusion of
+//! the range ends. Rights that were added need nothing: a CPU that has not noticed faults, and its fault
+//! is found to be spurious.
+//!
+//! # Who may write
+//! An entry becomes writable only if its page is nobody else's. What is shared stays read-only, for the
+//! write fault to copy; what is not shared spares that fault.
+//!
+//! Corresponds to Linux's `change_protection`, `change_pte_range` and `change_huge_pmd`.
+
+use super::blocks::Entries;
+use super::{ProtectError, Space, Vma, check_range, pages_around};
+use crate::entry::{At, Locked, PmdLevel, PteLevel};
+use crate::mutant::Mutant;
+use crate::tlb::Gather;
+use crate::{Hardware, Mm, Slot};
+use abi::{Access, Level, PAGE_SIZE, Prot, VirtRange};
+use pte::{Entry, Leaf};
+
+/// Whether a mapping that permitted `old` permits less with `new`.
+fn takes_away(old: Prot, new: Prot) -> bool {
+    [Access::Read, Access::Write, Access::Exec]
+        .into_iter()
+        .any(|access| old.allows(access) && !new.allows(access))
+}
+
+impl<H: Hardware> Space<'_, H> {
+    /// Gives all of `range` the rights `prot`. When it returns, no CPU permits more than that.
+    ///
+    /// Context: thread, may sleep on other changes of the layout and on faults in the range.
+    #[doc(alias("mprotect", "mprotect_fixup"))]
+    pub fn protect(&self, range: VirtRange, prot: Prot) -> Result<(), ProtectError> {
+        check_range(range).map_err(ProtectError::BadRange)?;
+        let mut layout = self.core.layout.write(&self.mm.hw);
+        if let Some(hole) = layout.first_hole(range) {
+            return Err(ProtectError::Hole(hole));
+        }
+        if layout.overlaps(range).all(|area| area.prot == prot) {
+            return Ok(());
+        }
+        let mut room = layout.room().map_err(|_| ProtectError::OutOfMemory)?;
+        layout.exclude(pages_around(range));
+        layout.mutate(|layout| layout.edit(range, &mut room, |area| Some(Vma { prot, ..area })));
+        let mut gather = Gather::new(self.mm, &self.core.context);
+        for (slot, part) in self.blocks(range) {
+            match self.open(slot, part) {
+                Entries::Pages(table) => self.protect_pages(&mut gather, &table, part, prot),
+                Entries::Huge(table) => self.protect_huge(&mut gather, &table, part, prot),
+                Entries::Nothing => {}
+            }
+        }
+        gather.finish();
+        Ok(())
+    }
+
+    /// Changes the entries of `part` in one table of pages.
+    #[doc(alias = "change_pte_range")]
+    fn protect_pages(
+        &self,
+        gather: &mut Gather<'_, H>,
+        table: &Locked<'_, H, PteLevel>,
+        part: VirtRange,
+        prot: Prot,
+    ) {
+        let mm = self.mm;
+        let first = Slot::new(table.table(), Level::Pte.index(part.start));
+        let pages = part.pages() as usize;
+        let page = |n: usize| part.start + n as u64 * PAGE_SIZE;
+        let mut at = 0;
+        while at < pages {
+            let slot = first.ahead(at);
+            let begin = at;
+            at += 1;
+            let leaf = match pte::decode(Level::Pte, mm.hw.load(slot)) {
+                Entry::Leaf(leaf) | Entry::ProtNone(leaf) => leaf,
+                Entry::Soft(soft) => {
+                    let left = if prot.allows(Access::Write) { soft } else { mm.narrowed(soft) };
+                    if left != soft {
+                        mm.hw.store(slot, left.encode(Level::Pte));
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
+            let old = leaf.prot();
+            at = begin
+                + mm.rewrite_run(slot, leaf, pages - begin, |leaf| mm.with_rights(leaf, prot));
+            if leaf.is_valid() && takes_away(old, prot) && !mm.commits(Mutant::ProtectNoFlush) {
+                gather.changed(VirtRange::new(page(begin), page(at)), Level::Pte);
+            }
+        }
+    }
+
+    /// Changes one huge entry, or the software data in its place.
+    #[doc(alias = "change_huge_pmd")]
+    fn protect_huge(
+        &self,
+        gather: &mut Gather<'_, H>,
+        table: &Locked<'_, H, PmdLevel>,
+        part: VirtRange,
+        prot: Prot,
+    ) {
+        let mm = self.mm;
+        let index = Level::Pmd.index(part.start);
+        match table.at(index) {
+            At::Present(entry) => {
+                if mm.commits(Mutant::ProtectThroughNone) {
+                    mm.hw.store(Slot::new(table.table(), index), 0);
+                    mm.hw.relax();
+                }
+                let new = mm.with_rights(entry.leaf(), prot);
+                let writable = new.is_writable();
+                let old = entry.modify(|leaf| {
+                    let new = leaf.with_prot(prot);
+                    if writable { new } else { new.write_protected() }
+                });
+                if old.is_valid()
+                    && takes_away(old.prot(), prot)
+                    && !mm.commits(Mutant::ProtectNoFlush)
+                {
+                    gather.changed(part, Level::Pmd);
+                }
+            }
+            At::Soft(entry) if !prot.allows(Access::Write) => {
+                let left = mm.narrowed(entry.soft());
+                entry.replace(left);
+            }
+            At::None(_) | At::Table(_) | At::Soft(_) | At::Corrupt(_) => {}
+        }
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// The leaf with the rights `prot`, as far as its page may be written by who it belongs to.
+    #[doc(alias("pte_modify", "can_change_pte_writable"))]
+    #[inline]
+    fn with_rights(&self, leaf: Leaf, prot: Prot) -> Leaf {
+        let new = leaf.with_prot(prot);
+        if self.commits(Mutant::ProtectDropsDirty) && !new.is_writable() {
+            return new.made_clean();
+        }
+        if !new.is_writable() || leaf.is_writable() || self.may_be_written(leaf) {
+            return new;
+        }
+        new.write_protected()
+    }
+
+    /// Whether a write to what the leaf maps may go there: it is nobody else's, and nobody waits to be
+    /// told of it.
+    #[inline]
+    fn may_be_written(&self, leaf: Leaf) -> bool {
+        if leaf.is_uffd_wp() {
+            return false;
+        }
+        if self.commits(Mutant::ProtectWritableShared) {
+            return true;
+        }
+        if leaf.is_special() {
+            return !self.shows_zeros(leaf.pfn());
+        }
+        self.page_is_exclusive(leaf.pfn())
+    }
+
+    /// What is left of software data when the right to write is taken away.
+    fn narrowed(&self, soft: pte::Soft) -> pte::Soft {
+        if self.commits(Mutant::ProtectKeepsMigrationWrite) {
+            soft
+        } else {
+            soft.write_protected(true)
+        }
+    }
+
+    /// Stores `change` of each leaf from `slot` on, at most `most`, as long as they have the rights of
+    /// `first`, which was read there. Says how many it were. Under the table's lock.
+    ///
+    /// Hardware that records history may write to an entry meanwhile, as long as there is something left
+    /// to record; then the entry is exchanged. Else a plain store will do.
+    #[inline]
+    pub(super) fn rewrite_run(
+        &self,
+        slot: Slot,
+        first: Leaf,
+        most: usize,
+        change: impl Fn(Leaf) -> Leaf,
+    ) -> usize {
+        let watched = self.hw_writes_entries();
+        let mut leaf = first;
+        let mut n = 0;
+        loop {
+            let slot = slot.ahead(n);
+            if watched && !is_settled(leaf) {
+                self.exchange(slot, leaf, &change);
+            } else {
+                self.hw.store(slot, change(leaf).word());
+            }
+            n += 1;
+            if n == most {
+                return n;
+            }
+            match first.sibling(self.hw.load(slot.ahead(1))) {
+                Some(next) => leaf = next,
+                None => return n,
+            }
+        }
+    }
+
+    /// Stores `change` of the leaf in `slot`, which was `seen` and may have more history by now. Returns
+    /// the leaf that it was made of.
+    #[cold]
+    pub(super) fn exchange(
+        &self,
+        slot: Slot,
+        mut seen: Leaf,
+        change: &impl Fn(Leaf) -> Leaf,
+    ) -> Leaf {
+        while let Err(now) = self.hw.compare_exchange(slot, seen.word(), change(seen).word()) {
+            match seen.sibling(now) {
+                Some(leaf) => seen = leaf,
+                // Nobody but hardware changes it under the lock.
+                None => break,
+            }
+        }
+        seen
+    }
+}
+
+/// Whether hardware has nothing more to record in this leaf: so it does not write to it.
+#[inline]
+pub(super) fn is_settled(leaf: Leaf) -> bool {
+    !leaf.is_valid() || leaf.is_young() && (leaf.is_dirty() || !leaf.is_writable())
+}
