@@ -360,3 +360,5 @@ pub(crate) fn keep_walk<H: mm::Hardware>(space: &Space<'_, H>, va: VirtAddr) -> 
     space.mm().walk(space.root(), va, |level, _, _, word| kept[level as usize] = word);
     kept
 }
+macro_rules! tmp_from { ($($t:ty),*) => {$(impl From<$t> for Failure { fn from(e: $t) -> Self { let _ = e; Self::Count { what: "refused", expected: 0, found: 1 } } })*} }
+tmp_from!(mm::AdviseError, mm::ProtectError, mm::SplitError);

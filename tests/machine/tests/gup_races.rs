@@ -2,15 +2,17 @@
 //! takes for safety's sake, taken away and missed.
 
 mod common;
+mod races;
 
 use abi::{Access, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
+
 use common::Untouched;
-use granule_machine::{Config, Machine, SimWorld};
+use granule_machine::{Machine, SimWorld};
 use mm::frame::PIN_BIAS;
 use mm::gup::GupError;
 use mm::mutant::Mutant;
-use mm::{FaultOutcome, Huge, Place, Space};
-use pte::Entry;
+use mm::{Huge, Place, Space};
+use races::{at_each_step, misses, touch, translation, world, wrong};
 use std::sync::Mutex;
 use stress::World;
 
@@ -18,16 +20,6 @@ use stress::World;
 const VA: VirtAddr = VirtAddr(1 << 40);
 /// Its neighbour, which keeps the tables above the PMD's entries alive.
 const NEXT: VirtAddr = VirtAddr((1 << 40) + PMD_SIZE);
-
-fn world(mutant: Option<Mutant>) -> SimWorld {
-    let world = SimWorld::new(Config { cpus: 2, pages: 3072, ..Config::default() });
-    world.mm().arm(mutant);
-    world
-}
-
-fn touch(space: &Space<'_, Machine>, va: VirtAddr) {
-    assert_eq!(space.fault(va, Access::Write), FaultOutcome::Mapped);
-}
 
 /// A space with `huge` memory at [`VA`], touched, and a page at [`NEXT`].
 fn space(world: &SimWorld, huge: Huge) -> Space<'_, Machine> {
@@ -39,58 +31,13 @@ fn space(world: &SimWorld, huge: Huge) -> Space<'_, Machine> {
     space
 }
 
-/// The page that hardware would let a program read at `va` now.
-fn translation(space: &Space<'_, Machine>, va: VirtAddr) -> Option<Pfn> {
-    let mut found = None;
-    space.mm().walk(space.root(), va, |level, _, entry, _| {
-        if let Entry::Leaf(leaf) = entry
-            && leaf.permits(Access::Read)
-        {
-            found = Some(leaf.pfn() + va.0 % level.span() / PAGE_SIZE);
-        }
-    });
-    found
-}
-
-/// What is wrong with `world`, if the machine, or an audit with nothing in flight, finds something.
-fn wrong(world: &SimWorld) -> Option<String> {
-    if let Some(found) = world.violation() {
-        return Some(found.what);
-    }
-    world.mm().audit().err().map(|broken| broken.to_string())
-}
-
-/// Tries `scenario` with an intrusion after one step, after two, and so on, until there are no more
-/// steps to intrude after (it answers `None`) or something is wrong.
-fn at_each_step(scenario: impl Fn(u64) -> Option<Result<(), String>>) -> Option<String> {
-    let mut tried = 0;
-    for steps in 1.. {
-        match scenario(steps) {
-            None => break,
-            Some(Ok(())) => tried += 1,
-            Some(Err(what)) => return Some(format!("after step {steps}: {what}")),
-        }
-    }
-    assert!(tried > 3, "a scenario of {tried} steps shows nothing");
-    None
-}
-
-/// Nothing is wrong without a bug, and something is with each of these.
-fn misses(scenario: impl Fn(Option<Mutant>) -> Option<String>, mutants: &[Mutant]) {
-    assert_eq!(scenario(None), None);
-    for mutant in mutants {
-        let what = scenario(Some(*mutant)).unwrap_or_else(|| panic!("{mutant:?} is not missed"));
-        println!("{}: {what}", mutant.name());
-    }
-}
-
 /// The whole table is unlinked, its entries left as they are, and freed when the walk is over. Whoever
 /// has not looked for the last time by then gets nothing.
 #[test]
 fn a_table_that_is_unlinked_meanwhile() {
     let scenario = |mutant| {
         let looks = Mutex::new(Vec::new());
-        let found = at_each_step(|steps| {
+        let found = at_each_step(1, |steps| {
             let world = world(mutant);
             let space = space(&world, Huge::Never);
             let got = Mutex::new(None);
@@ -116,7 +63,7 @@ fn a_table_that_is_unlinked_meanwhile() {
 #[test]
 fn a_page_that_is_freed_meanwhile() {
     let scenario = |mutant| {
-        at_each_step(|steps| {
+        at_each_step(1, |steps| {
             let world = world(mutant);
             let space = space(&world, Huge::Never);
             touch(&space, VA + PAGE_SIZE);
@@ -147,7 +94,7 @@ fn a_page_that_is_freed_meanwhile() {
 #[test]
 fn a_huge_page_that_is_being_split() {
     let scenario = |mutant| {
-        at_each_step(|steps| {
+        at_each_step(1, |steps| {
             let world = world(mutant);
             let space = space(&world, Huge::Default);
             let va = VA + 5 * PAGE_SIZE;
@@ -182,7 +129,7 @@ fn a_huge_page_that_is_being_split() {
 #[test]
 fn a_folio_that_is_cut_anew_meanwhile() {
     let scenario = |mutant| {
-        at_each_step(|steps| {
+        at_each_step(1, |steps| {
             let world = world(mutant);
             let mm = world.mm();
             let space = space(&world, Huge::Default);

@@ -299,30 +299,19 @@ impl<H: Hardware> Mm<H> {
         Some(head)
     }
 
-    /// Gives back a pin of the folio that contains `pfn`. The zero page's are counted by nobody.
+    /// Gives back a pin of the folio that contains `pfn`. Pins of the shared zeros are counted by nobody.
     #[doc(alias("unpin_user_page", "gup_put_folio"))]
     pub(crate) fn folio_unpin(&self, pfn: Pfn) {
         let Some(head) = self.frames.map().head(pfn) else { return };
         let desc = self.desc(head);
         if desc.has(Flag::Zero) {
-            return self.zeros_unpin(head);
+            return;
         }
         self.count(Event::PinReleased, 1);
         if desc.order() == Order::PAGE {
             self.head_put(head, PIN_BIAS);
         } else {
             self.desc(head + PINS).counts.fetch_sub(Counts::maps_only(1), Ordering::Release);
-            self.head_put(head, 1);
-        }
-    }
-
-    /// A pin of zeros that everybody shares: the page's is nothing, a huge folio's is a reference.
-    pub(crate) fn zeros_try_pin(&self, head: Pfn) -> bool {
-        self.desc(head).order() == Order::PAGE || self.head_try_get(head, head, 1)
-    }
-
-    fn zeros_unpin(&self, head: Pfn) {
-        if self.desc(head).order() != Order::PAGE {
             self.head_put(head, 1);
         }
     }

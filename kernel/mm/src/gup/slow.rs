@@ -100,7 +100,8 @@ impl<H: Hardware> Mm<H> {
         };
         let held = match hold {
             Hold::Reference => self.head_try_get(head, pfn, 1),
-            Hold::Pin if zeros => self.zeros_try_pin(head),
+            // They stay what they are for ever, so their pins are not counted.
+            Hold::Pin if zeros => true,
             Hold::Pin if self.must_unshare(leaf, head, pfn - head) => return Ok(Look::Unshare),
             Hold::Pin => self.folio_try_pin(pfn).is_some(),
         };

@@ -28,7 +28,7 @@ use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
 use abi::{Access, ENTRIES, Event, Level, Order, Pfn};
 use core::ops::Range;
-use core::sync::atomic::{Ordering, fence};
+use sync::atomic::{Ordering, fence};
 use pte::{CONT_PTES, Leaf};
 
 impl<H: Hardware> Mm<H> {

@@ -25,7 +25,7 @@ use crate::tlb::Gather;
 use crate::{Hardware, Mm, Slot};
 use abi::{ENTRIES, Event, Level, PAGE_SIZE, PMD_SIZE, Pfn, VirtRange};
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{Ordering, fence};
+use sync::atomic::{Ordering, fence};
 use pte::{Entry, Leaf};
 
 /// Folios that are taken out of one table under one flush.

@@ -76,7 +76,7 @@ use crate::thp::{Override, Policy};
 use crate::tlb::Context;
 use crate::{Hardware, Mm};
 use ::core::ops::Range;
-use ::core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use abi::{Asid, Event, Level, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
 use sync::{Arc, RangeLock, SeqCount};
 

@@ -5,7 +5,7 @@
 //! [`Row::by_all`] where several CPUs may do it in one space. A row without either is known and not
 //! built yet.
 
-use super::ops::{bare, fault, frames, gup, unmap};
+use super::ops::{advise, bare, fault, fork, frames, gup, protect, split, unmap};
 use super::row::{Aim, Row};
 use crate::world::World;
 
@@ -26,8 +26,8 @@ pub const fn all<W: World>() -> [Row<W>; COUNT] {
         // Faults: a real exception, but for populate.
         Row::new("fault_4k", "page").linux(3108, 6008).aim(Aim::of(600)).by_all(fault::small),
         Row::new("populate_4k", "page").linux(3219, 4963).aim(Aim::of(350)).by_all(fault::populate),
-        Row::new("fault_4k_read_zeropage", "page").linux(1162, 2778).aim(Aim::of(300)),
-        Row::new("fault_64k_mthp", "64 KiB").linux(8985, 31220).aim(Aim::beside("clear_64k", 1000)),
+        Row::new("fault_4k_read_zeropage", "page").linux(1162, 2778).aim(Aim::of(300)).by_all(fault::zeros),
+        Row::new("fault_64k_mthp", "64 KiB").linux(8985, 31220).aim(Aim::beside("clear_64k", 1000)).by(fault::run),
         Row::new("fault_2m", "THP").linux(162_794, 748_287).aim(Aim::beside("clear_2m", 1500)).by_all(fault::huge),
 
         // Taking away.
@@ -35,18 +35,18 @@ pub const fn all<W: World>() -> [Row<W>; COUNT] {
         Row::new("munmap_2m_1g", "THP").linux(18_802, 17_306).aim(Aim::of(800)).rounds(2).by_all(unmap::huge_bulk),
         Row::new("munmap_1page", "call").linux(13_654, 22_773).aim(Aim::of(1200)).by_all(unmap::one_page),
         Row::new("mmap_touch_1page", "call").linux(11_912, 20_403).aim(Aim::of(1800)).by_all(unmap::map_and_touch),
-        Row::new("dontneed_4k_bulk64m", "page").linux(1028, 786).aim(Aim::of(100)),
-        Row::new("dontneed_4k_single", "call").linux(3460, 6296).aim(Aim::of(500)),
-        Row::new("dontneed_2m_single", "call").linux(20_540, 23_439).aim(Aim::of(1000)),
+        Row::new("dontneed_4k_bulk64m", "page").linux(1028, 786).aim(Aim::of(100)).by_all(advise::small_bulk),
+        Row::new("dontneed_4k_single", "call").linux(3460, 6296).aim(Aim::of(500)).by_all(advise::small_single),
+        Row::new("dontneed_2m_single", "call").linux(20_540, 23_439).aim(Aim::of(1000)).by_all(advise::huge_single),
 
         // Rights.
-        Row::new("mprotect_4k_rw2ro", "page").linux(125, 64).aim(Aim::of(15)),
-        Row::new("mprotect_2m_rw2ro", "THP").linux(378, 1180).aim(Aim::of(100)),
-        Row::new("mprotect_1page_vmasplit", "call").linux(12_097, 21_450).aim(Aim::of(1500)),
+        Row::new("mprotect_4k_rw2ro", "page").linux(125, 64).aim(Aim::of(15)).by_all(protect::small_bulk),
+        Row::new("mprotect_2m_rw2ro", "THP").linux(378, 1180).aim(Aim::of(100)).by_all(protect::huge_bulk),
+        Row::new("mprotect_1page_vmasplit", "call").linux(12_097, 21_450).aim(Aim::of(1500)).by_all(protect::one_page),
 
         // Splitting, collapsing, moving.
-        Row::new("split_pmd", "THP").linux(25_663, 15_803).aim(Aim::of(2500)),
-        Row::new("split_folio", "THP").linux(672_504, 797_661).aim(Aim::of(60_000)),
+        Row::new("split_pmd", "THP").linux(25_663, 15_803).aim(Aim::of(2500)).by_all(split::entry),
+        Row::new("split_folio", "THP").linux(672_504, 797_661).aim(Aim::of(60_000)).by(split::folio),
         Row::new("collapse_512of512", "THP").linux(1_375_926, 1_451_303).aim(Aim::beside("copy_2m", 25_000)),
         Row::new("collapse_ptemapped_thp", "THP").linux(1_093_050, 1_095_254).aim(Aim::of(20_000)),
         Row::new("migrate_4k", "page").linux(5090, 6772).aim(Aim::beside("copy_4k", 900)),
@@ -54,12 +54,12 @@ pub const fn all<W: World>() -> [Row<W>; COUNT] {
         Row::new("move_pages_4k", "page").linux(6244, 0).aim(Aim::beside("copy_4k", 1000)),
 
         // Copy-on-write and fork; the two large forks are less an empty one.
-        Row::new("cow_4k", "page").linux(3708, 6932).aim(Aim::beside("copy_4k", 700)),
-        Row::new("cow_reuse_4k", "page").linux(1243, 3500).aim(Aim::of(300)),
-        Row::new("cow_2m_first_write", "THP").linux(26_294, 34_944).aim(Aim::of(3500)),
-        Row::new("fork_64m_4k", "page").linux(299, 253).aim(Aim::of(30)),
-        Row::new("fork_64m_2m", "THP").linux(1436, 2644).aim(Aim::of(200)),
-        Row::new("fork_empty", "fork").linux(54_934, 229_098).aim(Aim::of(6000)),
+        Row::new("cow_4k", "page").linux(3708, 6932).aim(Aim::beside("copy_4k", 700)).by(fork::copy),
+        Row::new("cow_reuse_4k", "page").linux(1243, 3500).aim(Aim::of(300)).by(fork::reuse),
+        Row::new("cow_2m_first_write", "THP").linux(26_294, 34_944).aim(Aim::of(3500)).by(fork::huge_first_write),
+        Row::new("fork_64m_4k", "page").linux(299, 253).aim(Aim::of(30)).by(fork::small_bulk),
+        Row::new("fork_64m_2m", "THP").linux(1436, 2644).aim(Aim::of(200)).by(fork::huge_bulk),
+        Row::new("fork_empty", "fork").linux(54_934, 229_098).aim(Aim::of(6000)).by(fork::empty),
 
         // References without locks.
         Row::new("gup_4k_b1", "page").linux(526, 550).aim(Aim::of(80)).by_all(gup::small_single),

@@ -1,8 +1,12 @@
 //! The operations, one file for each part of the memory manager. Each function is one round: prepare,
 //! measure, clean up. What they leave behind for the next round is nothing.
 
+pub(super) mod advise;
 pub(super) mod bare;
 pub(super) mod fault;
+pub(super) mod fork;
 pub(super) mod frames;
 pub(super) mod gup;
+pub(super) mod protect;
+pub(super) mod split;
 pub(super) mod unmap;
