@@ -180,6 +180,27 @@ fn another_table_needs_a_break_and_its_limits_do_not() {
     assert_eq!(pmd(table | 1 << 57), Change::Free);
 }
 
+#[test]
+fn each_limit_of_a_table_narrows_what_is_below() {
+    let table = Table::new(PFN).word() & !PXN_TABLE;
+    for bit in 0..64 {
+        let limited = table ^ 1 << bit;
+        let there = change(Level::Pmd, table, limited, &A72);
+        match bit {
+            // No execution at EL1, none at EL0, no access for EL0, no writes.
+            59..=62 => {
+                assert_eq!(there, Change::Narrowing, "bit {bit}");
+                assert_eq!(change(Level::Pmd, limited, table, &A72), Change::InPlace, "bit {bit}");
+            }
+            12..=49 => assert_eq!(there, Change::BreakBeforeMake(Reason::NextTable), "bit {bit}"),
+            10 => assert_eq!(there, Change::InPlace, "the access flag"),
+            0 => assert_eq!(there, Change::ToInvalid),
+            1 => assert_eq!(there, Change::BreakBeforeMake(Reason::Size)),
+            _ => assert_eq!(there, Change::Free, "bit {bit}"),
+        }
+    }
+}
+
 /// The formal rule in its own words: both cacheable, and a difference in type, shareability,
 /// cacheability, or address.
 fn formal_rule_demands_a_break(old: u64, new: u64) -> bool {

@@ -151,4 +151,21 @@ proptest! {
         let next = if old { at(b, other).made_old().made_dirty() } else { at(b, other) };
         prop_assert_eq!(at(a, prot).is_run(next), b == a + 1 && prot == other);
     }
+
+    // What is taken for a leaf without decoding is the one that decoding gives.
+    #[test]
+    fn a_sibling_differs_in_memory_and_history_only(
+        level in prop::sample::select(&LEVELS), prot in prop::sample::select(&PROTS), bit in 0..64u32,
+    ) {
+        let leaf = Leaf::<K4>::user(level, PFN, prot);
+        let word = leaf.word() ^ 1 << bit;
+        let memory = u64::MAX << level.shift() & 0xffff_ffff_ffff;
+        let history = AF | DIRTY | if leaf.is_writable() { RDONLY } else { 0 };
+        let found = leaf.sibling(word);
+        prop_assert_eq!(found.is_some(), 1u64 << bit & (memory | history) != 0);
+        if found.is_some() {
+            prop_assert_eq!(found, decode_in::<K4>(level, word).leaf());
+        }
+        prop_assert_eq!(leaf.sibling(leaf.next().word()), Some(leaf.next()));
+    }
 }

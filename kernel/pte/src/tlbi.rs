@@ -89,6 +89,7 @@ const ADDRESS_BITS: u32 = 56;
 
 impl Tlbi {
     /// The value of the instruction's register; 0 where it takes none.
+    #[inline]
     pub fn operand(&self, caps: &Caps) -> u64 {
         match self.target {
             Target::All => 0,
@@ -110,6 +111,7 @@ impl Tlbi {
     }
 
     /// The counter of its kind. What stays on one CPU counts in [`Event::TlbiLocal`] besides.
+    #[inline]
     pub const fn event(&self) -> Event {
         match self.target {
             Target::All => Event::TlbiAll,

@@ -5,7 +5,6 @@ mod common;
 mod races;
 
 use abi::{Access, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
-
 use common::Untouched;
 use granule_machine::{Machine, SimWorld};
 use mm::frame::PIN_BIAS;
@@ -133,7 +132,8 @@ fn a_folio_that_is_cut_anew_meanwhile() {
             let world = world(mutant);
             let mm = world.mm();
             let space = space(&world, Huge::Default);
-            let va = VA + 5 * PAGE_SIZE;
+            // In the last contiguous set, which the next step unfolds.
+            let va = VA + 500 * PAGE_SIZE;
             let page = translation(&space, va).expect("touched");
             // The last page's place is somebody else's, so the table stays when the folio goes.
             let last = VirtRange::from_size(VA + 511 * PAGE_SIZE, PAGE_SIZE);
@@ -145,8 +145,10 @@ fn a_folio_that_is_cut_anew_meanwhile() {
             let reached = world.intrude(steps, &|| drop(space.gup_fast(va, Access::Read)), &|| {
                 space.unmap(VirtRange::new(VA, last.start)).expect("memory");
                 let mut taken: Vec<_> = std::iter::from_fn(|| mm.alloc(Order::PAGE).ok()).collect();
-                space.map(Place::At(VA), PMD_SIZE / 2, Prot::ReadWrite, Huge::Never).expect("free");
-                for (pfn, to) in [(Pfn(page.0 - 5), NEXT + PAGE_SIZE), (page, va)] {
+                space
+                    .map(Place::At(VA), 511 * PAGE_SIZE, Prot::ReadWrite, Huge::Never)
+                    .expect("free");
+                for (pfn, to) in [(Pfn(page.0 - 500), NEXT + PAGE_SIZE), (page, va)] {
                     if let Some(at) = taken.iter().position(|other| *other == pfn) {
                         mm.free(taken.swap_remove(at));
                         touch(&space, to);

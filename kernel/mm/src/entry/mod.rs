@@ -20,65 +20,7 @@
 //! * A slot is read once per decision. Where hardware may write meanwhile, the exchange decides.
 //! * What was read decodes to exactly one kind: the decode in [`Locked::at`] is the one gate.
 //!
-//! # What does not compile
-//! Invalidating a migration entry:
-//! ```compile_fail,E0599
-//! # use mm::entry::{At, Locked, PmdLevel}; use mm::Hardware;
-//! fn bug<H: Hardware>(table: &Locked<'_, H, PmdLevel>, space: &mm::tlb::Context, va: abi::VirtAddr) {
-//!     if let At::Soft(entry) = table.at(0) {
-//!         let _ = entry.invalidate(space, va);
-//!     }
-//! }
-//! ```
-//! while a present one can be:
-//! ```
-//! # use mm::entry::{At, Locked, PmdLevel}; use mm::Hardware;
-//! fn right<H: Hardware>(table: &Locked<'_, H, PmdLevel>, space: &mm::tlb::Context, va: abi::VirtAddr) {
-//!     if let At::Present(entry) = table.at(0) {
-//!         let broken = entry.invalidate(space, va);
-//!         broken.restore();
-//!     }
-//! }
-//! ```
-//! Linking a table over a live leaf:
-//! ```compile_fail,E0599
-//! # use mm::entry::{At, Fresh, Locked, PmdLevel}; use mm::Hardware;
-//! fn bug<H: Hardware>(table: &Locked<'_, H, PmdLevel>, fresh: Fresh) {
-//!     if let At::Present(entry) = table.at(0) {
-//!         entry.link(fresh);
-//!     }
-//! }
-//! ```
-//! Ignoring what was in the slot (`unused_must_use` is an error in this workspace):
-//! ```compile_fail
-//! #![deny(unused_must_use)]
-//! # use mm::entry::{At, Locked, PteLevel}; use mm::Hardware;
-//! fn bug<H: Hardware>(table: &Locked<'_, H, PteLevel>) {
-//!     if let At::Present(entry) = table.at(0) {
-//!         entry.clear();
-//!     }
-//! }
-//! ```
-//! Freeing what was mapped without the proof of a flush, which only [`crate::Mm::flush`] and
-//! [`crate::tlb::Gather`] give:
-//! ```compile_fail,E0061
-//! # use mm::entry::{At, Locked, PteLevel}; use mm::{Hardware, Mm};
-//! fn bug<H: Hardware>(mm: &Mm<H>, table: &Locked<'_, H, PteLevel>) {
-//!     if let At::Present(entry) = table.at(0) {
-//!         entry.clear().release(mm);
-//!     }
-//! }
-//! ```
-//! Reading a frame number from an entry that is not present:
-//! ```compile_fail,E0599
-//! # use mm::entry::{At, Locked, PteLevel}; use mm::Hardware;
-//! fn bug<H: Hardware>(table: &Locked<'_, H, PteLevel>) -> abi::Pfn {
-//!     match table.at(0) {
-//!         At::Soft(entry) => entry.leaf().pfn(),
-//!         _ => abi::Pfn(0),
-//!     }
-//! }
-//! ```
+//! What must not be done does not compile; [`unrepresentable`] shows it, each wrong beside its right.
 //!
 //! | file | concern |
 //! | --- | --- |
@@ -87,6 +29,7 @@
 //! | `tables` | fresh, linked and detached tables |
 //! | `contpte` | contiguous sets of pages: marking, folding, unfolding |
 //! | `run` | neighbours of one folio, taken as one |
+//! | [`unrepresentable`] | what does not compile |
 //!
 //! Corresponds to Linux's `set_pte_at`, `pmdp_invalidate`, `pmdp_huge_get_and_clear`, `ptep_modify_prot_start`.
 
@@ -95,6 +38,7 @@ pub(crate) mod contpte;
 mod present;
 mod run;
 mod tables;
+pub mod unrepresentable;
 
 pub use absent::{Empty, SoftEntry};
 pub use present::{Broken, Present, Unmapped};

@@ -172,8 +172,8 @@ impl<H: Hardware> Mm<H> {
             self.deferred_forget(head);
         }
         old.lower(Flag::Partial);
-        let kept = Flag::Anon as u32 | Flag::Dirty as u32 | Flag::Locked as u32;
-        let flags = old.flags() & kept;
+        // What is true of all is true of each, but who sleeps until the old one is unlocked does so there.
+        let flags = old.flags() & !(Flag::Waiters as u32);
         let owner = old.owner.load(Ordering::Relaxed);
         let one = Counts::held(1).0;
         if self.commits(Mutant::SplitHeadFirst) {

@@ -83,13 +83,30 @@ impl<H: Hardware> Mm<H> {
 
     /// Issues what `what` describes and waits for it.
     pub(crate) fn invalidate_as(&self, what: &Invalidation) {
+        // Of one plan nearly all are of one kind: they are counted together.
+        let (mut kind, mut run, mut issued) = (Event::TlbiAll, 0, 0);
         for op in Plan::new(what, self.hw.caps(), &self.cost) {
-            self.tlbi(op);
+            if kind != op.event() {
+                self.count_some(kind, run);
+                (kind, run) = (op.event(), 0);
+            }
+            run += 1;
+            issued += 1;
+            self.hw.tlbi(op);
         }
+        self.count_some(kind, run);
+        self.count_some(Event::TlbiLocal, if what.scope == Scope::Local { issued } else { 0 });
         if !self.commits(Mutant::NoComplete) {
             self.complete(what.scope);
             // This CPU may access the range next, from where it is: no exception return in between.
             self.hw.synchronize_context();
+        }
+    }
+
+    #[inline]
+    fn count_some(&self, event: Event, n: u64) {
+        if n > 0 {
+            self.count(event, n);
         }
     }
 
