@@ -45,10 +45,10 @@ struct Turn {
     plan: Option<Plan>,
 }
 
-/// CPU 0 is interrupted once, by CPU 1.
+/// CPU 0 is interrupted once, by CPU 1, and that perhaps once by CPU 0.
 struct Plan {
-    /// Steps that CPU 0 takes before; 0: it was interrupted.
-    left: u64,
+    /// Steps that each takes before it is interrupted; 0: it was, or is not to be.
+    left: [u64; 2],
 }
 
 impl Turn {
@@ -98,12 +98,12 @@ impl Baton {
         turn.alive.iter_mut().enumerate().for_each(|(cpu, alive)| *alive = cpu < cpus);
     }
 
-    /// Interrupts CPU 0 after `steps` steps of its own, and at no other time; `None`: the seed decides.
-    /// Says whether the last plan came to it.
-    pub(crate) fn plan(&self, steps: Option<u64>) -> bool {
+    /// Interrupts CPU 0 and then CPU 1 after so many steps of their own, and nobody at any other time;
+    /// 0: not at all; `None`: the seed decides. Says whether the last plan came to its end.
+    pub(crate) fn plan(&self, steps: Option<[u64; 2]>) -> bool {
         let plan = steps.map(|left| Plan { left });
         let last = std::mem::replace(&mut self.turn().plan, plan);
-        last.is_some_and(|plan| plan.left == 0)
+        last.is_some_and(|plan| plan.left == [0, 0])
     }
 
     /// Makes the calling thread `cpu`, runs `body` when its turn comes, and leaves the schedule.
@@ -134,11 +134,10 @@ impl Baton {
         let mut turn = self.turn();
         turn.step += 1;
         if let Some(plan) = &mut turn.plan {
-            if cpu == 0 && plan.left > 0 {
-                plan.left -= 1;
-                if plan.left == 0 {
-                    self.pass_on(turn, cpu, false);
-                }
+            let Some(left) = plan.left.get_mut(cpu).filter(|left| **left > 0) else { return };
+            *left -= 1;
+            if *left == 0 {
+                self.pass_on(turn, cpu, false);
             }
             return;
         }

@@ -42,6 +42,17 @@ impl SimWorld {
         work: &(dyn Fn() + Sync),
         intrusion: &(dyn Fn() + Sync),
     ) -> bool {
+        self.weave([steps, 0], work, intrusion)
+    }
+
+    /// As [`SimWorld::intrude`], where the intrusion too is left after so many steps, until `work` is
+    /// done. Says whether both had as many.
+    pub fn weave(
+        &self,
+        steps: [u64; 2],
+        work: &(dyn Fn() + Sync),
+        intrusion: &(dyn Fn() + Sync),
+    ) -> bool {
         let baton = &self.mm.hw.inner().baton;
         baton.plan(Some(steps));
         let body = |cpu| if cpu == 0 { work() } else { intrusion() };

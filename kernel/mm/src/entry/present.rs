@@ -176,11 +176,6 @@ pub struct Unmapped {
 }
 
 impl Unmapped {
-    /// For entries that were taken out in bulk.
-    pub(crate) fn of(leaf: Leaf) -> Self {
-        Self { leaf }
-    }
-
     /// The mapping as it was, its history complete but for what stale translations may still add where
     /// hardware does not look before it writes: on arm64 it always looks.
     pub fn leaf(&self) -> Leaf {

@@ -1,6 +1,6 @@
 //! Fresh, linked and detached tables.
 
-use super::{Place, PmdLevel, PteLevel, TableLevel};
+use super::{Place, PmdLevel, TableLevel};
 use crate::frame::OutOfMemory;
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
@@ -65,13 +65,6 @@ impl<H: Hardware, L: TableLevel> Linked<'_, H, L> {
     pub fn unlink(self) -> Detached {
         self.place.swap(0);
         Detached { table: self.table.pfn() }
-    }
-}
-
-impl<H: Hardware> Linked<'_, H, PmdLevel> {
-    /// The table it points to, locked. The pointer's lock is held, so it stays.
-    pub(crate) fn lock_table(&self) -> super::Locked<'_, H, PteLevel> {
-        self.place.mm.lock(self.table.pfn())
     }
 }
 

@@ -48,7 +48,7 @@ impl Counts {
     /// What to add for `n` mappings with a reference each, and to subtract when they go.
     #[inline]
     pub(crate) const fn mappings(n: u32) -> u64 {
-        n as u64 | n as u64 * MAP
+        n as u64 | (n as u64 * MAP)
     }
 
     /// What to add for `n` mappings alone.
@@ -66,7 +66,7 @@ impl Counts {
     /// Mappings.
     #[inline]
     pub const fn maps(self) -> u32 {
-        (self.0 / MAP & MAPS) as u32
+        ((self.0 / MAP) & MAPS) as u32
     }
 
     /// Whether every page is exclusive.

@@ -217,7 +217,7 @@ impl Layout {
             self.areas.insert(at, area);
             return;
         }
-        self.rewrite(at - 1..at + 1, |area| Some(area));
+        self.rewrite(at - 1..at + 1, Some);
     }
 
     /// Makes of every part of an area that lies in `range` what `change` says, or free space; parts are

@@ -35,15 +35,4 @@ impl<H: Hardware> Mm<H> {
         next.store(NIL, Relaxed);
         Some(Fresh::of(spare))
     }
-
-    /// How many tables are put aside with a PMD table. Under its lock.
-    pub(crate) fn deposits(&self, pmd_table: Pfn) -> usize {
-        let mut index = self.desc(pmd_table).next.load(Relaxed);
-        let mut n = 0;
-        while index != NIL {
-            n += 1;
-            index = self.desc(self.frames.map().pfn(index)).next.load(Relaxed);
-        }
-        n
-    }
 }

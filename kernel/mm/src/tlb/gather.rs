@@ -23,7 +23,7 @@
 //! Corresponds to Linux's `struct mmu_gather`.
 
 use super::Context;
-use crate::entry::{Detached, Unmapped};
+use crate::entry::Unmapped;
 use crate::frame::{Freed, NIL};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
@@ -173,12 +173,6 @@ impl<'m, H: Hardware> Gather<'m, H> {
     pub(crate) fn unlinked(&mut self, range: VirtRange) {
         self.changed(range, Level::Pte);
         self.unlinked = true;
-    }
-
-    /// Takes over a table of pages that was just unlinked, and what its entries map; all of that lies
-    /// in `range`.
-    pub(crate) fn detached(&mut self, range: VirtRange, table: Detached) {
-        self.subtree(range, Level::Pte, table.pfn());
     }
 
     /// Takes over a subtree that was just unlinked: `table`, with entries of `level`, and everything
