@@ -1,141 +1,94 @@
 //! The memory manager's hardware trait on the simulated machine.
 
-use crate::memory::Use;
+use crate::rules::How;
+use crate::stale::Stale;
+use crate::timeline::{Concern, What};
 use crate::{Issued, Machine, State};
-use abi::{Asid, CpuId, Level, Order, Pfn, PhysAddr};
+use abi::{Asid, Order, PAGE_SIZE, Pfn, PhysAddr};
 use mm::{Hardware, Note, Slot};
-use pte::{Caps, Scope, Tlbi};
-use sync::{Class, Cpu, IrqState, Wait, WaitKey};
-
-/// Turns of waiting after which nobody will come any more.
-const FOREVER: u32 = 1_000_000;
-
-impl Cpu for Machine {
-    fn id(&self) -> CpuId {
-        CpuId(self.me() as u16)
-    }
-
-    fn irq_save(&self) -> IrqState {
-        let cpu = self.me();
-        let masked = &mut self.state().cpus[cpu].masked;
-        *masked += 1;
-        IrqState(*masked - 1)
-    }
-
-    fn irq_restore(&self, IrqState(before): IrqState) {
-        let cpu = self.me();
-        let mut state = self.state();
-        if state.cpus[cpu].masked != before + 1 {
-            state.violate(cpu, "interrupt masks do not nest".into());
-        }
-        state.cpus[cpu].masked = before;
-    }
-
-    fn relax(&self) {
-        self.state().step += 1;
-        self.inner().baton.hand_over();
-    }
-
-    fn lock_wanted(&self, class: Class) {
-        self.step();
-        let cpu = self.me();
-        let mut state = self.state();
-        if let Some(&held) = state.cpus[cpu].locks.iter().find(|held| **held >= class) {
-            state.violate(cpu, format!("lock order: {class:?} wanted while {held:?} is held"));
-        }
-        state.cpus[cpu].locks.push(class);
-    }
-
-    fn lock_tried(&self, class: Class) {
-        let cpu = self.me();
-        self.state().cpus[cpu].locks.push(class);
-    }
-
-    fn lock_dropped(&self, class: Class) {
-        let cpu = self.me();
-        let mut state = self.state();
-        let locks = &mut state.cpus[cpu].locks;
-        if let Some(at) = locks.iter().rposition(|held| *held == class) {
-            locks.remove(at);
-        }
-    }
-}
-
-impl Wait for Machine {
-    fn wait(&self, _key: WaitKey, ready: &mut dyn FnMut() -> bool) {
-        if self.state().cpus[self.me()].masked > 0 {
-            self.state().violate(self.me(), "sleeping with interrupts masked".into());
-        }
-        for _ in 0..FOREVER {
-            if ready() {
-                return;
-            }
-            self.relax();
-        }
-        panic!("deadlock: nobody makes ready what CPU {} waits for", self.me());
-    }
-
-    fn wake(&self, _key: WaitKey) {}
-}
+use pte::{Caps, Scope, Target, Tlbi};
 
 impl State {
-    /// A software access to a table's slot.
-    fn check_slot(&mut self, cpu: usize, slot: Slot, how: &str) {
-        if !matches!(self.memory.use_of(slot.table()), Some(Use::Table(_))) {
-            let now = self.memory.use_of(slot.table());
-            let what = format!("{how} of slot {}, whose page is no table: {now:?}", slot.0);
-            self.violate(cpu, what);
+    /// One bit for each CPU in `scope` of `cpu`.
+    fn in_scope(&self, cpu: usize, scope: Scope) -> u64 {
+        match scope {
+            Scope::Local => 1 << cpu,
+            Scope::InnerShareable => u64::MAX >> (64 - self.cpus.len()),
         }
     }
 
-    /// The frames of a block leave their owner: no CPU may have a translation of them.
-    fn check_unreachable(&mut self, me: usize, pfn: Pfn, order: Order) {
-        let block = pfn.0..pfn.0 + order.pages();
-        let stale = self.cpus.iter().enumerate().find_map(|(cpu, state)| {
-            let reaches = |cached: &&crate::tlb::Cached| {
-                cached.leaf().is_some_and(|leaf| {
-                    let first = leaf.pfn().0;
-                    first < block.end && block.start < first + leaf.order().pages()
-                })
-            };
-            state.tlb.iter().find(reaches).map(|cached| (cpu, *cached))
-        });
-        if let Some((cpu, cached)) = stale {
-            let what = format!(
-                "frame {pfn} (order {}) freed while cpu {cpu} has {} for {} of asid {} since step {}",
-                order.0,
-                pte::decode(cached.level, cached.word),
-                cached.va,
-                cached.asid,
-                cached.since
-            );
-            self.violate(me, what);
+    /// Issues a TLBI. A CPU without level hints does not read them.
+    fn issue(&mut self, cpu: usize, mut op: Tlbi) {
+        self.timeline.add(self.step, cpu, What::Issued(op));
+        let caps = &self.config.caps;
+        match &mut op.target {
+            Target::Va { hint, .. } if !caps.ttl => *hint = None,
+            Target::Range { .. } if !caps.tlb_range => {
+                self.violate(
+                    cpu,
+                    &Concern::default(),
+                    format!("{op} on a CPU without FEAT_TLBIRANGE"),
+                );
+            }
+            _ => {}
         }
+        let cpus = self.in_scope(cpu, op.scope);
+        let at = self.tick();
+        self.cpus[cpu].issued.push(Issued { op, at, cpus, owed: cpus });
     }
 
-    /// A table leaves its owner: no CPU may have a walk-cache entry that points to it.
-    fn check_unwalkable(&mut self, me: usize, table: Pfn, level: Level) {
-        let stale = self.cpus.iter().enumerate().find_map(|(cpu, state)| {
-            let cached = state.tlb.iter().find(|cached| cached.table() == Some(table))?;
-            Some((cpu, *cached))
-        });
-        if let Some((cpu, cached)) = stale {
-            let what = format!(
-                "{level} table {table} freed while cpu {cpu} has a walk-cache entry to it for {} \
-                 of asid {} since step {}",
-                cached.va, cached.asid, cached.since
-            );
-            self.violate(me, what);
-        }
+    /// Makes `cpu`'s stores visible.
+    fn publish(&mut self, cpu: usize, scope: Scope) {
+        self.hidden.publish(cpu, scope);
+        self.recheck_visibility();
     }
 
-    /// Carries out a TLBI on the CPUs whose bits are set.
-    pub(crate) fn carry_out(&mut self, op: &Tlbi, cpus: u64) {
-        for (cpu, state) in self.cpus.iter_mut().enumerate() {
-            if cpus >> cpu & 1 != 0 {
-                state.tlb.invalidate(op);
+    /// Finishes what `cpu` has issued, and makes its stores visible.
+    pub(crate) fn complete(&mut self, cpu: usize, scope: Scope) {
+        // A barrier of a smaller scope finishes only the operations of that scope.
+        let (done, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.cpus[cpu].issued)
+            .into_iter()
+            .partition(|issued| scope == Scope::InnerShareable || issued.op.scope == Scope::Local);
+        self.cpus[cpu].issued = rest;
+        for Issued { op, at, cpus, owed } in done {
+            for (n, state) in self.cpus.iter_mut().enumerate() {
+                if owed >> n & 1 != 0 {
+                    state.tlb.invalidate(&op);
+                }
+            }
+            let (memory, stays) = (&self.memory, &self.stays);
+            let walking =
+                |stale: &Stale| stays.has_run(stale.cached().space, stale.cpu, stale.asid, at);
+            let resident = |stale: &Stale| memory.read(stale.slot) == Some(stale.cached().word);
+            self.stale.completed(&op, at, cpus, walking, resident);
+            self.stays.completed(&op, at, cpus);
+        }
+        self.publish(cpu, scope);
+    }
+
+    /// Fills a block with zeros. A page may be about to become a table: to walkers its zeros are stores
+    /// like any.
+    fn clear(&mut self, cpu: usize, pfn: Pfn, order: Order) {
+        if order == Order::PAGE {
+            for at in (0..PAGE_SIZE).step_by(8).map(|offset| pfn.base() + offset) {
+                if let Some(old @ 1..) = self.memory.read(at) {
+                    let now = self.tick();
+                    self.hidden.stored(cpu, at, old, now);
+                }
             }
         }
+        self.memory.clear(pfn, order);
+    }
+}
+
+impl Machine {
+    /// Does something at once, some time after what came before and some time before what comes next:
+    /// other CPUs may see the moment between it and the caller's next own store.
+    fn between<R>(&self, body: impl FnOnce(&mut State, usize) -> R) -> R {
+        self.step();
+        let result = body(&mut self.state(), self.me());
+        self.step();
+        result
     }
 }
 
@@ -149,40 +102,34 @@ impl Hardware for Machine {
     }
 
     fn load(&self, slot: Slot) -> u64 {
-        self.step();
-        let cpu = self.me();
-        let mut state = self.state();
-        state.check_slot(cpu, slot, "load");
-        let word = state.memory.read(slot.0).unwrap_or(0);
-        drop(state);
-        // What the caller does with the word may come much later.
-        self.step();
-        word
+        self.between(|state, cpu| state.load_slot(cpu, slot.0))
     }
 
     fn store(&self, slot: Slot, word: u64) {
-        self.swap(slot, word);
+        self.between(|state, cpu| state.store_slot(cpu, slot.0, word, How::Store));
     }
 
     fn swap(&self, slot: Slot, word: u64) -> u64 {
-        self.step();
-        let cpu = self.me();
-        let mut state = self.state();
-        state.check_slot(cpu, slot, "store");
-        state.memory.write_slot(cpu, slot.0, word).unwrap_or(0)
+        self.between(|state, cpu| state.store_slot(cpu, slot.0, word, How::Exchange))
     }
 
     fn compare_exchange(&self, slot: Slot, old: u64, new: u64) -> Result<(), u64> {
-        self.step();
-        let cpu = self.me();
-        let mut state = self.state();
-        state.check_slot(cpu, slot, "exchange");
-        match state.memory.read(slot.0) {
-            Some(now) if now == old => {
-                state.memory.write_slot(cpu, slot.0, new);
-                Ok(())
+        self.between(|state, cpu| {
+            let now = state.load_slot(cpu, slot.0);
+            if now != old {
+                return Err(now);
             }
-            now => Err(now.unwrap_or(0)),
+            state.store_slot(cpu, slot.0, new, How::Exchange);
+            Ok(())
+        })
+    }
+
+    fn fill(&self, first: Slot, n: usize, word: u64, step: u64) {
+        self.step();
+        let mut state = self.state();
+        for i in 0..n {
+            let word = word.wrapping_add(step.wrapping_mul(i as u64));
+            state.store_slot(self.me(), first.ahead(i).0, word, How::Fill);
         }
     }
 
@@ -198,49 +145,32 @@ impl Hardware for Machine {
 
     fn zero(&self, pfn: Pfn, order: Order) {
         self.step();
-        let cpu = self.me();
-        self.state().memory.fill(cpu, pfn, order);
+        self.state().clear(self.me(), pfn, order);
     }
 
     fn copy(&self, from: Pfn, to: Pfn, order: Order) {
         self.step();
-        let mut state = self.state();
-        for offset in (0..order.bytes()).step_by(8) {
-            let word = state.memory.read(from.base() + offset).unwrap_or(0);
-            state.memory.write(to.base() + offset, word);
-        }
+        self.state().memory.copy(from, to, order);
     }
 
     fn tlbi(&self, op: Tlbi) {
         self.step();
-        let cpu = self.me();
-        let mut state = self.state();
-        let owed = match op.scope {
-            Scope::Local => 1 << cpu,
-            Scope::InnerShareable => (1 << state.cpus.len()) - 1,
-        };
-        state.cpus[cpu].issued.push(Issued { op, owed });
+        self.state().issue(self.me(), op);
     }
 
-    fn publish(&self, _scope: Scope) {
+    fn publish(&self, scope: Scope) {
         self.step();
-        let cpu = self.me();
-        self.state().memory.publish(cpu);
+        let mut state = self.state();
+        let step = state.step;
+        state.timeline.add(step, self.me(), What::Published(scope));
+        state.publish(self.me(), scope);
     }
 
     fn complete(&self, scope: Scope) {
-        self.step();
-        let cpu = self.me();
-        let mut state = self.state();
-        // A barrier of a smaller scope finishes only the operations of that scope.
-        let (done, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut state.cpus[cpu].issued)
-            .into_iter()
-            .partition(|issued| scope == Scope::InnerShareable || issued.op.scope == Scope::Local);
-        state.cpus[cpu].issued = rest;
-        for Issued { op, owed } in &done {
-            state.carry_out(op, *owed);
-        }
-        state.memory.publish(cpu);
+        self.between(|state, cpu| {
+            state.timeline.add(state.step, cpu, What::Completed(scope));
+            state.complete(cpu, scope);
+        });
     }
 
     fn synchronize_context(&self) {
@@ -248,35 +178,30 @@ impl Hardware for Machine {
     }
 
     fn switch_user(&self, root: Pfn, asid: Asid) {
-        self.step();
-        let cpu = self.me();
-        self.state().cpus[cpu].user = Some((root, asid));
+        self.between(|state, cpu| {
+            state.enter(cpu, root, asid);
+            // What the caller notes about it comes after: a moment worth standing still in.
+            state.turn.tempt(cpu);
+        });
     }
 
     fn switch_user_off(&self) {
-        self.step();
-        let cpu = self.me();
-        self.state().cpus[cpu].user = None;
+        self.between(State::leave);
     }
 
     fn note(&self, note: Note) {
         let cpu = self.me();
         let mut state = self.state();
         match note {
-            Note::FrameAlloc(pfn, order) => state.memory.set_use(pfn, order, Use::Data),
-            Note::FrameFree(pfn, order) => {
-                state.check_unreachable(cpu, pfn, order);
-                state.memory.set_use(pfn, order, Use::Free);
-            }
-            Note::TableAlloc(pfn, level) => {
-                state.memory.set_use(pfn, Order::PAGE, Use::Table(level));
-            }
-            Note::TableFree(pfn, level) => state.check_unwalkable(cpu, pfn, level),
+            Note::FrameAlloc(pfn, order) => state.frame_alloc(cpu, pfn, order),
+            Note::FrameFree(pfn, order) => state.frame_free(cpu, pfn, order),
+            Note::TableAlloc(pfn, level) => state.table_alloc(cpu, pfn, level),
+            Note::TableFree(pfn, level) => state.table_free(cpu, pfn, level),
             Note::Walk(va) => {
-                state.remember(va.align_down(abi::PAGE_SIZE));
-                drop(state);
-                self.inner().baton.tempt();
+                state.remember(va.align_down(PAGE_SIZE));
+                state.turn.tempt(cpu);
             }
+            // Between what a walk found and its counting on it is where folios are split and freed.
             Note::Count(_) => {
                 drop(state);
                 self.step();

@@ -9,18 +9,26 @@
 //! * A translation may be cached from the moment its descriptors are valid, by any CPU that runs the
 //!   space, also for addresses nobody accessed; it may stay until a TLBI that covers it completes.
 //! * Table descriptors are cached like leaves (walk caches), tagged with the ASID.
+//! * A leaf with the contiguous mark may be cached by itself or for all sixteen, the others unread.
 //! * A descriptor store may stay hidden from walkers until its CPU publishes it.
 //! * A TLBI removes what its operand says and no more, and may be late on every CPU until its issuer
-//!   completes it.
-//! * Hardware access flag and dirty state, where the capabilities have them.
+//!   completes it. A level hint counts where the CPU reads it.
+//! * Hardware access flag and dirty state, where the capabilities have them: set in one step with
+//!   reading the descriptor, the dirty state by stores that happen only.
 //!
 //! # What it reports
-//! A frame that is freed while a translation of it is cached; a table that is freed while a walk
-//! cache points to it; software that looks at a slot of a page that is no table; an access through a
-//! translation of memory that is free or a table; two translations of different size or place for one
-//! address; locks out of order; interrupt masks that do not nest; sleeping with interrupts masked; a
-//! panic, a deadlock's included. The first is kept. That an access meets another space's memory is
-//! for the workloads to see, by their stamps.
+//! * A change of a descriptor that breaks a rule: see `rules`.
+//! * A frame or table that is freed while a CPU has, *or may have*, a translation to it: see `stale`.
+//! * An ASID that is taken up with another space's, or a freed frame's, translations under it.
+//! * An access through a translation of memory that is free or a table; a walk that comes to what is no
+//!   table; two translations of different size or place for one address.
+//! * At the release of a table's lock: a present-invalid entry, a run of which some have the mark.
+//! * Locks out of order; interrupt masks that do not nest; sleeping with interrupts masked; a panic, a
+//!   deadlock's included.
+//!
+//! The first is kept, with the last steps that have to do with it. Nothing is reported that the
+//! architecture forgives. That an access meets another space's memory is for the workloads to see, by
+//! their stamps.
 //!
 //! # What it does not model yet
 //! Caching by a descriptor's physical address, context synchronisation (a missing ISB), the
@@ -28,30 +36,51 @@
 //!
 //! | file | concern |
 //! | --- | --- |
-//! | `baton` | which CPU runs: one thread at a time, by seed |
-//! | `memory` | RAM, what each frame is, what walkers may still see |
-//! | `tlb` | one CPU's cached translations |
-//! | `walker` | the hardware's walk; accesses |
-//! | `hardware` | the memory manager's trait |
-//! | `world` | the workloads' trait |
+//! | `schedule` | which CPU runs: one at a time, by seed; who sleeps |
+//! | `memory` | RAM, what each frame is |
+//! | `hidden` | which descriptor stores walkers may miss |
+//! | `tables` | which pages are tables, where each is linked |
+//! | `cached` | one descriptor in a TLB: what it translates, what removes it |
+//! | `sets`, `tlb` | cached descriptors by address; one CPU's |
+//! | `stays`, `stale` | who ran what when; what anybody may still have |
+//! | `walker`, `access` | the hardware's walk; accesses, and the history they write |
+//! | `descriptors`, `rules` | software's changes of descriptors; the rules they keep |
+//! | `frames`, `locks` | frames, tables and ASIDs change hands; locks, masks, sleep |
+//! | `timeline` | the last things that happened |
+//! | `hardware`, `world` | the memory manager's trait; the workloads' trait |
+//! | `inspect` | what a test may ask |
 
 #![forbid(unsafe_code)]
 
-mod baton;
+mod access;
+mod cached;
+mod descriptors;
+mod frames;
 mod hardware;
+mod hidden;
+mod inspect;
+mod locks;
 mod memory;
+mod rules;
+mod schedule;
+mod sets;
+mod stale;
+mod stays;
+mod tables;
+mod timeline;
 mod tlb;
 mod walker;
 mod world;
 
+pub use inspect::Translation;
 pub use world::SimWorld;
 
-use abi::{Asid, MAX_CPUS, Pfn, VirtAddr};
-use memory::Memory;
+use abi::{Asid, MAX_CPUS, Pfn, PhysAddr, VirtAddr};
 use pte::Caps;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sync::Class;
-use tlb::Tlb;
+use timeline::Concern;
 
 /// What the simulated machine is like.
 #[derive(Clone, Copy, Debug)]
@@ -81,11 +110,21 @@ pub struct Violation {
     pub step: u64,
     /// What is wrong, in words.
     pub what: String,
+    /// The last steps that have to do with it, oldest first.
+    pub before: Vec<String>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {}: cpu {}: {}", self.step, self.cpu, self.what)?;
+        self.before.iter().try_for_each(|event| write!(f, "\n  {event}"))
+    }
 }
 
 /// One simulated CPU.
+#[derive(Default)]
 pub(crate) struct CpuState {
-    pub(crate) tlb: Tlb,
+    pub(crate) tlb: tlb::Tlb,
     /// The user table and its ASID; `None` while there is no user half.
     pub(crate) user: Option<(Pfn, Asid)>,
     /// TLBIs issued here and not yet completed.
@@ -93,33 +132,65 @@ pub(crate) struct CpuState {
     /// Spin locks held, in the order of taking.
     pub(crate) locks: Vec<Class>,
     pub(crate) masked: u64,
+    /// Slots made present-invalid under the locks held.
+    pub(crate) invalid: Vec<PhysAddr>,
+    /// First slots of runs that were touched under the locks held.
+    pub(crate) runs: Vec<PhysAddr>,
+}
+
+impl CpuState {
+    /// The ASID that translations are used under.
+    pub(crate) fn asid(&self) -> Option<Asid> {
+        self.user.map(|(_, asid)| asid)
+    }
 }
 
 /// A TLBI on its way: every CPU carries it out once, at some moment before its issuer's barrier ends.
 #[derive(Clone, Copy)]
 pub(crate) struct Issued {
     pub(crate) op: pte::Tlbi,
-    /// The CPUs that have not carried it out, one bit each.
+    /// When, by the machine's clock.
+    pub(crate) at: u64,
+    /// The CPUs that are to carry it out, one bit each.
+    pub(crate) cpus: u64,
+    /// Those that have not.
     pub(crate) owed: u64,
 }
 
 /// Everything that changes.
 pub(crate) struct State {
     pub(crate) config: Config,
-    pub(crate) memory: Memory,
+    pub(crate) memory: memory::Memory,
+    pub(crate) hidden: hidden::Hidden,
+    pub(crate) tables: tables::Tables,
+    pub(crate) stays: stays::Stays,
+    pub(crate) stale: stale::StaleSet,
     pub(crate) cpus: Vec<CpuState>,
     /// Addresses worth a speculative walk.
     pub(crate) recent: Vec<VirtAddr>,
     pub(crate) rng: stress::Rng,
+    pub(crate) turn: schedule::Turn,
+    /// Steps taken; time, to the workloads.
     pub(crate) step: u64,
+    /// Which came first, among what happens in one step as well.
+    clock: u64,
+    pub(crate) timeline: timeline::Timeline,
     pub(crate) violation: Option<Violation>,
 }
 
 impl State {
-    /// Keeps the first violation.
-    pub(crate) fn violate(&mut self, cpu: usize, what: String) {
-        let step = self.step;
-        self.violation.get_or_insert(Violation { cpu, step, what });
+    /// A moment later than all before.
+    pub(crate) fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// Keeps the first violation. What a dying CPU leaves undone is not one.
+    pub(crate) fn violate(&mut self, cpu: usize, concern: &Concern, what: String) {
+        if self.violation.is_none() && !std::thread::panicking() {
+            let before = self.timeline.tell(concern);
+            self.violation = Some(Violation { cpu, step: self.step, what, before });
+        }
     }
 }
 
@@ -132,66 +203,56 @@ pub struct Machine {
 pub(crate) struct Inner {
     pub(crate) caps: Caps,
     pub(crate) cpus: usize,
-    pub(crate) state: Mutex<State>,
-    pub(crate) baton: baton::Baton,
+    state: Mutex<State>,
 }
 
 impl Machine {
     /// A machine with empty memory; its CPUs run when somebody uses it.
     pub fn new(config: Config) -> Self {
         assert!((1..=MAX_CPUS).contains(&config.cpus));
-        let cpu = || CpuState {
-            tlb: Tlb::default(),
-            user: None,
-            issued: Vec::new(),
-            locks: Vec::new(),
-            masked: 0,
-        };
         let state = State {
             config,
-            memory: Memory::new(config.pages),
-            cpus: (0..config.cpus).map(|_| cpu()).collect(),
+            memory: memory::Memory::new(config.pages),
+            hidden: hidden::Hidden::new(config.cpus),
+            tables: tables::Tables::new(config.pages),
+            stays: stays::Stays::default(),
+            stale: stale::StaleSet::default(),
+            cpus: (0..config.cpus).map(|_| CpuState::default()).collect(),
             recent: Vec::new(),
             rng: stress::Rng::new(config.seed, "machine", 0),
+            turn: schedule::Turn::new(config.cpus, config.seed),
             step: 0,
+            clock: 0,
+            timeline: timeline::Timeline::new(),
             violation: None,
         };
-        let baton = baton::Baton::new(config.cpus, config.seed);
-        let inner = Inner { caps: config.caps, cpus: config.cpus, state: Mutex::new(state), baton };
+        let inner = Inner { caps: config.caps, cpus: config.cpus, state: Mutex::new(state) };
         Self { inner: Arc::new(inner) }
-    }
-
-    /// The first rule that was broken, if any.
-    pub fn violation(&self) -> Option<Violation> {
-        self.state().violation.clone()
-    }
-
-    /// Steps taken so far.
-    pub fn steps(&self) -> u64 {
-        self.state().step
     }
 
     pub(crate) fn inner(&self) -> &Inner {
         &self.inner
     }
 
-    /// A thread that panicked has been reported; what it left is as good as a real crash leaves.
+    /// A CPU that panicked has been reported; what it left is as good as a real crash leaves.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The CPU that the calling thread is.
     pub(crate) fn me(&self) -> usize {
-        baton::current_cpu()
+        schedule::current_cpu()
     }
 
     /// Between two steps of this CPU: lets the adversary act and perhaps another CPU run.
     pub(crate) fn step(&self) {
-        {
+        let cpu = self.me();
+        let go = {
             let mut state = self.state();
             state.step += 1;
             state.speculate();
-        }
-        self.inner.baton.maybe_hand_over();
+            state.turn.stepped(cpu)
+        };
+        self.go(go, "cannot go on");
     }
 }

@@ -1,7 +1,6 @@
-//! RAM, what each frame is used for, and which descriptor stores walkers may still miss.
+//! RAM, and what each frame is used for.
 
 use abi::{Level, Order, Pfn, PhysAddr};
-use std::collections::HashMap;
 
 /// Where RAM begins.
 pub(crate) const RAM: Pfn = Pfn(0x4_0000);
@@ -17,19 +16,12 @@ pub(crate) enum Use {
     Table(Level),
 }
 
-/// A descriptor store that only its own CPU has certainly seen.
-#[derive(Clone, Copy, Debug)]
-struct Hidden {
-    cpu: usize,
-    old: u64,
-}
-
 /// The RAM of one machine.
 pub(crate) struct Memory {
     words: Vec<u64>,
     uses: Vec<Use>,
-    /// By slot: what walkers may see instead of what memory holds.
-    hidden: HashMap<u64, Hidden>,
+    /// Frames that a program has written through a mapping since they were allocated.
+    wrote: Vec<bool>,
 }
 
 impl Memory {
@@ -37,13 +29,19 @@ impl Memory {
         Self {
             words: vec![0; pages as usize * 512],
             uses: vec![Use::Free; pages as usize],
-            hidden: HashMap::new(),
+            wrote: vec![false; pages as usize],
         }
     }
 
     fn index(&self, at: PhysAddr) -> Option<usize> {
         let index = at.0.checked_sub(RAM.base().0)? / 8;
         (index < self.words.len() as u64 && at.is_aligned(8)).then_some(index as usize)
+    }
+
+    /// Which frame it is; `None` where there is no RAM.
+    fn frame(&self, pfn: Pfn) -> Option<usize> {
+        let frame = pfn.0.checked_sub(RAM.0)? as usize;
+        (frame < self.uses.len()).then_some(frame)
     }
 
     /// Reads 8 bytes; `None` where there is no RAM.
@@ -57,48 +55,55 @@ impl Memory {
         Some(std::mem::replace(&mut self.words[index], value))
     }
 
-    /// Writes a descriptor on behalf of `cpu`: walkers may see the old one until it is published.
-    pub(crate) fn write_slot(&mut self, cpu: usize, at: PhysAddr, word: u64) -> Option<u64> {
-        let old = self.write(at, word)?;
-        // Of several hidden stores to one slot the walker may see any; the oldest is the worst.
-        self.hidden.entry(at.0).or_insert(Hidden { cpu, old }).cpu = cpu;
-        Some(old)
-    }
-
-    /// What a walker reads at a slot; `late` chooses the older value where it may.
-    pub(crate) fn walk_slot(&self, at: PhysAddr, late: bool) -> Option<u64> {
-        match self.hidden.get(&at.0) {
-            Some(hidden) if late => Some(hidden.old),
-            _ => self.read(at),
+    /// Fills a block with zeros.
+    pub(crate) fn clear(&mut self, pfn: Pfn, order: Order) {
+        if let Some(words) = self.block(pfn, order) {
+            self.words[words].fill(0);
         }
     }
 
-    /// Makes the descriptor stores of `cpu` visible to all walkers.
-    pub(crate) fn publish(&mut self, cpu: usize) {
-        self.hidden.retain(|_, hidden| hidden.cpu != cpu);
+    /// Copies a block.
+    pub(crate) fn copy(&mut self, from: Pfn, to: Pfn, order: Order) {
+        if let (Some(from), Some(to)) = (self.block(from, order), self.block(to, order)) {
+            self.words.copy_within(from, to.start);
+        }
     }
 
-    /// Fills a block.
-    pub(crate) fn fill(&mut self, cpu: usize, pfn: Pfn, order: Order) {
-        for word in 0..order.pages() * 512 {
-            let at = pfn.base() + word * 8;
-            // A page may be about to become a table: to walkers its zeros are stores like any.
-            if order == Order::PAGE && self.read(at) != Some(0) {
-                self.write_slot(cpu, at, 0);
-            } else {
-                self.write(at, 0);
-            }
-        }
+    fn block(&self, pfn: Pfn, order: Order) -> Option<std::ops::Range<usize>> {
+        let first = self.frame(pfn)? * 512;
+        let end = first + order.pages() as usize * 512;
+        (end <= self.words.len()).then_some(first..end)
     }
 
     /// What a frame is used for; `None` where there is no RAM.
     pub(crate) fn use_of(&self, pfn: Pfn) -> Option<Use> {
-        self.uses.get(usize::try_from(pfn.0.checked_sub(RAM.0)?).ok()?).copied()
+        self.frame(pfn).map(|frame| self.uses[frame])
     }
 
     /// Says what the frames of a block are used for from now on.
     pub(crate) fn set_use(&mut self, pfn: Pfn, order: Order, new: Use) {
         let first = (pfn - RAM) as usize;
-        self.uses[first..first + order.pages() as usize].fill(new);
+        let block = first..first + order.pages() as usize;
+        self.uses[block.clone()].fill(new);
+        self.wrote[block].fill(false);
+    }
+
+    /// Notes that a program wrote to a frame.
+    pub(crate) fn note_write(&mut self, pfn: Pfn) {
+        if let Some(frame) = self.frame(pfn) {
+            self.wrote[frame] = true;
+        }
+    }
+
+    /// Whether a program wrote to a frame since it was allocated or its writes were forgotten.
+    pub(crate) fn wrote(&self, pfn: Pfn) -> bool {
+        self.frame(pfn).is_some_and(|frame| self.wrote[frame])
+    }
+
+    /// Forgets that a program wrote to a frame.
+    pub(crate) fn forget_writes(&mut self, pfn: Pfn) {
+        if let Some(frame) = self.frame(pfn) {
+            self.wrote[frame] = false;
+        }
     }
 }

@@ -1,113 +1,107 @@
 //! One CPU's cached translations: leaves, and the table descriptors on the way to them.
 
-use abi::{Asid, Level, Pfn, VirtAddr};
-use pte::{Entry, Leaf, Tlbi};
+use crate::cached::{Cached, Reach};
+use crate::sets::{Keyed, Sets, levels};
+use abi::{Asid, Level, VirtAddr};
+use pte::{Caps, Tlbi};
 
-/// One cached descriptor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Cached {
-    pub(crate) asid: Asid,
-    /// The first address it translates.
-    pub(crate) va: VirtAddr,
-    pub(crate) level: Level,
-    pub(crate) word: u64,
+/// A cached descriptor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) cached: Cached,
     /// The machine's step at which it was read.
     pub(crate) since: u64,
+    /// The step at which what it leads to was freed; 0: not yet. Harmless for as long as this CPU
+    /// runs nothing under its ASID.
+    pub(crate) freed: u64,
 }
 
-impl Cached {
-    pub(crate) fn leaf(&self) -> Option<Leaf> {
-        match pte::decode(self.level, self.word) {
-            Entry::Leaf(leaf) => Some(leaf),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn table(&self) -> Option<Pfn> {
-        match pte::decode(self.level, self.word) {
-            Entry::Table(table) => Some(table.pfn()),
-            _ => None,
-        }
-    }
-
-    fn translates(&self, va: VirtAddr, asid: Asid) -> bool {
-        self.asid == asid && va.align_down(self.level.span()) == self.va
-    }
-
-    /// Whether a TLBI must remove it.
-    pub(crate) fn is_covered(&self, op: &Tlbi) -> bool {
-        let leaf = self.leaf();
-        let global = leaf.is_some_and(Leaf::is_global);
-        op.covers(self.va, self.asid, self.level, leaf.is_some(), global)
+impl Keyed for Held {
+    fn cached(&self) -> &Cached {
+        &self.cached
     }
 }
 
 /// All that one CPU has cached.
 #[derive(Default)]
 pub(crate) struct Tlb {
-    entries: Vec<Cached>,
+    entries: Sets<Held>,
 }
 
 impl Tlb {
-    /// Remembers a descriptor. Returns one that contradicts it: same address and space, but another
-    /// size or place.
-    pub(crate) fn insert(&mut self, new: Cached) -> Option<Cached> {
-        let mut conflict = None;
-        if let Some(leaf) = new.leaf() {
-            let clashes = |old: &Cached| {
-                let (small, large) = if old.level > new.level { (old, &new) } else { (&new, old) };
-                let same_address = small.va.align_down(large.level.span()) == large.va;
-                old.asid == new.asid
-                    && same_address
-                    && old
-                        .leaf()
-                        .is_some_and(|other| old.level != new.level || other.pfn() != leaf.pfn())
-            };
-            conflict = self.entries.iter().copied().find(clashes);
+    /// Remembers a descriptor. Says whether it is new here, and which one it must not be together
+    /// with.
+    pub(crate) fn insert(&mut self, new: Cached, since: u64, caps: &Caps) -> (bool, Option<Held>) {
+        let same = |held: &Held| held.cached == new && held.freed == 0;
+        if self.entries.near(new.asid, new.level, new.va).iter().any(same) {
+            return (false, None);
         }
-        let same = |old: &Cached| {
-            old.asid == new.asid
-                && old.va == new.va
-                && old.level == new.level
-                && old.word == new.word
+        let clash = self.clash(&new, caps);
+        self.entries.push(Held { cached: new, since, freed: 0 });
+        (true, clash)
+    }
+
+    fn clash(&self, new: &Cached, caps: &Caps) -> Option<Held> {
+        if new.reach == Reach::Walk {
+            return None;
+        }
+        let clashes = |held: &&Held| held.cached.asid == new.asid && held.cached.clashes(new, caps);
+        let near = |level| self.entries.near(new.asid, level, new.va).iter().find(clashes);
+        let larger = levels(new.reach).iter().filter(|level| **level <= new.level);
+        let found = larger.copied().find_map(near);
+        // What is smaller lies in many sets.
+        let smaller =
+            || self.entries.iter().filter(|held| held.cached.level > new.level).find(clashes);
+        if new.level == Level::Pte { found } else { found.or_else(smaller) }.copied()
+    }
+
+    fn all<'a>(
+        &'a self,
+        reach: Reach,
+        va: VirtAddr,
+        asid: Asid,
+    ) -> impl Iterator<Item = &'a Held> + 'a {
+        let fits = move |held: &&Held| {
+            held.cached.asid == asid
+                && (held.cached.reach == Reach::Walk) == (reach == Reach::Walk)
+                && held.cached.translates(va)
         };
-        if !self.entries.iter().any(same) {
-            self.entries.push(new);
-        }
-        conflict
+        // Two levels may share a set: each is asked for its own only.
+        let near = move |level: &Level| {
+            let level = *level;
+            let near = self.entries.near(asid, level, va).iter();
+            near.filter(move |held| held.cached.level == level)
+        };
+        levels(reach).iter().flat_map(near).filter(fits)
     }
 
     /// Every cached leaf for `va`.
-    pub(crate) fn leaves(&self, va: VirtAddr, asid: Asid) -> impl Iterator<Item = Cached> + '_ {
-        self.entries
-            .iter()
-            .filter(move |cached| cached.translates(va, asid) && cached.leaf().is_some())
-            .copied()
+    pub(crate) fn leaves(&self, va: VirtAddr, asid: Asid) -> impl Iterator<Item = &Held> {
+        self.all(Reach::One, va, asid)
     }
 
     /// Every cached table descriptor on the way to `va`.
-    pub(crate) fn tables(&self, va: VirtAddr, asid: Asid) -> impl Iterator<Item = Cached> + '_ {
-        self.entries
-            .iter()
-            .filter(move |cached| cached.translates(va, asid) && cached.table().is_some())
-            .copied()
+    pub(crate) fn tables(&self, va: VirtAddr, asid: Asid) -> impl Iterator<Item = &Held> {
+        self.all(Reach::Walk, va, asid)
     }
 
     /// Carries out a TLBI.
     pub(crate) fn invalidate(&mut self, op: &Tlbi) {
-        self.entries.retain(|cached| !cached.is_covered(op));
+        self.entries.retain_near(op, &Level::ALL, |held| !held.cached.is_covered(op));
     }
 
     /// Forgets one entry: capacity, or no reason.
     pub(crate) fn evict(&mut self, which: u64) {
-        if !self.entries.is_empty() {
-            let at = which as usize % self.entries.len();
-            self.entries.swap_remove(at);
-        }
+        self.entries.evict(which);
     }
 
     /// Everything cached.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Cached> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
         self.entries.iter()
+    }
+
+    /// Everything cached, to note something about it.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Held> {
+        self.entries.iter_mut()
     }
 }

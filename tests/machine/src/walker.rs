@@ -1,18 +1,18 @@
-//! The hardware's walk, and accesses through what it finds.
+//! The hardware's walk: what it reads, what it keeps, what it writes.
+//!
+//! A walker may walk any address of the space that its CPU runs, at any moment, from the root or from a
+//! cached table; it sees what it cannot miss, or something older; it keeps each descriptor it read that
+//! causes no fault. Where it finds the contiguous mark it has read one descriptor, and may take the
+//! fifteen others for granted.
 
+use crate::State;
+use crate::cached::{Cached, RUN};
 use crate::memory::Use;
-use crate::tlb::Cached;
-use crate::{Machine, State};
-use abi::{Access, Asid, Level, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+use crate::rules::guards;
+use crate::timeline::{Concern, What};
+use abi::{Asid, Level, Pfn, PhysAddr, VirtAddr};
+use pte::bits::AF;
 use pte::{Entry, Leaf};
-
-/// What an access met.
-pub(crate) enum Met {
-    /// A translation that permits it; the access was made. For loads, the value.
-    Done(u64),
-    /// A fault.
-    Fault,
-}
 
 /// Addresses kept for speculation.
 const RECENT: usize = 64;
@@ -43,7 +43,7 @@ impl State {
         let cpu = self.rng.below(self.cpus.len() as u64) as usize;
         if first.owed >> cpu & 1 != 0 {
             self.cpus[issuer].issued[0].owed &= !(1 << cpu);
-            self.carry_out(&first.op, 1 << cpu);
+            self.cpus[cpu].tlb.invalidate(&first.op);
         }
     }
 
@@ -60,141 +60,150 @@ impl State {
         }
     }
 
-    /// Walks from memory or from a cached table descriptor, caches all it reads, and returns the leaf.
-    fn walk(&mut self, cpu: usize, root: Pfn, asid: Asid, va: VirtAddr) -> Option<Cached> {
-        let (mut table, mut level) = (root, Level::Pgd);
-        let known: Vec<_> = self.cpus[cpu].tlb.tables(va, asid).collect();
-        let begin = self.rng.below(known.len() as u64 + 1) as usize;
-        if let Some(cached) = known.get(begin)
-            && let (Some(next), Some(down)) = (cached.table(), cached.level.down())
-        {
-            (table, level) = (next, down);
-        }
-        loop {
-            let slot = table.base() + 8 * level.index(va) as u64;
-            let late = self.rng.one_in(2);
-            let mut word = self.memory.walk_slot(slot, late)?;
-            if let Entry::Leaf(leaf) = pte::decode(level, word)
-                && !leaf.is_young()
-            {
-                // Without the access flag the entry is not cached; hardware may set it.
-                if !self.config.caps.hw_af || self.memory.read(slot) != Some(word) {
-                    return None;
-                }
-                word = leaf.made_young().word();
-                self.memory.write(slot, word);
-            }
-            let new =
-                Cached { asid, va: va.align_down(level.span()), level, word, since: self.step };
-            match pte::decode(level, word) {
-                Entry::Table(next) => {
-                    self.cpus[cpu].tlb.insert(new);
-                    table = next.pfn();
-                    level = level.down()?;
-                }
-                Entry::Leaf(_) => {
-                    if let Some(old) = self.cpus[cpu].tlb.insert(new) {
-                        let what = format!(
-                            "TLB conflict at {va}: {} (step {}) beside {}",
-                            pte::decode(old.level, old.word),
-                            old.since,
-                            pte::decode(level, word),
-                        );
-                        self.violate(cpu, what);
-                    }
-                    return Some(new);
-                }
-                _ => return None,
-            }
-        }
-    }
-
-    /// A user access of CPU `cpu`: by a cached translation or by a new walk, as the seed decides.
-    pub(crate) fn access(&mut self, cpu: usize, va: VirtAddr, store: Option<u64>) -> Met {
-        let Some((root, asid)) = self.cpus[cpu].user else { return Met::Fault };
-        self.remember(va.align_down(PAGE_SIZE));
-        let cached: Vec<_> = self.cpus[cpu].tlb.leaves(va, asid).collect();
-        let pick = self.rng.below(cached.len() as u64 + 1) as usize;
-        let found = match cached.get(pick) {
-            Some(&cached) => Some(cached),
-            None => self.walk(cpu, root, asid, va),
-        };
-        let Some(found) = found else { return Met::Fault };
-        let Some(leaf) = found.leaf() else { return Met::Fault };
-        let access = if store.is_some() { Access::Write } else { Access::Read };
-        if !self.permitted(cpu, &found, leaf, access, root, va) {
-            return Met::Fault;
-        }
-        let at = PhysAddr(leaf.pfn().base().0 + va.0 % leaf.level().span());
-        if self.memory.use_of(at.pfn()) != Some(Use::Data) {
-            let what = format!(
-                "{access} of {va} through {} cached at step {}: frame {} is {:?}",
-                pte::decode(found.level, found.word),
-                found.since,
-                at.pfn(),
-                self.memory.use_of(at.pfn())
-            );
-            self.violate(cpu, what);
-        }
-        let value = match store {
-            Some(value) => self.memory.write(at, value),
-            None => self.memory.read(at),
-        };
-        Met::Done(value.unwrap_or(0))
-    }
-
-    /// Whether the leaf lets the access through; hardware sets the dirty state where it can.
-    fn permitted(
+    /// Walks, keeps all it reads, and returns the leaf.
+    pub(crate) fn walk(
         &mut self,
         cpu: usize,
-        found: &Cached,
-        leaf: Leaf,
-        access: Access,
         root: Pfn,
+        asid: Asid,
         va: VirtAddr,
-    ) -> bool {
-        if access == Access::Read {
-            return leaf.permits(access);
+    ) -> Option<Cached> {
+        let space = self.tables.space(root)?;
+        let (mut table, mut level) = self.walk_begins(cpu, root, asid, va);
+        loop {
+            let slot = self.walked_slot(cpu, table, level, va)?;
+            let mut word = self.walked_word(cpu, slot);
+            let mut run = false;
+            if let Entry::Leaf(leaf) = pte::decode(level, word) {
+                if !leaf.is_young() {
+                    // Without the access flag it is not cached; hardware may set it, but only on what
+                    // is there now.
+                    if !self.config.caps.hw_af || self.memory.read(slot) != Some(word) {
+                        return None;
+                    }
+                    word = self.mark(cpu, slot, level, word, word | AF);
+                }
+                run = leaf.is_contiguous() && self.rng.one_in(2);
+                self.check_run(cpu, slot, level, leaf);
+            }
+            let new = Cached::of(space, asid, va, level, word, run)?;
+            self.keep(cpu, new);
+            let Some(next) = new.table() else { return Some(new) };
+            (table, level) = (next, level.down()?);
         }
-        if !leaf.permits(access) {
-            return false;
-        }
-        if leaf.is_dirty() {
-            return true;
-        }
-        if !self.config.caps.hw_dirty {
-            return false;
-        }
-        // The update goes to the descriptor in memory, and only if that still permits it.
-        let Some(slot) = self.slot_of(root, va, found.level) else { return false };
-        let Some(word) = self.memory.read(slot) else { return false };
-        let Entry::Leaf(now) = pte::decode(found.level, word) else { return false };
-        if now.pfn() != leaf.pfn() || !now.permits(access) {
-            return false;
-        }
-        let dirty = now.made_dirty().word();
-        self.memory.write(slot, dirty);
-        self.cpus[cpu].tlb.insert(Cached { word: dirty, since: self.step, ..*found });
-        true
     }
 
-    /// Where the descriptor of `level` for `va` is now, if every table on the way is there.
-    fn slot_of(&self, root: Pfn, va: VirtAddr, level: Level) -> Option<PhysAddr> {
-        let mut table = root;
-        for &at in level.above() {
-            let slot = table.base() + 8 * at.index(va) as u64;
-            let Entry::Table(next) = pte::decode(at, self.memory.read(slot)?) else { return None };
-            table = next.pfn();
-        }
-        Some(table.base() + 8 * level.index(va) as u64)
+    /// Where a walk begins: at the root, or at a cached table.
+    fn walk_begins(&mut self, cpu: usize, root: Pfn, asid: Asid, va: VirtAddr) -> (Pfn, Level) {
+        let tlb = &self.cpus[cpu].tlb;
+        let begin = self.rng.below(tlb.tables(va, asid).count() as u64 + 1) as usize;
+        let known = tlb.tables(va, asid).nth(begin);
+        let next = known.and_then(|held| Some((held.cached.table()?, held.cached.level.down()?)));
+        next.unwrap_or((root, Level::Pgd))
     }
-}
 
-impl Machine {
-    /// A load or store of the calling CPU at a user address.
-    pub(crate) fn user_access(&self, va: VirtAddr, store: Option<u64>) -> Met {
-        self.step();
-        let cpu = self.me();
-        self.state().access(cpu, va, store)
+    /// The slot for `va` in a table that a walk has come to.
+    fn walked_slot(
+        &mut self,
+        cpu: usize,
+        table: Pfn,
+        level: Level,
+        va: VirtAddr,
+    ) -> Option<PhysAddr> {
+        let found = self.memory.use_of(table);
+        if found == Some(Use::Table(level)) {
+            return Some(table.base() + 8 * level.index(va) as u64);
+        }
+        let what =
+            format!("a walk for {va} comes to {table}, which is no {level} table: {found:?}");
+        self.violate(cpu, &Concern::frames(table, abi::Order::PAGE), what);
+        None
+    }
+
+    /// What a walk reads: what is there, or something that it may still see.
+    fn walked_word(&mut self, cpu: usize, slot: PhysAddr) -> u64 {
+        let now = self.memory.read(slot).unwrap_or(0);
+        let olds = self.hidden.olds(cpu, slot);
+        if olds.len() == 0 {
+            return now;
+        }
+        // Of the older values, the oldest is the worst as a rule.
+        let which = match self.rng.below(4) {
+            0 | 1 => return now,
+            2 => 0,
+            _ => self.rng.below(olds.len() as u64) as usize,
+        };
+        self.hidden.olds(cpu, slot).nth(which).unwrap_or(now)
+    }
+
+    /// Puts a descriptor into a TLB.
+    pub(crate) fn keep(&mut self, cpu: usize, new: Cached) {
+        let (is_new, clash) = self.cpus[cpu].tlb.insert(new, self.step, &self.config.caps);
+        if is_new {
+            self.timeline.add(self.step, cpu, What::Cached(new));
+        }
+        if let Some(old) = clash {
+            let (cached, since) = (old.cached, old.since);
+            let what = format!("TLB conflict: {new} beside {cached} (since step {since})");
+            self.violate(cpu, &Concern::default().and(&new), what);
+        }
+    }
+
+    /// Hardware adds to a descriptor's history, in one step with reading it.
+    pub(crate) fn mark(
+        &mut self,
+        cpu: usize,
+        slot: PhysAddr,
+        level: Level,
+        old: u64,
+        new: u64,
+    ) -> u64 {
+        self.memory.write(slot, new);
+        if self.hidden.settled(slot) {
+            self.recheck_visibility();
+        }
+        let young = (old ^ new) & AF != 0;
+        self.tables.mark(slot, young, old & !AF != new & !AF);
+        if young {
+            let now = self.tick();
+            self.tables.set_since(slot, now);
+        }
+        self.timeline.add(self.step, cpu, What::Marked { slot, level, old, new });
+        new
+    }
+
+    /// A walker met the contiguous mark while nobody changes a table of this level: all sixteen have
+    /// it.
+    fn check_run(&mut self, cpu: usize, slot: PhysAddr, level: Level, leaf: Leaf) {
+        let changing = |state: &crate::CpuState| state.locks.iter().any(|c| guards(*c, level));
+        if !leaf.is_contiguous()
+            || self.memory.read(slot) != Some(leaf.word())
+            || self.cpus.iter().any(changing)
+        {
+            return;
+        }
+        let first = PhysAddr(slot.0 & !(8 * RUN - 1));
+        if let Some(wrong) = self.judge_run(level, first) {
+            self.violate(cpu, &Concern::slot(slot, None), format!("walked: {wrong}"));
+        }
+    }
+
+    /// The slot of `level` for `va` as a walk finds it now.
+    pub(crate) fn walk_to(
+        &mut self,
+        cpu: usize,
+        root: Pfn,
+        asid: Asid,
+        va: VirtAddr,
+        level: Level,
+    ) -> Option<PhysAddr> {
+        let (mut table, mut at) = self.walk_begins(cpu, root, asid, va);
+        while at < level {
+            let slot = self.walked_slot(cpu, table, at, va)?;
+            let word = self.walked_word(cpu, slot);
+            let Entry::Table(next) = pte::decode(at, word) else { return None };
+            (table, at) = (next.pfn(), at.down()?);
+        }
+        self.walked_slot(cpu, table, level, va).filter(|_| at == level)
     }
 }

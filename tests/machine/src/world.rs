@@ -1,7 +1,7 @@
 //! The workloads' trait on the simulated machine. Time is steps: a nanosecond each.
 
 use crate::memory::RAM;
-use crate::walker::Met;
+use crate::timeline::Concern;
 use crate::{Config, Machine, Violation};
 use abi::{Access, PhysRange, VirtAddr};
 use mm::{FaultOutcome, Hardware, MemMap, Mm, PageDesc, Space};
@@ -53,11 +53,10 @@ impl SimWorld {
         work: &(dyn Fn() + Sync),
         intrusion: &(dyn Fn() + Sync),
     ) -> bool {
-        let baton = &self.mm.hw.inner().baton;
-        baton.plan(Some(steps));
+        self.mm.hw.state().turn.plan(Some(steps));
         let body = |cpu| if cpu == 0 { work() } else { intrusion() };
         self.run(2, &body, &mut || {});
-        baton.plan(None)
+        self.mm.hw.state().turn.plan(None)
     }
 
     fn access(
@@ -67,15 +66,14 @@ impl SimWorld {
         store: Option<u64>,
     ) -> Result<u64, FaultOutcome> {
         loop {
-            match self.mm.hw.user_access(va, store) {
-                Met::Done(value) => return Ok(value),
-                Met::Fault => {
-                    let access = if store.is_some() { Access::Write } else { Access::Read };
-                    match space.fault(va, access) {
-                        FaultOutcome::Mapped | FaultOutcome::Spurious => self.mm.hw.relax(),
-                        stop => return Err(stop),
-                    }
-                }
+            self.mm.hw.step();
+            if let Some(value) = self.mm.hw.user_access(va, store) {
+                return Ok(value);
+            }
+            let access = if store.is_some() { Access::Write } else { Access::Read };
+            match space.fault(va, access) {
+                FaultOutcome::Mapped | FaultOutcome::Spurious => self.mm.hw.relax(),
+                stop => return Err(stop),
             }
         }
     }
@@ -93,35 +91,36 @@ impl World for SimWorld {
     }
 
     fn run(&self, cpus: usize, body: &(dyn Fn(usize) + Sync), watch: &mut dyn FnMut()) -> usize {
-        let baton = &self.mm.hw.inner().baton;
-        baton.announce(cpus);
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..cpus)
-                .map(|cpu| scope.spawn(move || baton.take_part(cpu, || body(cpu))))
-                .collect();
-            for (cpu, thread) in threads.into_iter().enumerate() {
-                if let Err(panic) = thread.join().and_then(|result| result) {
-                    let text = panic
-                        .downcast_ref::<String>()
-                        .map(String::as_str)
-                        .or_else(|| panic.downcast_ref::<&str>().copied())
-                        .unwrap_or("without a message");
-                    self.mm.hw.state().violate(cpu, format!("panic: {text}"));
-                }
+        for (cpu, ended) in self.mm.hw.schedule(cpus, body).into_iter().enumerate() {
+            if let Err(panic) = ended {
+                let text = panic
+                    .downcast_ref::<String>()
+                    .map(String::as_str)
+                    .or_else(|| panic.downcast_ref::<&str>().copied())
+                    .unwrap_or("without a message");
+                let what = format!("panic: {text}");
+                self.mm.hw.state().violate(cpu, &Concern::default(), what);
             }
-        });
+        }
         watch();
         cpus
     }
 
     fn inside(&self, space: &Space<'_, Machine>, body: &mut dyn FnMut()) {
-        let irq = self.mm.hw.irq_save();
-        space.enter();
-        self.mm.hw.irq_restore(irq);
+        /// Leaves also when the body panics: a space that some CPU runs could never be dropped.
+        struct Inside<'a>(&'a Space<'a, Machine>);
+        impl Drop for Inside<'_> {
+            fn drop(&mut self) {
+                let _irqs = self.0.mm().hw.mask_irqs();
+                self.0.leave();
+            }
+        }
+        {
+            let _irqs = self.mm.hw.mask_irqs();
+            space.enter();
+        }
+        let _inside = Inside(space);
         body();
-        let irq = self.mm.hw.irq_save();
-        space.leave();
-        self.mm.hw.irq_restore(irq);
     }
 
     fn load(&self, space: &Space<'_, Machine>, va: VirtAddr) -> Result<u64, FaultOutcome> {

@@ -122,6 +122,38 @@ fn a_huge_page_that_is_being_split() {
     misses(scenario, &[Mutant::GupTrustsPresent]);
 }
 
+/// An area loses all rights, and has them back: at each step of either the same law holds.
+#[test]
+fn an_area_that_loses_its_rights() {
+    let scenario = |mutant| {
+        at_each_step(3, |steps| {
+            let world = world(mutant);
+            let space = space(&world, Huge::Default);
+            let va = VA + 5 * PAGE_SIZE;
+            let seen = Mutex::new(Ok(()));
+            let reached = world.intrude(
+                steps,
+                &|| {
+                    for prot in [Prot::None, Prot::ReadWrite] {
+                        space.protect(VirtRange::from_size(VA, PMD_SIZE), prot).expect("memory");
+                    }
+                },
+                &|| {
+                    let program = translation(&space, va);
+                    let got = space.gup_fast(va, Access::Read).map(|folio| folio.pfn());
+                    if got != program {
+                        let words = format!("{got:?} where a program would get {program:?}");
+                        *seen.lock().expect("alone") = Err(words);
+                    }
+                },
+            );
+            let verdict = seen.into_inner().expect("alone");
+            reached.then(|| verdict.and_then(|()| wrong(&world).map_or(Ok(()), Err)))
+        })
+    };
+    misses(scenario, &[Mutant::GupProtNone]);
+}
+
 /// Between finding a folio's head and counting on it the folio is freed, its memory is cut into pages,
 /// and the page comes back to the same address: the entry says the same as before, and the head is
 /// somebody else's.

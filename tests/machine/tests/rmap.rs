@@ -144,12 +144,9 @@ impl<'w> Player<'w> {
         let by = [0, 0, 1, 16, 300][self.rng.below(5) as usize];
         let to = VA + self.rng.below(8) * 2 * PMD_SIZE + by * PAGE_SIZE;
         let child = &mut self.children[child];
-        for (part, pages) in parts(child) {
-            let old = VirtRange::from_size(child.base + part * PAGE_SIZE, pages * PAGE_SIZE);
-            let to = to + part * PAGE_SIZE;
-            if old.start == to || VirtRange::from_size(to, old.bytes()).overlaps(&old) {
-                return;
-            }
+        let whole = |base| VirtRange::from_size(base, PMD_SIZE);
+        if whole(to).overlaps(&whole(child.base)) {
+            return;
         }
         for (part, pages) in parts(child) {
             let old = VirtRange::from_size(child.base + part * PAGE_SIZE, pages * PAGE_SIZE);

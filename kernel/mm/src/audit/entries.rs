@@ -100,15 +100,26 @@ impl<H: Hardware> SpaceWalk<'_, '_, H> {
         Ok(())
     }
 
-    /// The area that all of the entry lies in.
+    /// The area that all of the entry lies in. A huge one may go on in areas that only advice tells apart
+    /// from it: advice splits nothing; who takes a part away, or changes its rights, does.
     fn area_of(&mut self, at: Seen) -> Result<Vma, Broken> {
         let span = VirtRange::from_size(at.va, at.level.span());
         if let Some(area) = self.area.filter(|area| area.range.covers(&span)) {
             return Ok(area);
         }
-        let found = self.layout.find(at.va).filter(|area| area.range.covers(&span)).copied();
-        self.area = found;
-        found.ok_or(Broken::Entry(at, EntryRule::Outside))
+        let mut area = *self.layout.find(at.va).ok_or(Broken::Entry(at, EntryRule::Outside))?;
+        for next in self.layout.iter_from(area.range.end) {
+            let advised_as_next = Vma { huge: next.huge, ..area };
+            if area.range.covers(&span) || !advised_as_next.is_continued_by(next) {
+                break;
+            }
+            area.range.end = next.range.end;
+        }
+        if !area.range.covers(&span) {
+            return Err(Broken::Entry(at, EntryRule::Outside));
+        }
+        self.area = Some(area);
+        Ok(area)
     }
 
     /// The folio of a page that an entry names.

@@ -122,6 +122,25 @@ impl<'m, H: Hardware, L: TableLevel> Locked<'m, H, L> {
     }
 }
 
+/// Two tables, locked. Released in the reverse order of taking, whichever of them is which: the first to
+/// be taken knows whether interrupts were masked before.
+#[must_use = "the locks are released at once"]
+pub(crate) struct LockedPair<'m, H: Hardware, L: TableLevel> {
+    // Fields are dropped in this order.
+    later: Option<Locked<'m, H, L>>,
+    earlier: Locked<'m, H, L>,
+    /// The one that was named first was taken later.
+    crossed: bool,
+}
+
+impl<'m, H: Hardware, L: TableLevel> LockedPair<'m, H, L> {
+    /// The table that was named first, and the other one: the same, if they are.
+    pub(crate) fn both(&self) -> (&Locked<'m, H, L>, &Locked<'m, H, L>) {
+        let later = self.later.as_ref().unwrap_or(&self.earlier);
+        if self.crossed { (later, &self.earlier) } else { (&self.earlier, later) }
+    }
+}
+
 /// What an entry is, with what may be done to it.
 pub enum At<'l, H: Hardware, L: TableLevel> {
     /// Nothing.
@@ -166,21 +185,10 @@ impl<H: Hardware> Mm<H> {
 
     /// Takes the locks of two table pages of one level, in the order of their addresses so that nobody
     /// deadlocks; one lock, twice named, where they are the same.
-    pub(crate) fn lock_two<L: TableLevel>(
-        &self,
-        one: Pfn,
-        other: Pfn,
-    ) -> (Locked<'_, H, L>, Option<Locked<'_, H, L>>) {
-        if one == other {
-            return (self.lock(one), None);
-        }
-        if one < other {
-            let first = self.lock(one);
-            (first, Some(self.lock_as(other, L::SECOND)))
-        } else {
-            let first = self.lock(other);
-            (self.lock_as(one, L::SECOND), Some(first))
-        }
+    pub(crate) fn lock_two<L: TableLevel>(&self, one: Pfn, other: Pfn) -> LockedPair<'_, H, L> {
+        let earlier = self.lock(one.min(other));
+        let later = (one != other).then(|| self.lock_as(one.max(other), L::SECOND));
+        LockedPair { later, earlier, crossed: one > other }
     }
 
     #[inline]

@@ -6,7 +6,7 @@
 //!
 //! Corresponds to Linux's `do_anonymous_page`.
 
-use super::fault::{Denial, FaultOutcome, Request, Resolved, Stop};
+use super::fault::{Denial, Ended, Request, Resolved, Stop};
 use super::{Backing, Space};
 use crate::entry::At;
 use crate::{Hardware, Slot};
@@ -26,8 +26,8 @@ impl<H: Hardware> Space<'_, H> {
         if !fault.wants_own() {
             return self.map_zero_page(fault, pmd);
         }
-        if let Some(outcome) = self.fault_mid(fault, pmd, table)? {
-            return Ok(outcome);
+        if let Some(ended) = self.fault_mid(fault, pmd, table)? {
+            return Ok(ended);
         }
         self.map_page(fault, pmd, index)
     }
@@ -46,10 +46,10 @@ impl<H: Hardware> Space<'_, H> {
             // zeros come before the entry for software that reads it (release), and for hardware the
             // dependency through the translation orders them.
             empty.set(self.first_leaf(fault, Level::Pte, pfn));
-            return Ok(FaultOutcome::Mapped);
+            return Ok(Ended::Mapped);
         }
         // Another CPU faulted on the same page and was faster.
         mm.folio_unmap(pfn, 1);
-        Ok(FaultOutcome::Spurious)
+        Ok(Ended::Spurious)
     }
 }

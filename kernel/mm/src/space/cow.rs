@@ -20,7 +20,7 @@
 //! Corresponds to Linux's `do_wp_page`, `wp_can_reuse_anon_folio`, `wp_page_copy`.
 
 use super::Space;
-use super::fault::{FaultOutcome, Request, Resolved};
+use super::fault::{Ended, Request, Resolved};
 use super::touch::Pages;
 use crate::entry::{At, Locked, PteLevel};
 use crate::frame::{Counts, FolioRef};
@@ -131,7 +131,7 @@ impl<H: Hardware> Space<'_, H> {
         table.update_set(index, |leaf| self.made_own(fault, leaf));
         drop(table);
         mm.count(Event::CowReuse, 1);
-        Ok(self.touched_outcome(fault, Level::Pte, true))
+        Ok(self.touched_ended(fault, Level::Pte, true))
     }
 
     /// Puts a copy of the page in its place.
@@ -139,7 +139,7 @@ impl<H: Hardware> Space<'_, H> {
     fn copy_page(&self, fault: &Request, pmd: Slot, table: Pages<'_, H>, seen: Leaf) -> Resolved {
         let mm = self.mm;
         let Some(head) = mm.frames.map().head(seen.pfn()) else {
-            return Ok(FaultOutcome::Spurious);
+            return Ok(Ended::Spurious);
         };
         mm.folio_get(head, 1);
         drop(table);
@@ -153,11 +153,11 @@ impl<H: Hardware> Space<'_, H> {
             && self.put_copy(fault, &table, seen, leaf)
         {
             mm.count(Event::CowCopy, 1);
-            return Ok(FaultOutcome::Mapped);
+            return Ok(Ended::Mapped);
         }
         // Another CPU did something about the page meanwhile: look anew.
         mm.folio_unmap(copy, 1);
-        Ok(FaultOutcome::Spurious)
+        Ok(Ended::Spurious)
     }
 
     /// Stores `leaf` where `seen` was, if it still is. Says whether it was.

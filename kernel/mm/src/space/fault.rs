@@ -77,6 +77,15 @@ impl fmt::Display for Denial {
     }
 }
 
+/// How a case ended the fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    /// The entry permits the access now.
+    Mapped,
+    /// The entry is not what the case was for, or lacks nothing: the access finds out.
+    Spurious,
+}
+
 /// Why a case could not end the fault while the page was claimed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stop {
@@ -103,8 +112,10 @@ impl From<table::Stop> for Stop {
     }
 }
 
-/// How a case ended.
-pub(super) type Resolved = Result<FaultOutcome, Stop>;
+/// What a case has come to. It fits two registers.
+pub(super) type Resolved = Result<Ended, Stop>;
+
+const _: () = assert!(size_of::<Resolved>() == 16);
 
 /// One fault, as the cases see it.
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +145,7 @@ impl<H: Hardware> Space<'_, H> {
     /// Context: thread (or an exception taken from one), may sleep on whoever changes the area, and on
     /// the lock of a folio that is being moved. Corresponds to Linux's `handle_mm_fault`.
     #[doc(alias("handle_mm_fault", "do_page_fault"))]
+    #[inline]
     pub fn fault(&self, va: VirtAddr, access: Access) -> FaultOutcome {
         self.fault_as(va, access, false)
     }
@@ -149,17 +161,17 @@ impl<H: Hardware> Space<'_, H> {
 
     #[inline]
     fn fault_as(&self, va: VirtAddr, access: Access, unshare: bool) -> FaultOutcome {
-        self.mm.count(Event::PgFault, 1);
-        let outcome = match self.attempt(va, access, unshare, false) {
-            Ok(outcome) => outcome,
+        match self.attempt(va, access, unshare, false) {
+            Ok(Ended::Mapped) => FaultOutcome::Mapped,
+            Ok(Ended::Spurious) => self.spurious(),
             Err(stop) => self.recover(stop, va, access, unshare),
-        };
-        match outcome {
-            FaultOutcome::Spurious => self.mm.count(Event::PgFaultSpurious, 1),
-            FaultOutcome::Denied(_) => self.mm.count(Event::PgFaultDenied, 1),
-            FaultOutcome::Mapped | FaultOutcome::OutOfMemory(_) => {}
         }
-        outcome
+    }
+
+    #[cold]
+    fn spurious(&self) -> FaultOutcome {
+        self.mm.count(Event::PgFaultSpurious, 1);
+        FaultOutcome::Spurious
     }
 
     /// Nothing is claimed any more: waits, or makes memory and tries once again.
@@ -170,37 +182,52 @@ impl<H: Hardware> Space<'_, H> {
         if let Stop::OutOfMemory(oom) = stop {
             mm.reclaim_deferred(oom.order.pages());
             match self.attempt(va, access, unshare, true) {
-                Ok(outcome) => return outcome,
+                Ok(Ended::Mapped) => return FaultOutcome::Mapped,
+                Ok(Ended::Spurious) => return self.spurious(),
                 Err(again) => stop = again,
             }
         }
         match stop {
             Stop::OutOfMemory(oom) => FaultOutcome::OutOfMemory(oom),
-            Stop::Denied(denial) => FaultOutcome::Denied(denial),
+            Stop::Denied(denial) => {
+                mm.count(Event::PgFaultDenied, 1);
+                FaultOutcome::Denied(denial)
+            }
             Stop::Wait(head) => {
                 mm.count(Event::MigrationWait, 1);
                 mm.folio_wait_unlocked(head);
-                FaultOutcome::Spurious
+                self.spurious()
             }
         }
     }
 
     /// Finds the area and asks it. The page stays claimed until the entry is stored.
-    #[inline]
+    ///
+    /// From here to the stored entry of a page the way is one function, without a call but to the page
+    /// allocator: what it consists of is called from here only.
+    #[inline(never)]
     fn attempt(&self, va: VirtAddr, access: Access, unshare: bool, last: bool) -> Resolved {
+        // A second attempt is the same fault.
+        self.mm.count(Event::PgFault, u64::from(!last));
         if va >= USER_END {
             return Err(Stop::Denied(Denial::NoArea));
         }
-        let find = |layout: &Layout| layout.find(va).copied();
-        let page = va.0 >> PAGE_SHIFT;
-        let (found, _claim) = self.core.layout.read_at(&self.mm.hw, page, find);
-        let Some(vma) = found else {
-            return Err(Stop::Denied(Denial::NoArea));
+        let request = |layout: &Layout| {
+            let vma = layout.find(va).ok_or(Denial::NoArea)?;
+            if !vma.prot.allows(access) {
+                return Err(Denial::Rights(vma.prot));
+            }
+            // Field by field: of a copy as a whole, the padding too is copied, byte by byte.
+            let Vma { range, prot, huge, backing, index } = *vma;
+            let vma = Vma { range, prot, huge, backing, index };
+            Ok(Request { vma, va, access, unshare, last })
         };
-        if !vma.prot.allows(access) {
-            return Err(Stop::Denied(Denial::Rights(vma.prot)));
+        let page = va.0 >> PAGE_SHIFT;
+        let (request, _claim) = self.core.layout.read_at(&self.mm.hw, page, request);
+        match request {
+            Ok(request) => self.resolve(&request),
+            Err(denial) => Err(Stop::Denied(denial)),
         }
-        self.resolve(&Request { vma, va, access, unshare, last })
     }
 
     /// Picks the case, by what the PMD entry says.
@@ -209,22 +236,27 @@ impl<H: Hardware> Space<'_, H> {
     fn resolve(&self, fault: &Request) -> Resolved {
         let mm = self.mm;
         let pmd = mm.make_slot(self.core.root, fault.va, Level::Pmd)?;
-        match pte::decode(Level::Pmd, mm.hw.load(pmd)) {
-            Entry::Table(table) => self.fault_page(fault, pmd, table.pfn()),
-            Entry::None => self.fault_empty_pmd(fault, pmd),
-            _ => self.fault_huge_mapped(fault, pmd),
-        }
+        let table = match pte::decode(Level::Pmd, mm.hw.load(pmd)) {
+            Entry::Table(table) => table.pfn(),
+            Entry::None => match self.fault_empty_pmd(fault, pmd)? {
+                Ok(table) => table,
+                Err(ended) => return Ok(ended),
+            },
+            _ => return self.fault_huge_mapped(fault, pmd),
+        };
+        self.fault_page(fault, pmd, table)
     }
 
-    /// Nothing is there for 2 MiB around: a huge page, or a table for smaller ones.
-    fn fault_empty_pmd(&self, fault: &Request, pmd: Slot) -> Resolved {
-        if let Some(outcome) = self.fault_huge(fault, pmd)? {
-            return Ok(outcome);
+    /// Nothing is there for 2 MiB around: a huge page ends the fault, or here is a table for smaller
+    /// ones.
+    fn fault_empty_pmd(&self, fault: &Request, pmd: Slot) -> Result<Result<Pfn, Ended>, Stop> {
+        if let Some(ended) = self.fault_huge(fault, pmd)? {
+            return Ok(Err(ended));
         }
         match self.mm.make_table(pmd, Level::Pmd) {
-            Ok(table) => self.fault_page(fault, pmd, table),
-            // Another CPU has put a huge page there.
-            Err(table::Stop::NotTable(..)) => self.fault_huge_mapped(fault, pmd),
+            Ok(table) => Ok(Ok(table)),
+            // Another CPU has put a huge page there: it may do.
+            Err(table::Stop::NotTable(..)) => Ok(Err(Ended::Spurious)),
             Err(stop) => Err(stop.into()),
         }
     }

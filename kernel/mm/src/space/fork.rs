@@ -248,8 +248,8 @@ impl<H: Hardware> Copy<'_, '_, H> {
                     1
                 }
                 Entry::Leaf(leaf) | Entry::ProtNone(leaf) => {
-                    let n = self.present(slot, copy, leaf, ENTRIES - at)?;
-                    if leaf.is_writable() {
+                    let (n, narrowed) = self.present(slot, copy, leaf, ENTRIES - at)?;
+                    if narrowed {
                         let start = va + at as u64 * PAGE_SIZE;
                         self.narrowed(
                             VirtRange::from_size(start, n as u64 * PAGE_SIZE),
@@ -270,46 +270,50 @@ impl<H: Hardware> Copy<'_, '_, H> {
         Ok(some)
     }
 
-    /// Copies the entries of one folio from `slot` on, of which the first is `leaf`; says how many.
+    /// Copies the entries of one folio from `slot` on, of which the first is `leaf`; says how many, and
+    /// whether any of them permitted writing and does not any more. They need not have the same rights.
     fn present(
         &mut self,
         slot: Slot,
         copy: Slot,
         leaf: Leaf,
         most: usize,
-    ) -> Result<usize, OutOfMemory> {
+    ) -> Result<(usize, bool), OutOfMemory> {
         let mm = self.mm;
-        let Some(head) = mm.frames.map().head(leaf.pfn()) else { return Ok(1) };
+        let Some(head) = mm.frames.map().head(leaf.pfn()) else { return Ok((1, false)) };
         let n = mm.run_length(slot, leaf, most);
         let first = leaf.pfn() - head;
         if mm.share(head, first..first + n as u64, n as u32, self.pinning) {
-            (0..n).for_each(|i| self.shared(slot.ahead(i), copy.ahead(i)));
-            return Ok(n);
+            let share = |narrowed, i| self.shared(slot.ahead(i), copy.ahead(i)) | narrowed;
+            return Ok((n, (0..n).fold(false, share)));
         }
+        let mut narrowed = false;
         // Some of it is pinned, or was. What is the parent's alone stays so, and stays writable.
         for i in 0..n {
             let page = first + i as u64;
             if mm.share(head, page..page + 1, 1, self.pinning) {
-                self.shared(slot.ahead(i), copy.ahead(i));
+                narrowed |= self.shared(slot.ahead(i), copy.ahead(i));
             } else {
                 let leaf = leaf.nth(i as u64);
                 let copied = mm.copy_page(head, leaf)?;
                 mm.hw.store(copy.ahead(i), copied.word());
             }
         }
-        Ok(n)
+        Ok((n, narrowed))
     }
 
-    /// Write-protects the entry in `slot`, whose page was counted and made shared, and copies it.
+    /// Write-protects the entry in `slot`, whose page was counted and made shared, and copies it. Says
+    /// whether it permitted writing.
     #[inline]
-    fn shared(&self, slot: Slot, copy: Slot) {
+    fn shared(&self, slot: Slot, copy: Slot) -> bool {
         let mm = self.mm;
         let (Entry::Leaf(mut leaf) | Entry::ProtNone(mut leaf)) =
             pte::decode(Level::Pte, mm.hw.load(slot))
         else {
-            return;
+            return false;
         };
-        if leaf.is_writable() {
+        let narrowed = leaf.is_writable();
+        if narrowed {
             if mm.hw_writes_entries() && !is_settled(leaf) {
                 leaf = mm.exchange(slot, leaf, &|leaf| mm.protected(leaf));
             } else {
@@ -317,6 +321,7 @@ impl<H: Hardware> Copy<'_, '_, H> {
             }
         }
         mm.hw.store(copy, mm.write_protected(leaf).word());
+        narrowed
     }
 
     /// The parent's entries of `range` permitted writing and do not any more.

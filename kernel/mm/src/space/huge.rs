@@ -5,7 +5,7 @@
 //! Corresponds to Linux's `do_huge_pmd_anonymous_page`.
 
 use super::Space;
-use super::fault::{FaultOutcome, Request, Stop};
+use super::fault::{Ended, Request, Stop};
 use crate::entry::{At, Fresh, PmdLevel};
 use crate::frame::{Effort, OutOfMemory};
 use crate::{Hardware, Slot};
@@ -15,11 +15,7 @@ impl<H: Hardware> Space<'_, H> {
     /// Maps the 2 MiB around the fault, whose PMD entry was empty, if policy and area permit. `None`:
     /// they do not, or there is no memory for it in one piece; try a smaller one.
     #[doc(alias = "do_huge_pmd_anonymous_page")]
-    pub(super) fn fault_huge(
-        &self,
-        fault: &Request,
-        slot: Slot,
-    ) -> Result<Option<FaultOutcome>, Stop> {
+    pub(super) fn fault_huge(&self, fault: &Request, slot: Slot) -> Result<Option<Ended>, Stop> {
         let mm = self.mm;
         if fault.vma.block_around(fault.va, PMD_SIZE).is_none()
             || !mm.thp.wants(&self.core, &fault.vma)
@@ -71,7 +67,7 @@ impl<H: Hardware> Space<'_, H> {
         self.mm.folio_unmap(pfn, 1);
     }
 
-    fn map_huge(&self, fault: &Request, slot: Slot, spare: Fresh, pfn: Pfn) -> FaultOutcome {
+    fn map_huge(&self, fault: &Request, slot: Slot, spare: Fresh, pfn: Pfn) -> Ended {
         let mm = self.mm;
         let table = mm.lock::<PmdLevel>(slot.table());
         if let At::None(empty) = table.at(Level::Pmd.index(fault.va)) {
@@ -79,11 +75,11 @@ impl<H: Hardware> Space<'_, H> {
             empty.set(self.first_leaf(fault, Level::Pmd, pfn));
             drop(table);
             mm.count(Event::ThpFaultAlloc, 1);
-            return FaultOutcome::Mapped;
+            return Ended::Mapped;
         }
         drop(table);
         spare.discard(mm);
         self.huge_folio_unused(pfn);
-        FaultOutcome::Spurious
+        Ended::Spurious
     }
 }

@@ -3,7 +3,7 @@
 //! Corresponds to Linux's `alloc_anon_folio` for an order above 0.
 
 use super::Space;
-use super::fault::{FaultOutcome, Request, Stop};
+use super::fault::{Ended, Request, Stop};
 use crate::entry::At;
 use crate::entry::contpte::SET_BYTES;
 use crate::frame::Effort;
@@ -21,11 +21,18 @@ impl<H: Hardware> Space<'_, H> {
         fault: &Request,
         pmd: Slot,
         table: Pfn,
-    ) -> Result<Option<FaultOutcome>, Stop> {
-        let mm = self.mm;
-        if !mm.thp.wants_64k(&self.core, &fault.vma) {
-            return Ok(None);
+    ) -> Result<Option<Ended>, Stop> {
+        if self.mm.thp.wants_64k(&self.core, &fault.vma) {
+            self.try_mid(fault, pmd, table)
+        } else {
+            Ok(None)
         }
+    }
+
+    /// As [`Space::fault_mid`], where policy permits. Not inlined: the fault of a page passes here.
+    #[inline(never)]
+    fn try_mid(&self, fault: &Request, pmd: Slot, table: Pfn) -> Result<Option<Ended>, Stop> {
+        let mm = self.mm;
         let Some(range) = fault.vma.block_around(fault.va, SET_BYTES) else { return Ok(None) };
         let first = Level::Pte.index(range.start);
         let mut slots = (first..first + CONT_PTES).map(|index| Slot::new(table, index));
@@ -50,10 +57,10 @@ impl<H: Hardware> Space<'_, H> {
             table.set_run(first, self.first_leaf(fault, Level::Pte, pfn), CONT_PTES);
             drop(table);
             mm.count(Event::Anon64kAlloc, 1);
-            return Ok(Some(FaultOutcome::Mapped));
+            return Ok(Some(Ended::Mapped));
         }
         // Another CPU mapped something there meanwhile; perhaps what is wanted.
         mm.folio_unmap(pfn, n);
-        Ok(Some(FaultOutcome::Spurious))
+        Ok(Some(Ended::Spurious))
     }
 }

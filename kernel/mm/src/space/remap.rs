@@ -203,10 +203,10 @@ impl<H: Hardware> Space<'_, H> {
             let piece = VirtRange::from_size(rest.start, room.min(rest.bytes()));
             rest.start = piece.end;
             let Some(to) = mm.find_slot(self.core.root, target, Level::Pte) else { continue };
-            let (from, other) = mm.lock_two::<PteLevel>(table.pfn(), to.table());
+            let tables = mm.lock_two::<PteLevel>(table.pfn(), to.table());
+            let (from, _) = tables.both();
             from.unfold_edges(&self.core.context, piece);
-            self.move_pages(gather, &from, piece, to, shift);
-            drop((from, other));
+            self.move_pages(gather, from, piece, to, shift);
         }
     }
 
@@ -215,8 +215,8 @@ impl<H: Hardware> Space<'_, H> {
     fn move_whole(&self, gather: &mut Gather<'_, H>, from: Slot, to: Slot, part: VirtRange) {
         let mm = self.mm;
         let flushes = !mm.commits(Mutant::RemapNoFlush);
-        let (ours, other) = mm.lock_two::<PmdLevel>(from.table(), to.table());
-        let theirs = other.as_ref().unwrap_or(&ours);
+        let tables = mm.lock_two::<PmdLevel>(from.table(), to.table());
+        let (ours, theirs) = tables.both();
         let At::None(empty) = theirs.at(to.index()) else { return };
         match ours.at(from.index()) {
             At::Table(linked) => {

@@ -8,7 +8,7 @@
 //!
 //! Corresponds to Linux's `handle_pte_fault`, `do_numa_page`, `migration_entry_wait`.
 
-use super::fault::{Denial, FaultOutcome, Request, Resolved, Stop};
+use super::fault::{Denial, Ended, Request, Resolved, Stop};
 use super::{Backing, Space};
 use crate::entry::{At, Locked, PmdLevel, Present, PteLevel, TableLevel};
 use crate::{Hardware, Mm, Slot};
@@ -46,14 +46,15 @@ impl<H: Hardware> Space<'_, H> {
 
     /// Resolves a fault where an entry of a page was not empty.
     #[doc(alias = "handle_pte_fault")]
+    #[inline(never)]
     pub(super) fn fault_mapped(&self, fault: &Request, pmd: Slot) -> Resolved {
         let mm = self.mm;
         // Where the table is gone, or the entry empty again, the access has to look anew.
-        let Some(table) = mm.lock_below(pmd) else { return Ok(FaultOutcome::Spurious) };
+        let Some(table) = mm.lock_below(pmd) else { return Ok(Ended::Spurious) };
         let index = Level::Pte.index(fault.va);
         let leaf = match table.at(index) {
             At::Present(entry) => entry.leaf(),
-            At::None(_) => return Ok(FaultOutcome::Spurious),
+            At::None(_) => return Ok(Ended::Spurious),
             At::Soft(entry) => return Err(stop_at(mm, Level::Pte, entry.soft())),
             At::Table(_) => return Err(corrupt(Level::Pte, 0)),
             At::Corrupt(word) => return Err(corrupt(Level::Pte, word)),
@@ -62,7 +63,7 @@ impl<H: Hardware> Space<'_, H> {
             Need::History => {
                 let changed = table.update_set(index, |leaf| self.touched(leaf, fault.access));
                 drop(table);
-                Ok(self.touched_outcome(fault, Level::Pte, changed))
+                Ok(self.touched_ended(fault, Level::Pte, changed))
             }
             Need::Own => self.own_page(fault, pmd, table, leaf),
             Need::Memory => {
@@ -73,7 +74,7 @@ impl<H: Hardware> Space<'_, H> {
                 if leaf.is_valid() {
                     table.unfold(&self.core.context, fault.va);
                 }
-                let At::Present(entry) = table.at(index) else { return Ok(FaultOutcome::Spurious) };
+                let At::Present(entry) = table.at(index) else { return Ok(Ended::Spurious) };
                 self.mend(fault, entry)
             }
         }
@@ -81,12 +82,13 @@ impl<H: Hardware> Space<'_, H> {
 
     /// Resolves a fault where the PMD entry is neither empty nor a table.
     #[doc(alias("do_huge_pmd_wp_page", "huge_pmd_set_accessed"))]
+    #[inline(never)]
     pub(super) fn fault_huge_mapped(&self, fault: &Request, slot: Slot) -> Resolved {
         let mm = self.mm;
         let table = mm.lock::<PmdLevel>(slot.table());
         let entry = match table.at(Level::Pmd.index(fault.va)) {
             At::Present(entry) => entry,
-            At::None(_) | At::Table(_) => return Ok(FaultOutcome::Spurious),
+            At::None(_) | At::Table(_) => return Ok(Ended::Spurious),
             At::Soft(entry) => return Err(stop_at(mm, Level::Pmd, entry.soft())),
             At::Corrupt(word) => return Err(corrupt(Level::Pmd, word)),
         };
@@ -98,13 +100,13 @@ impl<H: Hardware> Space<'_, H> {
                     entry.modify(|leaf| self.touched(leaf, fault.access));
                 }
                 drop(table);
-                Ok(self.touched_outcome(fault, Level::Pmd, changed))
+                Ok(self.touched_ended(fault, Level::Pmd, changed))
             }
             Need::Own => {
                 if mm.own_huge(leaf) {
                     self.write_in_place(fault, entry);
                     drop(table);
-                    return Ok(self.touched_outcome(fault, Level::Pmd, true));
+                    return Ok(self.touched_ended(fault, Level::Pmd, true));
                 }
                 // A copy of the one page will do; the other 511 go on being shared.
                 mm.split_pmd(&self.core, &table, fault.va);
@@ -123,16 +125,11 @@ impl<H: Hardware> Space<'_, H> {
     /// fault again: reading needs no right that an entry can lack and be cached.
     #[doc(alias = "flush_tlb_fix_spurious_fault")]
     #[inline]
-    pub(super) fn touched_outcome(
-        &self,
-        fault: &Request,
-        level: Level,
-        changed: bool,
-    ) -> FaultOutcome {
+    pub(super) fn touched_ended(&self, fault: &Request, level: Level, changed: bool) -> Ended {
         if fault.access != Access::Read {
             self.mm.forget_page_here(fault.va, &self.core.context, level);
         }
-        if changed { FaultOutcome::Mapped } else { FaultOutcome::Spurious }
+        if changed { Ended::Mapped } else { Ended::Spurious }
     }
 
     /// The mapping, nobody else's, may be written in place from now on.
@@ -168,7 +165,7 @@ impl<H: Hardware> Space<'_, H> {
         }
         entry.modify(|leaf| mended(leaf).made_young());
         mm.forget_page_here(fault.va, &self.core.context, L::LEVEL);
-        Ok(FaultOutcome::Mapped)
+        Ok(Ended::Mapped)
     }
 }
 

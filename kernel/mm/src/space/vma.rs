@@ -109,7 +109,7 @@ impl Vma {
     /// be one. Areas of given frames stay apart: each has an owner of its own.
     #[doc(alias("can_vma_merge_after", "is_mergeable_vma"))]
     #[inline]
-    pub(super) fn is_continued_by(&self, next: &Self) -> bool {
+    pub(crate) fn is_continued_by(&self, next: &Self) -> bool {
         self.range.end == next.range.start
             && self.prot == next.prot
             && self.huge == next.huge

@@ -11,7 +11,7 @@
 //! Corresponds to Linux's `ZERO_PAGE`, `mm_get_huge_zero_folio`, `do_huge_zero_wp_pmd`.
 
 use super::Space;
-use super::fault::{FaultOutcome, Request, Resolved};
+use super::fault::{Ended, Request, Resolved};
 use crate::entry::{At, PmdLevel};
 use crate::frame::{Flag, OutOfMemory};
 use crate::mutant::Mutant;
@@ -81,7 +81,7 @@ impl<H: Hardware> Mm<H> {
         }
     }
 
-    /// Whether a special entry with this frame shows the shared zeros.
+    /// Whether a special entry with this frame shows the shared zeros, and not a given frame.
     pub(crate) fn shows_zeros(&self, pfn: Pfn) -> bool {
         let map = self.frames.map();
         map.head(pfn).is_some_and(|head| map.desc(head).has(Flag::Zero))
@@ -99,8 +99,8 @@ fn zero_leaf<H: Hardware>(mm: &Mm<H>, level: Level, zeros: Pfn, prot: Prot) -> L
 }
 
 impl<H: Hardware> Space<'_, H> {
-    /// Lets the page show zeros.
-    #[inline]
+    /// Lets the page show zeros. Not inlined: the fault of a page of one's own passes by.
+    #[inline(never)]
     pub(super) fn map_zero_page(&self, fault: &Request, pmd: Slot) -> Resolved {
         let mm = self.mm;
         let zeros = mm.zero_page()?;
@@ -110,29 +110,29 @@ impl<H: Hardware> Space<'_, H> {
             empty.set(zero_leaf(mm, Level::Pte, zeros, fault.vma.prot));
             drop(table);
             mm.count(Event::ZeroMap, 1);
-            return Ok(FaultOutcome::Mapped);
+            return Ok(Ended::Mapped);
         }
-        Ok(FaultOutcome::Spurious)
+        Ok(Ended::Spurious)
     }
 
     /// Lets the 2 MiB around the fault show zeros. `None`: there is no memory for that; small zeros do.
     #[doc(alias = "set_huge_zero_folio")]
-    pub(super) fn map_huge_zero(&self, fault: &Request, slot: Slot) -> Option<FaultOutcome> {
+    pub(super) fn map_huge_zero(&self, fault: &Request, slot: Slot) -> Option<Ended> {
         let mm = self.mm;
         let zeros = mm.huge_zero_page().ok()?;
         let spare = mm.fresh_table().ok()?;
         let table = mm.lock::<PmdLevel>(slot.table());
-        let outcome = if let At::None(empty) = table.at(Level::Pmd.index(fault.va)) {
+        let ended = if let At::None(empty) = table.at(Level::Pmd.index(fault.va)) {
             mm.deposit(table.table(), spare);
             empty.set(zero_leaf(mm, Level::Pmd, zeros, fault.vma.prot));
             mm.count(Event::ZeroMap, 1);
-            FaultOutcome::Mapped
+            Ended::Mapped
         } else {
             drop(table);
             spare.discard(mm);
-            FaultOutcome::Spurious
+            Ended::Spurious
         };
-        Some(outcome)
+        Some(ended)
     }
 
     /// The page showed zeros by the entry `seen`: puts memory of its own there.
@@ -150,10 +150,10 @@ impl<H: Hardware> Space<'_, H> {
             drop(table);
             old.release(mm, &proof);
             mm.count(Event::CowCopy, 1);
-            return Ok(FaultOutcome::Mapped);
+            return Ok(Ended::Mapped);
         }
         mm.folio_unmap(pfn, 1);
-        Ok(FaultOutcome::Spurious)
+        Ok(Ended::Spurious)
     }
 
     /// The 2 MiB around the fault showed zeros by the entry `seen`: puts a huge page there, or lets
@@ -178,7 +178,7 @@ impl<H: Hardware> Space<'_, H> {
                 if let Some(pfn) = memory {
                     self.huge_folio_unused(pfn);
                 }
-                return Ok(FaultOutcome::Spurious);
+                return Ok(Ended::Spurious);
             }
         };
         let Some(pfn) = memory else {
@@ -191,6 +191,6 @@ impl<H: Hardware> Space<'_, H> {
         drop(table);
         old.release(mm, &proof);
         mm.count(Event::ThpFaultAlloc, 1);
-        Ok(FaultOutcome::Mapped)
+        Ok(Ended::Mapped)
     }
 }

@@ -15,6 +15,12 @@ use crate::frame::Effort;
 use crate::space::{Backing, Core, Huge, Vma};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
+/// Whether the area does not rule out all but pages. Asked first: the settings are elsewhere.
+#[inline]
+fn may_be_large(vma: &Vma) -> bool {
+    vma.huge != Huge::Never && vma.backing == Backing::Anonymous
+}
+
 /// Where folios of one size are given without being asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -147,16 +153,19 @@ impl Thp {
     #[doc(alias = "thp_vma_allowable_order")]
     #[inline]
     pub(crate) fn wants(&self, core: &Core, vma: &Vma) -> bool {
-        let policy = core.thp.get().unwrap_or_else(|| self.enabled());
-        vma.backing == Backing::Anonymous && policy.gives(vma.huge)
+        may_be_large(vma) && {
+            let policy = core.thp.get().unwrap_or_else(|| self.enabled());
+            policy.gives(vma.huge)
+        }
     }
 
     /// Whether a fault in the area may be given 64 KiB.
     #[inline]
     pub(crate) fn wants_64k(&self, core: &Core, vma: &Vma) -> bool {
-        let own = core.thp.get().or_else(|| self.enabled_64k());
-        let policy = own.unwrap_or_else(|| self.enabled());
-        vma.backing == Backing::Anonymous && policy.gives(vma.huge)
+        may_be_large(vma) && {
+            let own = core.thp.get().or_else(|| self.enabled_64k());
+            own.unwrap_or_else(|| self.enabled()).gives(vma.huge)
+        }
     }
 
     /// How hard a fault in the area tries for more than a page.

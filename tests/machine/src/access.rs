@@ -1,0 +1,112 @@
+//! Accesses of programs: by a cached translation or by a new walk, as the seed decides; and the history
+//! that hardware writes for them.
+//!
+//! Source: Arm ARM, "Hardware management of the dirty state", "Data accesses permissions".
+
+use crate::State;
+use crate::cached::{Cached, RUN, Reach};
+use crate::memory::Use;
+use crate::timeline::Concern;
+use abi::{Access, Asid, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+use pte::Entry;
+use pte::bits::{AF, RDONLY, USER, WRITE};
+
+/// What an access met.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Met {
+    /// A translation that permits it; the access was made. For loads, the value.
+    Done(u64),
+    /// A fault.
+    Fault,
+}
+
+impl State {
+    /// A user access of CPU `cpu`.
+    pub(crate) fn access(&mut self, cpu: usize, va: VirtAddr, store: Option<u64>) -> Met {
+        let Some((root, asid)) = self.cpus[cpu].user else { return Met::Fault };
+        self.remember(va.align_down(PAGE_SIZE));
+        let tlb = &self.cpus[cpu].tlb;
+        let pick = self.rng.below(tlb.leaves(va, asid).count() as u64 + 1) as usize;
+        let known = tlb.leaves(va, asid).nth(pick).map(|held| held.cached);
+        let found = match known {
+            Some(cached) => Some(cached),
+            None => self.walk(cpu, root, asid, va),
+        };
+        let Some(found) = found else { return Met::Fault };
+        if !self.permitted(cpu, &found, store.is_some(), (root, asid), va) {
+            return Met::Fault;
+        }
+        let pfn = found.frame(va);
+        let used = self.memory.use_of(pfn);
+        if used != Some(Use::Data) {
+            let access = if store.is_some() { Access::Write } else { Access::Read };
+            let what = format!("{access} of {va} through {found}: frame {pfn} is {used:?}");
+            self.violate(cpu, &Concern::frames(pfn, Order::PAGE).and(&found), what);
+        }
+        let at = pfn.base() + va.0 % PAGE_SIZE;
+        let value = match store {
+            Some(value) => {
+                self.memory.note_write(pfn);
+                self.memory.write(at, value)
+            }
+            None => self.memory.read(at),
+        };
+        Met::Done(value.unwrap_or(0))
+    }
+
+    /// Whether the translation lets the access through; hardware sets the dirty state where it can.
+    fn permitted(
+        &mut self,
+        cpu: usize,
+        found: &Cached,
+        write: bool,
+        (root, asid): (Pfn, Asid),
+        va: VirtAddr,
+    ) -> bool {
+        if found.word & USER == 0 {
+            return false;
+        }
+        if !write || found.word & RDONLY == 0 {
+            return true;
+        }
+        self.config.caps.hw_dirty
+            && found.word & WRITE != 0
+            && self.make_dirty(cpu, found, (root, asid), va)
+    }
+
+    /// Writes the dirty state to the descriptor that is there now, if that still permits it. Of a run,
+    /// any member will do.
+    fn make_dirty(
+        &mut self,
+        cpu: usize,
+        found: &Cached,
+        (root, asid): (Pfn, Asid),
+        va: VirtAddr,
+    ) -> bool {
+        let level = found.level;
+        let Some(own) = self.walk_to(cpu, root, asid, va, level) else { return false };
+        let (mut slot, mut va) = (own, va.align_down(level.span()));
+        if found.reach == Reach::Run && self.rng.one_in(2) {
+            let member = self.rng.below(RUN);
+            slot = PhysAddr(own.0 & !(8 * RUN - 1)) + 8 * member;
+            va = found.va + member * level.span();
+        }
+        let word = self.memory.read(slot).unwrap_or(0);
+        let Entry::Leaf(leaf) = pte::decode(level, word) else { return false };
+        let wanted = AF | USER | WRITE;
+        let same = leaf.pfn() == found.frame(va)
+            && leaf.is_contiguous() == (found.word & pte::bits::CONT != 0);
+        if !same || word & wanted != wanted {
+            return false;
+        }
+        let mut dirty = word & !RDONLY;
+        if word & RDONLY != 0 {
+            dirty = self.mark(cpu, slot, level, word, dirty);
+        }
+        let run = found.reach == Reach::Run;
+        if let Some(new) = Cached::of(found.space, asid, va, level, dirty, run) {
+            self.keep(cpu, new);
+        }
+        true
+    }
+}

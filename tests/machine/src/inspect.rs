@@ -1,0 +1,132 @@
+//! What a test may ask the machine, and make it do, besides running the memory manager on it. Host side:
+//! none of it is a step, none of it yields.
+
+use crate::access::Met;
+use crate::cached::{Cached, Reach};
+use crate::{Machine, State, Violation};
+use abi::{Asid, Level, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use pte::{Change, Leaf, Scope};
+
+/// A translation that a CPU has, or may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Translation {
+    /// Which CPU.
+    pub cpu: usize,
+    /// What it is tagged with.
+    pub asid: Asid,
+    /// The addresses it translates.
+    pub range: VirtRange,
+    /// The level of its descriptor.
+    pub level: Level,
+    /// The leaf it is made of; `None`: it leads to a table.
+    pub leaf: Option<Leaf>,
+    /// Whether it was taken for sixteen neighbours.
+    pub run: bool,
+    /// The first frame it leads to.
+    pub pfn: Pfn,
+}
+
+impl Translation {
+    fn of(cpu: usize, cached: &Cached) -> Self {
+        Self {
+            cpu,
+            asid: cached.asid,
+            range: cached.range(),
+            level: cached.level,
+            leaf: cached.leaf(),
+            run: cached.reach == Reach::Run,
+            pfn: cached.table().unwrap_or_else(|| cached.pfn()),
+        }
+    }
+
+    /// Whether it leads into the page `pfn`, as memory.
+    pub fn leads_to(&self, pfn: Pfn) -> bool {
+        let pages = self.range.bytes() / PAGE_SIZE;
+        self.leaf.is_some() && self.pfn <= pfn && pfn.0 < self.pfn.0 + pages
+    }
+}
+
+impl State {
+    /// Whether memory still gives all that a stale translation does: then it is only old.
+    fn is_given(&self, stale: &crate::stale::Stale) -> bool {
+        let cached = stale.cached();
+        let Some(place) = self.tables.place(&self.memory, stale.slot) else { return false };
+        let word = self.memory.read(stale.slot).unwrap_or(0);
+        let change = pte::change(cached.level, cached.word, word, &self.config.caps);
+        let kept = matches!(change, Change::Free | Change::InPlace);
+        kept && place.space == cached.space && cached.range().contains(place.va)
+    }
+}
+
+impl Machine {
+    /// The first rule that was broken, if any.
+    pub fn violation(&self) -> Option<Violation> {
+        self.state().violation.clone()
+    }
+
+    /// Steps taken so far.
+    pub fn steps(&self) -> u64 {
+        self.state().step
+    }
+
+    /// Everything that the CPUs' TLBs hold at this moment: what the seed let them keep.
+    pub fn cached(&self) -> Vec<Translation> {
+        let state = self.state();
+        let all = state.cpus.iter().enumerate();
+        all.flat_map(|(cpu, here)| here.tlb.iter().map(move |h| Translation::of(cpu, &h.cached)))
+            .collect()
+    }
+
+    /// What some CPU may have cached and memory gives no more, whatever the seed let it keep: empty
+    /// where all that was taken away or narrowed has been flushed.
+    pub fn stale(&self) -> Vec<Translation> {
+        let state = self.state();
+        let gone = |stale: &&crate::stale::Stale| !state.is_given(stale);
+        let stale = state.stale.iter().filter(gone);
+        stale.map(|stale| Translation::of(stale.cpu, &stale.cached())).collect()
+    }
+
+    /// Whether a program has written to a frame through a mapping, since the frame was allocated or
+    /// [`Machine::forget_writes`]. Somebody has to know that it is dirty.
+    pub fn wrote(&self, pfn: Pfn) -> bool {
+        self.state().memory.wrote(pfn)
+    }
+
+    /// Takes a frame for clean.
+    pub fn forget_writes(&self, pfn: Pfn) {
+        self.state().memory.forget_writes(pfn);
+    }
+
+    /// Executes every barrier that any CPU may owe: all stores can be seen, all TLBIs are complete.
+    pub fn quiesce(&self) {
+        let mut state = self.state();
+        for cpu in 0..state.cpus.len() {
+            state.complete(cpu, Scope::InnerShareable);
+        }
+    }
+
+    /// A load of the calling CPU at a user address; `None`: it faults.
+    pub fn user_load(&self, va: VirtAddr) -> Option<u64> {
+        self.user_access(va, None)
+    }
+
+    /// A store of the calling CPU at a user address; whether it succeeds.
+    #[must_use = "a store that faults has stored nothing"]
+    pub fn user_store(&self, va: VirtAddr, value: u64) -> bool {
+        self.user_access(va, Some(value)).is_some()
+    }
+
+    pub(crate) fn user_access(&self, va: VirtAddr, store: Option<u64>) -> Option<u64> {
+        match self.state().access(self.me(), va, store) {
+            Met::Done(value) => Some(value),
+            Met::Fault => None,
+        }
+    }
+
+    /// The calling CPU walks for an address that nobody accesses; whether it came to a leaf.
+    pub fn prefetch(&self, va: VirtAddr) -> bool {
+        let mut state = self.state();
+        let user = state.cpus[self.me()].user;
+        user.is_some_and(|(root, asid)| state.walk(self.me(), root, asid, va).is_some())
+    }
+}

@@ -1,0 +1,266 @@
+//! The rules for changing a descriptor. Each change is judged when it is made, by what the slot held and
+//! by what the machine knows of TLBs and locks.
+//!
+//! * The new word is one that decodes, and what it leads to is there: a table of the next level that is
+//!   linked nowhere else and whose contents can be seen, or memory that somebody owns.
+//! * Nothing but a present mapping becomes present-invalid, and only under the table's lock.
+//! * A valid descriptor is replaced by one that must not be beside it in TLBs (pte's `change` says
+//!   which) only after it was made invalid and flushed.
+//! * What hardware can reach is changed under its table's lock only.
+//! * What hardware wrote and nobody has read is not lost to a plain store.
+//!
+//! Source: Arm ARM, "Using break-before-make when updating translation table entries"; Linux's
+//! `pmdp_invalidate`, `ptep_set_access_flags`, `__pte_alloc`.
+
+use crate::State;
+use crate::cached::{Cached, Reach};
+use crate::memory::Use;
+use crate::stale::Stale;
+use crate::tables::{Place, Unseen};
+use abi::{Asid, ENTRIES, Level, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+use pte::bits::VALID;
+use pte::{Change, Entry, Soft};
+use sync::Class;
+
+/// How software changes a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum How {
+    /// A plain store: nobody knows what was there.
+    Store,
+    /// A swap or a compare-exchange.
+    Exchange,
+    /// One of many plain stores to a table that nobody can reach.
+    Fill,
+}
+
+/// A change of a descriptor.
+#[derive(Clone, Copy)]
+pub(crate) struct Stored {
+    pub(crate) cpu: usize,
+    pub(crate) slot: PhysAddr,
+    pub(crate) level: Level,
+    pub(crate) old: u64,
+    pub(crate) new: u64,
+    pub(crate) how: How,
+    /// Where the slot is reached; `None`: no root leads to it.
+    pub(crate) place: Option<Place>,
+}
+
+impl Stored {
+    pub(crate) fn old(&self) -> Entry {
+        pte::decode(self.level, self.old)
+    }
+
+    pub(crate) fn new(&self) -> Entry {
+        pte::decode(self.level, self.new)
+    }
+}
+
+/// Whether a lock of `class` is one of a table with entries of `level`.
+pub(crate) fn guards(class: Class, level: Level) -> bool {
+    let of_pages = matches!(class, Class::PteTable | Class::PteTable2);
+    let of_tables = matches!(class, Class::PmdTable | Class::PmdTable2);
+    if level == Level::Pte { of_pages } else { of_tables }
+}
+
+fn needs_break(change: Change) -> bool {
+    matches!(change, Change::BreakBeforeMake(_))
+}
+
+impl State {
+    /// The first rule that the change breaks, in words.
+    pub(crate) fn judge(&mut self, change: &Stored) -> Option<String> {
+        self.judge_word(change)
+            .or_else(|| judge_invalid(change))
+            .or_else(|| self.judge_lock(change))
+            .or_else(|| self.judge_history(change))
+            .or_else(|| self.judge_break(change))
+    }
+
+    /// The new word is legal and leads to something.
+    fn judge_word(&self, change: &Stored) -> Option<String> {
+        match change.new() {
+            Entry::Corrupt(_) => Some("no correct step makes this word".into()),
+            Entry::Table(table) => self.judge_link(change, table.pfn()),
+            Entry::Leaf(leaf) if leaf.is_user() && leaf.is_global() => {
+                Some("a user's mapping that holds in every space".into())
+            }
+            Entry::Leaf(leaf) | Entry::PresentInvalid(leaf) | Entry::ProtNone(leaf)
+                if !leaf.is_special() =>
+            {
+                self.judge_frames(leaf.pfn(), change.level.span() / PAGE_SIZE)
+            }
+            Entry::Soft(Soft::Migration { pfn, .. }) => self.judge_frames(pfn, 1),
+            _ => None,
+        }
+    }
+
+    fn judge_frames(&self, first: Pfn, pages: u64) -> Option<String> {
+        let mut frames = (0..pages).map(|n| (first + n, self.memory.use_of(first + n)));
+        let (pfn, found) = frames.find(|(_, found)| *found != Some(Use::Data))?;
+        Some(format!("names frame {pfn}, which is nobody's memory: {found:?}"))
+    }
+
+    /// What is linked is a table, here only, and walkers see all of it.
+    fn judge_link(&self, change: &Stored, table: Pfn) -> Option<String> {
+        let below = change.level.down()?;
+        let found = self.memory.use_of(table);
+        if found != Some(Use::Table(below)) {
+            return Some(format!("links what is no {below} table: {found:?}"));
+        }
+        if let Some(other) = self.tables.parent(&self.memory, table)
+            && other != change.slot
+        {
+            return Some(format!("links a table that slot {other} links"));
+        }
+        change.place?;
+        let slots = (0..ENTRIES as u64).map(|n| table.base() + 8 * n);
+        let cpus = 0..self.cpus.len();
+        let missed = slots.clone().find(|slot| {
+            let mut olds = cpus.clone().flat_map(|cpu| self.hidden.olds(cpu, *slot));
+            olds.any(|old| old & VALID != 0)
+        });
+        if let Some(slot) = missed {
+            return Some(format!("links a table whose slot {slot} walkers may not see as it is"));
+        }
+        slots.step_by(16).find_map(|slot| self.judge_run(below, slot))
+    }
+
+    /// Sixteen entries, of which `slot` is the first, have the contiguous mark all or none, and then
+    /// agree in all but their history.
+    pub(crate) fn judge_run(&self, level: Level, slot: PhysAddr) -> Option<String> {
+        use pte::bits::{ADDRESS, AF, DIRTY, RDONLY, WRITE};
+        let words = || (0..16).map(|n| self.memory.read(slot + 8 * n).unwrap_or(0));
+        let marked = |word: u64| matches!(pte::decode(level, word), Entry::Leaf(leaf) if leaf.is_contiguous());
+        let one = words().find(|word| marked(*word))?;
+        let shape = |word: u64| {
+            let dirty = if word & WRITE != 0 { RDONLY | DIRTY } else { DIRTY };
+            word & !(ADDRESS | AF | dirty)
+        };
+        let first = words().next()? & ADDRESS;
+        let mixed = words().zip(0..).find(|&(word, n)| {
+            let address = first + n * level.span();
+            !marked(word) || shape(word) != shape(one) || word & ADDRESS != address
+        });
+        if let Some((word, n)) = mixed {
+            let (one, word) = (pte::decode(level, one), pte::decode(level, word));
+            return Some(format!(
+                "the run at slot {slot} is mixed: {one}, but entry {n} is {word}"
+            ));
+        }
+        let aligned = first & (16 * level.span() - 1) == 0;
+        (!aligned).then(|| format!("the run at slot {slot} is not aligned: {first:#x}"))
+    }
+
+    /// The table's lock is held, where hardware can reach the slot or the step needs it anyhow.
+    fn judge_lock(&self, change: &Stored) -> Option<String> {
+        let place = change.place?;
+        if change.how == How::Fill {
+            return Some("a table is filled that walkers can reach".into());
+        }
+        let held = self.cpus[change.cpu].locks.iter().any(|&class| guards(class, change.level));
+        let needed =
+            matches!(change.new(), Entry::PresentInvalid(_)) || self.stays.is_running(place.space);
+        (needed && !held).then(|| "the table's lock is not held".into())
+    }
+
+    /// What hardware noted of the same memory is not lost.
+    fn judge_history(&self, change: &Stored) -> Option<String> {
+        let unseen = self.tables.unseen(change.slot);
+        if change.how == How::Exchange || unseen == Unseen::default() {
+            return None;
+        }
+        let Entry::Leaf(old) = change.old() else { return None };
+        let (pfn, young, dirty) = match change.new() {
+            Entry::Leaf(new) | Entry::PresentInvalid(new) | Entry::ProtNone(new) => {
+                (new.pfn(), new.is_young(), new.is_dirty())
+            }
+            Entry::Soft(Soft::Migration { pfn, young, dirty, .. }) => (pfn, young, dirty),
+            _ => return None,
+        };
+        let lost = (unseen.young && !young) || (unseen.dirty && !dirty);
+        (lost && pfn == old.pfn()).then(|| "a plain store loses what hardware wrote".into())
+    }
+
+    /// What must not be beside the new word is broken and flushed.
+    fn judge_break(&mut self, change: &Stored) -> Option<String> {
+        let place = change.place?;
+        if change.new & VALID == 0 {
+            return None;
+        }
+        let judged = pte::change(change.level, change.old, change.new, &self.config.caps);
+        if let Change::BreakBeforeMake(reason) = judged {
+            return Some(format!("break-before-make: the old one was valid ({reason:?})"));
+        }
+        if self.stale.is_empty() {
+            return None;
+        }
+        let (memory, caps) = (&self.memory, &self.config.caps);
+        let here = Cached {
+            space: place.space,
+            asid: Asid(0),
+            va: place.va,
+            level: change.level,
+            word: change.new,
+            reach: Reach::One,
+        };
+        let clashes = |stale: &Stale| {
+            let stale = stale.cached();
+            stale.space == place.space && stale.range().overlaps(&here.range()) && {
+                let va = stale.va.max(place.va);
+                let (level, word) = descend(memory, change.level, change.new, va, stale.level);
+                clash(&stale, va, level, word, caps)
+            }
+        };
+        // Nearly always nothing is stale here.
+        if !self.stale.over(&here).any(clashes) {
+            return None;
+        }
+        let cpus = &self.cpus;
+        let running = |cpu: usize| cpus[cpu].asid();
+        let why = format!("slot {} got a new translation", change.slot);
+        let usable = self.stale.must_not_be_used(running, &why, clashes)?;
+        let (cpu, cached) = (usable.cpu, usable.cached());
+        Some(format!("break-before-make: the break is not complete: cpu {cpu} may have {cached}"))
+    }
+}
+
+/// Only what is present becomes present-invalid, and stays what it is.
+fn judge_invalid(change: &Stored) -> Option<String> {
+    let Entry::PresentInvalid(new) = change.new() else { return None };
+    match change.old().leaf() {
+        Some(old) if old.pfn() == new.pfn() => None,
+        _ => Some("what is not present becomes present-invalid".into()),
+    }
+}
+
+/// What translates `va` if `word` is its entry of `level`: down to `last`, or to where it ends.
+fn descend(
+    memory: &crate::memory::Memory,
+    mut level: Level,
+    mut word: u64,
+    va: VirtAddr,
+    last: Level,
+) -> (Level, u64) {
+    while level < last
+        && let (Entry::Table(next), Some(down)) = (pte::decode(level, word), level.down())
+    {
+        level = down;
+        let slot = next.pfn().base() + 8 * level.index(va) as u64;
+        word = memory.read(slot).unwrap_or(0);
+    }
+    (level, word)
+}
+
+/// Whether a TLB must not have `stale` beside what `word`, the entry of `level` for `va`, gives it.
+fn clash(stale: &Cached, va: VirtAddr, level: Level, word: u64, caps: &pte::Caps) -> bool {
+    let replaces =
+        || level == stale.level && needs_break(pte::change(level, stale.word, word, caps));
+    match pte::decode(level, word) {
+        Entry::Table(_) => replaces(),
+        Entry::Leaf(_) if stale.reach == Reach::Walk => replaces(),
+        Entry::Leaf(_) => Cached::of(stale.space, stale.asid, va, level, word, true)
+            .is_some_and(|new| stale.clashes(&new, caps)),
+        _ => false,
+    }
+}

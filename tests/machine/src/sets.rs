@@ -1,0 +1,117 @@
+//! Cached descriptors, found by address.
+//!
+//! As in a TLB, an address says in which few sets to look: one for each level. The sixteen neighbours
+//! that may be one run share a set, so whoever looks for a page finds the run around it.
+
+use crate::cached::{Cached, RUN, Reach};
+use abi::{Asid, Level, VirtAddr};
+use pte::{AsidMatch, Target, Tlbi};
+
+/// How many sets there are.
+const SETS: usize = 256;
+
+/// Whatever is kept about a cached descriptor.
+pub(crate) trait Keyed {
+    fn cached(&self) -> &Cached;
+}
+
+/// Things about cached descriptors. Not ordered, but the same each time.
+pub(crate) struct Sets<T> {
+    sets: Vec<Vec<T>>,
+    len: usize,
+}
+
+impl<T> Default for Sets<T> {
+    fn default() -> Self {
+        Self { sets: (0..SETS).map(|_| Vec::new()).collect(), len: 0 }
+    }
+}
+
+fn index(asid: Asid, level: Level, va: VirtAddr) -> usize {
+    let group = va.0 / (level.span() * RUN);
+    let key = group ^ (u64::from(asid.0) << 40) ^ ((level as u64) << 60);
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
+}
+
+impl<T: Keyed> Sets<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn push(&mut self, new: T) {
+        let cached = new.cached();
+        self.sets[index(cached.asid, cached.level, cached.va)].push(new);
+        self.len += 1;
+    }
+
+    /// All of `level` in `va`'s neighbourhood, and some that are not.
+    pub(crate) fn near(&self, asid: Asid, level: Level, va: VirtAddr) -> &[T] {
+        &self.sets[index(asid, level, va)]
+    }
+
+    /// As [`Sets::near`], to change what does not decide the place.
+    pub(crate) fn near_mut(&mut self, asid: Asid, level: Level, va: VirtAddr) -> &mut [T] {
+        &mut self.sets[index(asid, level, va)]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.sets.iter().flatten()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.sets.iter_mut().flatten()
+    }
+
+    /// Drops what `keep` does not want to keep.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+        if self.len > 0 {
+            (0..SETS).for_each(|set| self.retain_in(set, &mut keep));
+        }
+    }
+
+    /// As [`Sets::retain`], but asks only about those of `levels` that `op` can cover, and some more.
+    pub(crate) fn retain_near(
+        &mut self,
+        op: &Tlbi,
+        levels: &[Level],
+        mut keep: impl FnMut(&mut T) -> bool,
+    ) {
+        if self.len == 0 {
+            return;
+        }
+        match op.target {
+            Target::Va { va, asid: AsidMatch::Only(asid), .. } => {
+                for &level in levels {
+                    self.retain_in(index(asid, level, va), &mut keep);
+                }
+            }
+            _ => self.retain(keep),
+        }
+    }
+
+    fn retain_in(&mut self, set: usize, keep: &mut impl FnMut(&mut T) -> bool) {
+        let set = &mut self.sets[set];
+        let before = set.len();
+        set.retain_mut(keep);
+        self.len -= before - set.len();
+    }
+
+    /// Drops one, any one.
+    pub(crate) fn evict(&mut self, which: u64) {
+        let begin = which as usize % SETS;
+        let mut order = (begin..SETS).chain(0..begin);
+        if let Some(set) = order.find(|&set| !self.sets[set].is_empty()) {
+            let at = (which >> 32) as usize % self.sets[set].len();
+            self.sets[set].swap_remove(at);
+            self.len -= 1;
+        }
+    }
+}
+
+/// The levels at which a descriptor of this kind can be.
+pub(crate) const fn levels(reach: Reach) -> &'static [Level] {
+    match reach {
+        Reach::Walk => &[Level::Pgd, Level::Pud, Level::Pmd],
+        Reach::One | Reach::Run => &[Level::Pud, Level::Pmd, Level::Pte],
+    }
+}

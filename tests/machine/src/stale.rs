@@ -1,0 +1,269 @@
+//! Translations that memory no longer gives and that a CPU may still have.
+//!
+//! TLBs remember what the dice let them; this remembers what any TLB could. When a descriptor goes, the
+//! machine notes for each CPU that ran its space meanwhile that it may be cached there, until a TLBI
+//! that covers it, issued after the change could be seen, is complete. So a missing or misplaced flush
+//! shows in every schedule and not only where somebody walked at the wrong moment.
+//!
+//! # Exact
+//! A stale translation does no harm for as long as its CPU runs nothing under its ASID: an ASID that
+//! was rolled over is not used before everything is flushed. What would be an error meanwhile is
+//! noted, and becomes one when the CPU takes up the ASID with the translation still there.
+
+use crate::cached::{Cached, RUN, Reach, SpaceId};
+use crate::sets::{Keyed, Sets, levels};
+use crate::stays::Stay;
+use abi::{Asid, Level, PhysAddr};
+use pte::{AsidMatch, Target, Tlbi};
+
+/// A translation that one CPU may have.
+#[derive(Clone, Debug)]
+pub(crate) struct Stale {
+    /// With an ASID of 0, see `asid`: sets are by address alone here.
+    cached: Cached,
+    pub(crate) asid: Asid,
+    pub(crate) cpu: usize,
+    /// Where its descriptor was.
+    pub(crate) slot: PhysAddr,
+    /// The store that took it away: of this slot, or of one above. And when.
+    pub(crate) cause: (PhysAddr, u64),
+    /// Since when this CPU's walkers cannot find it any more.
+    visible: Option<u64>,
+    /// What has happened that it must not be used after.
+    trap: Option<String>,
+}
+
+impl Keyed for Stale {
+    fn cached(&self) -> &Cached {
+        &self.cached
+    }
+}
+
+impl Stale {
+    /// The translation, with its ASID.
+    pub(crate) fn cached(&self) -> Cached {
+        Cached { asid: self.asid, ..self.cached }
+    }
+}
+
+/// A descriptor that was taken away, which not every walker can see yet.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    cached: Cached,
+    slot: PhysAddr,
+    cause: (PhysAddr, u64),
+}
+
+/// No ASID: what is keyed by address alone.
+const ANY: Asid = Asid(0);
+
+/// What any CPU of one machine may have that memory no longer gives.
+#[derive(Default)]
+pub(crate) struct StaleSet {
+    all: Sets<Stale>,
+    /// How many of them their CPU's walkers may still find.
+    findable: usize,
+    /// How many lead to tables.
+    walks: usize,
+    /// What a CPU that enters its space now may still find.
+    taken: Vec<Taken>,
+}
+
+impl StaleSet {
+    /// Whether there is nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.len() == 0
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stale> {
+        self.all.iter()
+    }
+
+    /// `cached`, whose descriptor was at `slot`, was taken away by `cause`; the CPUs of `stays` may have
+    /// it.
+    pub(crate) fn taken(
+        &mut self,
+        cached: Cached,
+        slot: PhysAddr,
+        cause: (PhysAddr, u64),
+        stays: impl Iterator<Item = Stay>,
+    ) {
+        let taken = Taken { cached: Cached { asid: ANY, ..cached }, slot, cause };
+        self.taken.push(taken);
+        for stay in stays {
+            self.add(&taken, stay.cpu, stay.asid);
+        }
+    }
+
+    fn add(&mut self, taken: &Taken, cpu: usize, asid: Asid) {
+        let Taken { cached, slot, cause } = *taken;
+        let same = |stale: &&mut Stale| {
+            stale.cached == cached && (stale.asid, stale.cpu, stale.slot) == (asid, cpu, slot)
+        };
+        let known = self.all.near_mut(ANY, cached.level, cached.va).iter_mut().find(same);
+        if let Some(known) = known {
+            known.cause = cause;
+            self.findable += usize::from(known.visible.take().is_some());
+            return;
+        }
+        self.findable += 1;
+        self.walks += usize::from(cached.reach == Reach::Walk);
+        self.all.push(Stale { cached, asid, cpu, slot, cause, visible: None, trap: None });
+    }
+
+    /// A CPU enters a space: what its walkers can still find there, it may have too. `hides` says which
+    /// stores it may miss.
+    pub(crate) fn enter(
+        &mut self,
+        space: SpaceId,
+        cpu: usize,
+        asid: Asid,
+        hides: impl Fn(usize, PhysAddr, u64) -> bool,
+    ) {
+        for at in 0..self.taken.len() {
+            let taken = self.taken[at];
+            if taken.cached.space == space && hides(cpu, taken.cause.0, taken.cause.1) {
+                self.add(&taken, cpu, asid);
+            }
+        }
+    }
+
+    /// Some stores can be seen now: `hides` says which still cannot, by which CPU.
+    pub(crate) fn published(
+        &mut self,
+        now: u64,
+        cpus: usize,
+        hides: impl Fn(usize, PhysAddr, u64) -> bool,
+    ) {
+        self.taken.retain(|taken| (0..cpus).any(|cpu| hides(cpu, taken.cause.0, taken.cause.1)));
+        if self.findable == 0 {
+            return;
+        }
+        for stale in self.all.iter_mut().filter(|stale| stale.visible.is_none()) {
+            if !hides(stale.cpu, stale.cause.0, stale.cause.1) {
+                stale.visible = Some(now);
+                self.findable -= 1;
+            }
+        }
+    }
+
+    /// An operation issued at `issued` has been carried out on `cpus`. What it covers is gone, but for
+    /// what a walker could find again after it: `walking` says whether the CPU has run the space under
+    /// its ASID since it was issued, `resident` whether the descriptor is still where it was.
+    pub(crate) fn completed(
+        &mut self,
+        op: &Tlbi,
+        issued: u64,
+        cpus: u64,
+        walking: impl Fn(&Stale) -> bool,
+        resident: impl Fn(&Stale) -> bool,
+    ) {
+        if self.all.len() == 0 {
+            return;
+        }
+        let covered = |stale: &Stale| {
+            cpus >> stale.cpu & 1 != 0
+                && stale.cached().is_covered(op)
+                && (stale.visible.is_some_and(|visible| visible <= issued) || !walking(stale))
+        };
+        let near = by_address(op);
+        let (mut walks, mut findable) = (0, 0);
+        let mut drop_it = |stale: &Stale| {
+            walks += usize::from(stale.cached.reach == Reach::Walk);
+            findable += usize::from(stale.visible.is_none());
+            false
+        };
+        if self.walks > 0 {
+            self.all.retain_near(&near, levels(Reach::Walk), |stale| {
+                stale.cached.reach != Reach::Walk || !covered(stale) || drop_it(stale)
+            });
+        }
+        let left = |stale: &&Stale| stale.cached.reach == Reach::Walk;
+        let left: Vec<_> = match self.walks {
+            0 => Vec::new(),
+            _ => self.all.iter().filter(left).map(|walk| (walk.cpu, walk.cached())).collect(),
+        };
+        // A table that was unlinked with its leaves in it leads to them until the walk is gone as well.
+        let found_again = |stale: &Stale| {
+            let above = |(cpu, walk): &(usize, Cached)| {
+                *cpu == stale.cpu
+                    && (walk.space, walk.asid) == (stale.cached.space, stale.asid)
+                    && walk.translates(stale.cached.va)
+            };
+            left.iter().any(above) && walking(stale) && resident(stale)
+        };
+        self.all.retain_near(&near, levels(Reach::One), |stale| {
+            if stale.cached.reach == Reach::Walk || !covered(stale) || found_again(stale) {
+                return true;
+            }
+            if stale.cached.reach == Reach::Run {
+                // Sixteen as one are gone; the page by itself goes with an operation of its own.
+                stale.cached = alone(stale);
+                return !stale.cached().is_covered(op) || drop_it(stale);
+            }
+            drop_it(stale)
+        });
+        self.walks -= walks;
+        self.findable -= findable;
+    }
+
+    /// What is stale in the space of `new` and has addresses in common with it.
+    pub(crate) fn over(&self, new: &Cached) -> impl Iterator<Item = &Stale> {
+        let (new, any) = (*new, self.all.len() > 0);
+        let overlaps = move |stale: &&Stale| {
+            stale.cached.space == new.space && stale.cached.range().overlaps(&new.range())
+        };
+        // What is smaller lies in many sets.
+        let as_large = Level::ALL.into_iter().filter(move |level| any && *level <= new.level);
+        let smaller = (any && new.level < Level::Pte).then(|| self.all.iter());
+        let smaller = smaller.into_iter().flatten().filter(move |s| s.cached.level > new.level);
+        let near = move |level| {
+            let near = self.all.near(ANY, level, new.va).iter();
+            near.filter(move |stale| stale.cached.level == level)
+        };
+        as_large.flat_map(near).chain(smaller).filter(overlaps)
+    }
+
+    /// Springs or sets a trap for all that `caught` describes: it must not be used from now on. Says
+    /// which one can be used, because its CPU runs its ASID.
+    pub(crate) fn must_not_be_used(
+        &mut self,
+        running: impl Fn(usize) -> Option<Asid>,
+        why: &str,
+        caught: impl Fn(&Stale) -> bool,
+    ) -> Option<Stale> {
+        let mut usable = None;
+        for stale in self.all.iter_mut().filter(|stale| caught(stale)) {
+            if running(stale.cpu) == Some(stale.asid) {
+                usable.get_or_insert_with(|| stale.clone());
+            } else {
+                stale.trap.get_or_insert_with(|| why.into());
+            }
+        }
+        usable
+    }
+
+    /// A trap that `cpu` walks into by taking up `asid`.
+    pub(crate) fn trap(&self, cpu: usize, asid: Asid) -> Option<(&Stale, &str)> {
+        let here = |stale: &&Stale| stale.cpu == cpu && stale.asid == asid;
+        self.all.iter().filter(here).find_map(|stale| Some((stale, stale.trap.as_deref()?)))
+    }
+}
+
+/// The same operation as the sets here see it: by address alone.
+fn by_address(op: &Tlbi) -> Tlbi {
+    let target = match op.target {
+        Target::Va { va, depth, hint, .. } => {
+            Target::Va { va, asid: AsidMatch::Only(ANY), depth, hint }
+        }
+        target => target,
+    };
+    Tlbi { target, ..*op }
+}
+
+/// The page of a run whose descriptor it was.
+fn alone(stale: &Stale) -> Cached {
+    let member = stale.slot.0 / 8 % RUN;
+    let va = stale.cached.va + member * stale.cached.level.span();
+    Cached { va, reach: Reach::One, ..stale.cached }
+}

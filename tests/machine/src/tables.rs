@@ -1,0 +1,156 @@
+//! Which pages are tables, where each is linked, and so what every slot translates.
+//!
+//! A table is linked at one slot at most, so its address is that slot's. A link is believed only while
+//! the slot says so: nobody has to take back what a freed table said of its children.
+
+use crate::cached::SpaceId;
+use crate::memory::{Memory, RAM};
+use abi::{ENTRIES, Level, Pfn, PhysAddr, VirtAddr};
+use pte::Entry;
+
+/// What is remembered about one table page.
+pub(crate) struct Page {
+    pub(crate) level: Level,
+    /// For a root: whose.
+    space: Option<SpaceId>,
+    /// The slot that leads here, if that still does.
+    parent: Option<PhysAddr>,
+    /// By slot: since when hardware may cache the translation that it holds.
+    since: Box<[u64; ENTRIES]>,
+    /// By slot: what hardware has written that no software has read.
+    unseen: Box<[Unseen; ENTRIES]>,
+}
+
+/// History that hardware wrote to a descriptor and no software has read.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Unseen {
+    pub(crate) young: bool,
+    pub(crate) dirty: bool,
+}
+
+/// Where a slot is reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) space: SpaceId,
+    /// The first address that the slot translates.
+    pub(crate) va: VirtAddr,
+    /// Since when: the latest link on the way.
+    pub(crate) since: u64,
+}
+
+/// The tables of one machine.
+pub(crate) struct Tables {
+    pages: Vec<Option<Page>>,
+    spaces: u32,
+}
+
+fn slot_index(slot: PhysAddr) -> usize {
+    (slot.0 as usize / 8) % ENTRIES
+}
+
+impl Tables {
+    pub(crate) fn new(pages: u64) -> Self {
+        Self { pages: (0..pages).map(|_| None).collect(), spaces: 0 }
+    }
+
+    fn index(&self, table: Pfn) -> Option<usize> {
+        let index = table.0.checked_sub(RAM.0)? as usize;
+        (index < self.pages.len()).then_some(index)
+    }
+
+    pub(crate) fn page(&self, table: Pfn) -> Option<&Page> {
+        self.pages[self.index(table)?].as_ref()
+    }
+
+    pub(crate) fn page_mut(&mut self, table: Pfn) -> Option<&mut Page> {
+        let index = self.index(table)?;
+        self.pages[index].as_mut()
+    }
+
+    /// A page becomes a table, linked nowhere. A root begins a space of its own.
+    pub(crate) fn add(&mut self, table: Pfn, level: Level) {
+        let Some(index) = self.index(table) else { return };
+        let space = (level == Level::Pgd).then(|| {
+            self.spaces += 1;
+            SpaceId(self.spaces)
+        });
+        let since = Box::new([0; ENTRIES]);
+        let unseen = Box::new([Unseen::default(); ENTRIES]);
+        self.pages[index] = Some(Page { level, space, parent: None, since, unseen });
+    }
+
+    /// A page is no table any more.
+    pub(crate) fn remove(&mut self, table: Pfn) {
+        if let Some(index) = self.index(table) {
+            self.pages[index] = None;
+        }
+    }
+
+    /// Whose root it is.
+    pub(crate) fn space(&self, root: Pfn) -> Option<SpaceId> {
+        self.page(root)?.space
+    }
+
+    /// `slot` leads to `table` from now on.
+    pub(crate) fn link(&mut self, table: Pfn, slot: PhysAddr) {
+        if let Some(page) = self.page_mut(table) {
+            page.parent = Some(slot);
+        }
+    }
+
+    /// The slot that leads to `table`.
+    pub(crate) fn parent(&self, memory: &Memory, table: Pfn) -> Option<PhysAddr> {
+        let slot = self.page(table)?.parent?;
+        let level = self.page(slot.pfn())?.level;
+        let Entry::Table(next) = pte::decode(level, memory.read(slot)?) else { return None };
+        (next.pfn() == table).then_some(slot)
+    }
+
+    /// What `slot` translates, if a root leads to it.
+    pub(crate) fn place(&self, memory: &Memory, slot: PhysAddr) -> Option<Place> {
+        let (mut at, mut va, mut since) = (slot, 0, 0);
+        loop {
+            let page = self.page(at.pfn())?;
+            let index = slot_index(at);
+            va += index as u64 * page.level.span();
+            since = since.max(page.since[index]);
+            if let Some(space) = page.space {
+                return Some(Place { space, va: VirtAddr(va), since });
+            }
+            at = self.parent(memory, at.pfn())?;
+        }
+    }
+
+    /// Since when hardware may cache what `slot` holds, where the slot itself is reached.
+    pub(crate) fn since(&self, slot: PhysAddr) -> u64 {
+        self.page(slot.pfn()).map_or(0, |page| page.since[slot_index(slot)])
+    }
+
+    /// `slot` gives something new from now on.
+    pub(crate) fn set_since(&mut self, slot: PhysAddr, now: u64) {
+        if let Some(page) = self.page_mut(slot.pfn()) {
+            page.since[slot_index(slot)] = now;
+        }
+    }
+
+    /// What hardware wrote to `slot` and nobody has read.
+    pub(crate) fn unseen(&self, slot: PhysAddr) -> Unseen {
+        self.page(slot.pfn()).map_or(Unseen::default(), |page| page.unseen[slot_index(slot)])
+    }
+
+    /// Hardware wrote history to `slot`.
+    pub(crate) fn mark(&mut self, slot: PhysAddr, young: bool, dirty: bool) {
+        if let Some(page) = self.page_mut(slot.pfn()) {
+            let unseen = &mut page.unseen[slot_index(slot)];
+            unseen.young |= young;
+            unseen.dirty |= dirty;
+        }
+    }
+
+    /// Software knows all that is in `slot`.
+    pub(crate) fn set_seen(&mut self, slot: PhysAddr) {
+        if let Some(page) = self.page_mut(slot.pfn()) {
+            page.unseen[slot_index(slot)] = Unseen::default();
+        }
+    }
+}

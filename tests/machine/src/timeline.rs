@@ -1,0 +1,172 @@
+//! The last things that happened, for a report to tell those that matter.
+
+use crate::cached::Cached;
+use abi::{Asid, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtRange};
+use pte::{Scope, Tlbi};
+use std::fmt;
+
+/// How many events are kept.
+const KEPT: usize = 1024;
+/// How many of them a report tells.
+const TOLD: usize = 24;
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    /// Software changed a descriptor; the address is the first that it translates.
+    Stored { slot: PhysAddr, range: Option<VirtRange>, level: Level, old: u64, new: u64 },
+    /// Hardware added to a descriptor's history.
+    Marked { slot: PhysAddr, level: Level, old: u64, new: u64 },
+    /// A TLB took a descriptor in.
+    Cached(Cached),
+    /// A TLBI was issued.
+    Issued(Tlbi),
+    /// A barrier for stores.
+    Published(Scope),
+    /// A barrier for TLBIs.
+    Completed(Scope),
+    /// A space was entered; `None`: left.
+    Runs(Option<(Pfn, Asid)>),
+    /// A block changed hands.
+    Frame { pfn: Pfn, order: Order, owned: bool },
+    /// A page became a table, or ceased to be one.
+    Table { pfn: Pfn, level: Level, is_table: bool },
+}
+
+/// What a report is about. What has nothing to do with it is not told.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Concern {
+    pub(crate) slot: Option<PhysAddr>,
+    pub(crate) frames: Option<(Pfn, Order)>,
+    pub(crate) range: Option<VirtRange>,
+}
+
+impl Concern {
+    pub(crate) fn slot(slot: PhysAddr, range: Option<VirtRange>) -> Self {
+        Self { slot: Some(slot), range, ..Self::default() }
+    }
+
+    pub(crate) fn frames(pfn: Pfn, order: Order) -> Self {
+        Self { frames: Some((pfn, order)), ..Self::default() }
+    }
+
+    /// With the addresses that `cached` translates.
+    pub(crate) fn and(self, cached: &Cached) -> Self {
+        Self { range: Some(cached.range()), ..self }
+    }
+
+    fn is_of_frames(&self, pfn: Pfn, pages: u64) -> bool {
+        self.frames.is_some_and(|(first, order)| {
+            pfn.0 < first.0 + order.pages() && first.0 < pfn.0 + pages
+        })
+    }
+
+    fn is_of_range(&self, range: &VirtRange) -> bool {
+        self.range.is_some_and(|mine| mine.overlaps(range))
+    }
+
+    fn is_of_word(&self, level: Level, word: u64) -> bool {
+        let leaf = pte::decode(level, word).leaf();
+        leaf.is_some_and(|leaf| self.is_of_frames(leaf.pfn(), level.span() / PAGE_SIZE))
+    }
+
+    fn is_of(&self, what: &What) -> bool {
+        match what {
+            What::Stored { slot, range, level, old, new } => {
+                self.slot == Some(*slot)
+                    || range.is_some_and(|range| self.is_of_range(&range))
+                    || self.is_of_word(*level, *old)
+                    || self.is_of_word(*level, *new)
+            }
+            What::Marked { slot, level, new, .. } => {
+                self.slot == Some(*slot) || self.is_of_word(*level, *new)
+            }
+            What::Cached(cached) => {
+                self.is_of_range(&cached.range()) || self.is_of_word(cached.level, cached.word)
+            }
+            What::Issued(op) => op.range().is_none_or(|range| self.is_of_range(&range)),
+            What::Frame { pfn, order, .. } => self.is_of_frames(*pfn, order.pages()),
+            What::Table { pfn, .. } => {
+                self.slot.is_some_and(|slot| slot.pfn() == *pfn) || self.is_of_frames(*pfn, 1)
+            }
+            What::Published(_) | What::Completed(_) | What::Runs(_) => true,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Event {
+    step: u64,
+    cpu: usize,
+    what: What,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {} cpu {}: ", self.step, self.cpu)?;
+        let entry = |level, word| pte::decode(level, word);
+        match self.what {
+            What::Stored { slot, range, level, old, new } => {
+                write!(f, "{level} slot {slot}")?;
+                if let Some(range) = range {
+                    write!(f, " for {}", range.start)?;
+                }
+                write!(f, ": {} -> {}", entry(level, old), entry(level, new))
+            }
+            What::Marked { slot, level, old, new } => {
+                let (old, new) = (entry(level, old), entry(level, new));
+                write!(f, "hardware, {level} slot {slot}: {old} -> {new}")
+            }
+            What::Cached(cached) => write!(f, "caches {cached}"),
+            What::Issued(op) => write!(f, "tlbi {op}"),
+            What::Published(scope) => write!(f, "publishes, {scope:?}"),
+            What::Completed(scope) => write!(f, "completes, {scope:?}"),
+            What::Runs(Some((root, asid))) => write!(f, "runs root {root} under asid {asid}"),
+            What::Runs(None) => write!(f, "runs no user space"),
+            What::Frame { pfn, order, owned } => {
+                let how = if owned { "allocated" } else { "freed" };
+                write!(f, "frame {pfn} (order {}) {how}", order.0)
+            }
+            What::Table { pfn, level, is_table } => {
+                let how = if is_table { "is a" } else { "is no more a" };
+                write!(f, "page {pfn} {how} {level} table")
+            }
+        }
+    }
+}
+
+/// The last events.
+pub(crate) struct Timeline {
+    ring: Vec<Event>,
+    next: usize,
+}
+
+impl Timeline {
+    pub(crate) fn new() -> Self {
+        Self { ring: Vec::with_capacity(KEPT), next: 0 }
+    }
+
+    pub(crate) fn add(&mut self, step: u64, cpu: usize, what: What) {
+        let event = Event { step, cpu, what };
+        if self.ring.len() < KEPT {
+            self.ring.push(event);
+        } else {
+            self.ring[self.next] = event;
+        }
+        self.next = (self.next + 1) % KEPT;
+    }
+
+    /// The last events that have to do with `concern`, oldest first.
+    pub(crate) fn tell(&self, concern: &Concern) -> Vec<String> {
+        let (newer, older) = self.ring.split_at(self.next.min(self.ring.len()));
+        let events = older.iter().chain(newer);
+        let mut told: Vec<_> = events
+            .rev()
+            .filter(|event| concern.is_of(&event.what))
+            .take(TOLD)
+            .map(Event::to_string)
+            .collect();
+        told.reverse();
+        told
+    }
+}

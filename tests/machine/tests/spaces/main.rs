@@ -1,0 +1,97 @@
+//! Whole address spaces against a model: three spaces that use the same addresses on one CPU, are forked
+//! from each other and end in any order, and a model that knows areas, contents and rights, page by
+//! page, and nothing of tables, huge pages or TLBs.
+//!
+//! The adversary is the machine's TLB, which caches whatever it may; memory that runs out now and then;
+//! and who holds pages while the spaces go on. Each sequence is audited on the way and ends with
+//! everything given back. A failure is shown as the shortest sequence of calls that still fails.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod model;
+mod play;
+mod shrink;
+mod steps;
+
+use abi::Event;
+use common::{Untouched, machines};
+use granule_machine::{Config, SimWorld};
+use play::{EXPECTED, Play};
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
+use shrink::{Sequence, Steps};
+use stress::World;
+
+/// Plays a sequence to its end and says how often each event occurred.
+fn play(config: Config, sequence: &Sequence) -> impl Fn(Event) -> u64 {
+    let world = SimWorld::new(Config { pages: 16_384, ..config });
+    let untouched = Untouched::new(&world);
+    let mut play = Play::new(&world);
+    for step in &sequence.0 {
+        play.step(step);
+    }
+    play.end();
+    untouched.check(&world);
+    move |event| world.mm().stats.total(event)
+}
+
+/// The same sequences each time; a failing one is made shorter for a minute.
+fn sequences(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        rng_seed: RngSeed::Fixed(1),
+        failure_persistence: None,
+        max_shrink_time: 60_000,
+        max_shrink_iters: 100_000,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(sequences(64))]
+
+    #[test]
+    fn short_sequences_agree_with_the_model(
+        machine in 0..4usize,
+        seed in any::<u64>(),
+        sequence in Steps::new(150),
+    ) {
+        let _ = play(Config { seed, ..machines()[machine] }, &sequence);
+    }
+}
+
+fn long_sequence(machine: usize) {
+    let result = TestRunner::new(sequences(1)).run(&Steps::new(10_000), |sequence| {
+        let count = play(machines()[machine], &sequence);
+        // What was shortened need not come to all of these.
+        if sequence.0.len() == 10_000 {
+            let rare: Vec<_> = EXPECTED.iter().filter(|event| count(**event) < 10).collect();
+            assert!(rare.is_empty(), "tested too little: {rare:?}");
+            assert_eq!(count(Event::TlbiRange) > 20, machines()[machine].caps.tlb_range);
+        }
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+}
+
+#[test]
+fn ten_thousand_steps_agree_with_the_model_on_plain_armv8() {
+    long_sequence(0);
+}
+
+#[test]
+fn ten_thousand_steps_agree_with_the_model_on_all_features() {
+    long_sequence(1);
+}
+
+#[test]
+fn ten_thousand_steps_agree_with_the_model_on_few_asids() {
+    long_sequence(2);
+}
+
+#[test]
+fn ten_thousand_steps_agree_with_the_model_on_a_hardware_access_flag() {
+    long_sequence(3);
+}

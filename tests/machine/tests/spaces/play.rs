@@ -1,0 +1,579 @@
+//! A sequence, played on the memory manager and on the model, step by step.
+
+use super::model::{Content, Model};
+use super::steps::{At, Do, Goal, SPACES, Setting, Step, WINDOW};
+use abi::{Access, Event, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
+use granule_machine::{Machine, SimWorld};
+use mm::audit::{Allow, Broken};
+use mm::frame::{Flag, FolioPin, FolioRef, PIN_BIAS};
+use mm::gup::GupError;
+use mm::{
+    Advice, AdviseError, Denial, FaultOutcome, Hardware, Huge, MapError, Move, OutOfMemory, Place,
+    RemapError, Space, SplitError,
+};
+use pte::Entry;
+use std::cell::Cell;
+use std::mem::forget;
+use std::rc::Rc;
+use stress::World;
+use sync::Cpu;
+
+/// More pages than these are not mapped in one space, so that memory runs out only where it is taken.
+const MOST: u64 = 3_000;
+/// References and pins held at once.
+const HELD: usize = 8;
+/// Steps between two audits.
+const AUDIT: usize = 64;
+
+/// A page that is held. Its memory stays, and a pin's is the program's own.
+struct Held<'w> {
+    hold: Hold<'w>,
+    /// Where it was mapped then, and the word that it is known by.
+    page: VirtAddr,
+    word: PhysAddr,
+    content: Content,
+    /// What may have become of a reference instead: the other space kept the frame, the program that it
+    /// was taken in has another, and nobody writes this one.
+    left_behind: Vec<u64>,
+    writable: bool,
+}
+
+enum Hold<'w> {
+    Reference(FolioRef<'w, Machine>),
+    Pin(FolioPin<'w, Machine>),
+}
+
+impl Hold<'_> {
+    fn pfn(&self) -> Pfn {
+        match self {
+            Self::Reference(folio) => folio.pfn(),
+            Self::Pin(pin) => pin.pfn(),
+        }
+    }
+
+    /// References that an audit finds, at most.
+    fn refs(&self) -> u64 {
+        match self {
+            Self::Reference(_) => 1,
+            Self::Pin(_) => u64::from(PIN_BIAS),
+        }
+    }
+}
+
+/// Spaces, their models, what is held and what is hoarded.
+pub(crate) struct Play<'w> {
+    world: &'w SimWorld,
+    spaces: Vec<Space<'w, Machine>>,
+    models: Vec<Model>,
+    held: Vec<Held<'w>>,
+    hoard: Vec<Pfn>,
+    /// The space that the CPU runs.
+    current: Option<usize>,
+    steps: usize,
+}
+
+/// What a reference is refused with.
+fn denied<T>(found: Result<T, GupError>) -> Result<T, Option<Denial>> {
+    found.map_err(|error| match error {
+        GupError::Denied(denial) => Some(denial),
+        GupError::OutOfMemory(_) => None,
+        other => panic!("{other}"),
+    })
+}
+
+/// What a fault is refused with.
+fn refused<T>(found: Result<T, FaultOutcome>) -> Result<T, Option<Denial>> {
+    found.map_err(|outcome| match outcome {
+        FaultOutcome::Denied(denial) => Some(denial),
+        FaultOutcome::OutOfMemory(_) => None,
+        resolved => panic!("{resolved:?} is no refusal"),
+    })
+}
+
+impl<'w> Play<'w> {
+    pub(crate) fn new(world: &'w SimWorld) -> Self {
+        let spaces = (0..SPACES).map(|_| Space::new(world.mm()).expect("memory")).collect();
+        let models = (0..SPACES).map(|_| Model::default()).collect();
+        let (held, hoard) = (Vec::new(), Vec::new());
+        Self { world, spaces, models, held, hoard, current: None, steps: 0 }
+    }
+
+    /// Makes a space, or none, the one that the CPU runs.
+    fn run(&mut self, next: Option<usize>) {
+        if next != self.current {
+            let _irqs = self.world.mm().hw.mask_irqs();
+            if let Some(current) = self.current {
+                self.spaces[current].leave();
+            }
+            if let Some(next) = next {
+                self.spaces[next].enter();
+            }
+            self.current = next;
+        }
+    }
+
+    pub(crate) fn step(&mut self, step: &Step) {
+        self.run(Some(step.space));
+        self.act(step.space, &step.what);
+        self.check(step);
+    }
+
+    fn act(&mut self, n: usize, what: &Do) {
+        match what {
+            Do::Map(..) | Do::MapAnywhere(..) | Do::Unmap(_) => self.lay_out(n, what),
+            Do::Protect(..) | Do::Remap(..) | Do::Advise(..) => self.change(n, what),
+            Do::Load(_) | Do::Store(..) | Do::Fault(..) => self.access(n, what),
+            Do::Gup(..) | Do::GupFast(..) | Do::Pin(..) | Do::PinFast(..) => self.hold(n, what),
+            Do::Frozen(at, meanwhile) => self.frozen(n, *at, meanwhile),
+            Do::Fork(into) => self.fork(n, *into),
+            _ => self.act_on_memory(n, what),
+        }
+    }
+
+    /// A refusal for want of memory is right where there is none.
+    fn scarce(&self) -> bool {
+        !self.hoard.is_empty()
+    }
+
+    fn out_of_memory(&self) {
+        assert!(self.scarce(), "out of memory while there is enough");
+    }
+
+    // --- areas -----------------------------------------------------------------------------------
+
+    fn lay_out(&mut self, n: usize, what: &Do) {
+        let (space, model) = (&self.spaces[n], &mut self.models[n]);
+        let (place, pages, prot, huge) = match *what {
+            Do::Map(first, pages, prot, huge) => {
+                (Place::At(WINDOW + first * PAGE_SIZE), pages, prot, huge)
+            }
+            Do::MapAnywhere(pages, prot, huge) => (Place::Anywhere, pages, prot, huge),
+            Do::Unmap(part) => {
+                if let Some(gone) = part.of(model) {
+                    assert_eq!(space.unmap(gone), Ok(()));
+                    model.unmap(gone);
+                }
+                return;
+            }
+            _ => return,
+        };
+        if model.pages.len() as u64 + pages > MOST {
+            return;
+        }
+        let bytes = pages * PAGE_SIZE;
+        let align = if bytes >= PMD_SIZE { PMD_SIZE } else { PAGE_SIZE };
+        let start = match place {
+            Place::At(start) => start,
+            Place::Anywhere => model.lowest(bytes, align, 0),
+        };
+        let range = VirtRange::from_size(start, bytes);
+        let expected = match model.first_overlap(range) {
+            Some(by) => Err(MapError::Occupied { wanted: range, by }),
+            None => Ok(range),
+        };
+        assert_eq!(space.map(place, bytes, prot, huge), expected);
+        if expected.is_ok() {
+            model.map(range, prot, huge);
+        }
+    }
+
+    fn change(&mut self, n: usize, what: &Do) {
+        let (space, model) = (&self.spaces[n], &mut self.models[n]);
+        match *what {
+            Do::Protect(part, prot) => {
+                let Some(part) = part.of(model) else { return };
+                let hole = model.first_hole(part);
+                let expected = hole.map_or(Ok(()), |hole| Err(mm::ProtectError::Hole(hole)));
+                assert_eq!(space.protect(part, prot), expected);
+                if expected.is_ok() {
+                    model.each(part, |page| page.prot = prot);
+                }
+            }
+            Do::Remap(part, pages, goal) => {
+                let Some(old) = part.of(model) else { return };
+                if model.pages.len() as u64 + pages > MOST {
+                    return;
+                }
+                let to = match goal {
+                    Goal::Stay => Move::No,
+                    Goal::IfNeeded => Move::IfNeeded,
+                    Goal::To(page) => Move::To(WINDOW + page * PAGE_SIZE),
+                };
+                match space.remap(old, pages * PAGE_SIZE, to) {
+                    Err(RemapError::OutOfMemory) => self.out_of_memory(),
+                    found => assert_eq!(found, model.remap(old, pages * PAGE_SIZE, to)),
+                }
+            }
+            Do::Advise(part, advice) => {
+                let Some(part) = part.of(model) else { return };
+                let expected = match advice {
+                    Advice::PopulateRead => model.populated(part, Access::Read),
+                    Advice::PopulateWrite => model.populated(part, Access::Write),
+                    _ => model.hole_told(part),
+                };
+                match space.advise(part, advice) {
+                    Err(AdviseError::OutOfMemory(..)) => self.out_of_memory(),
+                    found => assert_eq!(found, expected),
+                }
+                let model = &mut self.models[n];
+                model.each(part, |page| match advice {
+                    Advice::Huge => page.huge = Huge::Advised,
+                    Advice::NoHuge => page.huge = Huge::Never,
+                    Advice::DontNeed => (page.memory, page.shared) = (None, false),
+                    Advice::Free => {
+                        if let Some(memory) = &mut page.memory {
+                            memory.given_up = true;
+                        }
+                    }
+                    // Content stays as it is.
+                    Advice::PopulateRead | Advice::PopulateWrite => {}
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn fork(&mut self, n: usize, into: usize) {
+        let child = self.spaces[n].fork();
+        // Also a fork that failed may have taken from pages that they are the parent's alone.
+        let childs = self.models[n].fork();
+        let parents = &self.models[n];
+        for held in &mut self.held {
+            let own = parents.pages.values().filter_map(|page| page.memory.as_ref());
+            if matches!(held.hold, Hold::Reference(_))
+                && own.into_iter().any(|memory| Rc::ptr_eq(&memory.content, &held.content))
+            {
+                held.left_behind.push(held.content.get());
+            }
+        }
+        let Ok(child) = child else { return self.out_of_memory() };
+        if into != n {
+            self.spaces[into] = child;
+            self.models[into] = childs;
+            return;
+        }
+        // The parent goes, and the child takes its place.
+        self.run(None);
+        self.spaces[n] = child;
+        self.models[n] = childs;
+    }
+
+    /// Does something while no mapping of a huge folio is there.
+    fn frozen(&mut self, n: usize, at: At, meanwhile: &Do) {
+        let Some(va) = at.of(&self.models[n]) else { return };
+        match self.spaces[n].freeze_block(va) {
+            Ok(frozen) => {
+                self.act(n, meanwhile);
+                frozen.thaw();
+            }
+            Err(refusal) => self.check_split_refusal(refusal),
+        }
+    }
+
+    fn check_split_refusal(&self, refusal: SplitError) {
+        match refusal {
+            SplitError::Busy { .. } => {
+                assert!(!self.held.is_empty(), "{refusal}, and nobody holds anything");
+            }
+            SplitError::Locked => panic!("{refusal}, and nobody is at work"),
+            SplitError::NotMapped | SplitError::BadOrder { .. } | SplitError::NotAnonymous => {}
+        }
+    }
+
+    // --- contents --------------------------------------------------------------------------------
+
+    fn access(&mut self, n: usize, what: &Do) {
+        let (space, model) = (&self.spaces[n], &mut self.models[n]);
+        let (Do::Load(at) | Do::Store(at, _) | Do::Fault(at, _)) = *what else { return };
+        let Some(page) = at.of(model) else { return };
+        let access = match *what {
+            Do::Load(_) => Access::Read,
+            Do::Store(..) => Access::Write,
+            Do::Fault(_, access) => access,
+            _ => return,
+        };
+        let word = page + model.word(page);
+        let found = match *what {
+            Do::Load(_) => self.world.load(space, word).map(Some),
+            Do::Store(_, value) => self.world.store(space, word, value).map(|()| None),
+            _ => match space.fault(page, access) {
+                FaultOutcome::Mapped | FaultOutcome::Spurious => Ok(None),
+                stop => Err(stop),
+            },
+        };
+        match (refused(found), model.permits(page, access)) {
+            (Ok(found), Ok(())) => {
+                let content = model.touch(page, access, found);
+                assert!(found.is_none_or(|found| found == content.get()), "{found:x?} at {page}");
+                if let Do::Store(_, value) = *what {
+                    model.store(page, value);
+                }
+            }
+            (Err(None), Ok(())) => self.out_of_memory(),
+            (found, expected) => {
+                assert_eq!(found.map(drop), expected.map_err(Some), "{access} of {page}");
+            }
+        }
+    }
+
+    fn hold(&mut self, n: usize, what: &Do) {
+        let (space, model) = (&self.spaces[n], &mut self.models[n]);
+        let (Do::Gup(at, access)
+        | Do::GupFast(at, access)
+        | Do::Pin(at, access)
+        | Do::PinFast(at, access)) = *what
+        else {
+            return;
+        };
+        let Some(page) = at.of(model) else { return };
+        let permitted = model.permits(page, access);
+        let found = match what {
+            Do::Gup(..) => denied(space.gup(page, access)).map(Hold::Reference),
+            Do::Pin(..) => denied(space.pin(page, access)).map(Hold::Pin),
+            Do::GupFast(..) => {
+                let there = model.page(page).and_then(|page| page.memory.as_ref());
+                let there = there.is_some_and(|memory| memory.written && !memory.given_up);
+                match space.gup_fast(page, access) {
+                    Some(folio) => Ok(Hold::Reference(folio)),
+                    None => {
+                        let must = there && permitted.is_ok() && access == Access::Read;
+                        assert!(!must, "{page} is there and nobody changes it");
+                        return;
+                    }
+                }
+            }
+            _ => match space.pin_fast(page, access) {
+                Some(pin) => Ok(Hold::Pin(pin)),
+                None => return,
+            },
+        };
+        match (found, permitted) {
+            (Ok(hold), Ok(())) => {
+                let word = hold.pfn().base() + model.word(page);
+                let value = self.world.mm().hw.peek(word);
+                let zeros = shows_zeros(self.world, hold.pfn());
+                let own = matches!(hold, Hold::Pin(_)) && !zeros;
+                let attached = model.touch(page, access, Some(value));
+                assert_eq!(value, attached.get(), "{access} of {page}");
+                let entry = model.pages.get_mut(&page.page()).expect("permitted");
+                // A pin is of a page that nobody else has.
+                entry.shared &= !own;
+                let left_behind = if entry.shared { vec![value] } else { Vec::new() };
+                // Everybody's zeros stay zeros, whatever is written to the page later.
+                let content = if zeros { Rc::new(Cell::new(0)) } else { attached };
+                let writable = own && access == Access::Write;
+                self.held.push(Held { hold, page, word, content, left_behind, writable });
+                if self.held.len() > HELD {
+                    self.held.swap_remove(0);
+                }
+            }
+            (Err(None), Ok(())) => self.out_of_memory(),
+            (found, expected) => {
+                assert_eq!(found.map(drop), expected.map_err(Some), "{access} of {page}");
+            }
+        }
+    }
+
+    // --- memory ----------------------------------------------------------------------------------
+
+    fn act_on_memory(&mut self, n: usize, what: &Do) {
+        let mm = self.world.mm();
+        match *what {
+            Do::SplitBlock(at) => {
+                if let Some(va) = at.of(&self.models[n]) {
+                    self.spaces[n].split_block(va);
+                }
+            }
+            Do::SplitFolio(at, order) => {
+                if let Some(va) = at.of(&self.models[n])
+                    && let Err(refusal) = self.spaces[n].split_folio_at(va, order)
+                {
+                    self.check_split_refusal(refusal);
+                }
+            }
+            Do::WritePinned(which, value) => {
+                let held = self.held.iter().filter(|held| held.writable);
+                if let Some(held) = held.cycle().nth(which as usize) {
+                    mm.hw.poke(held.word, value);
+                    held.content.set(value);
+                }
+            }
+            Do::Put(which) => {
+                if !self.held.is_empty() {
+                    drop(self.held.swap_remove(which as usize % self.held.len()));
+                }
+            }
+            Do::Renew => {
+                let Ok(new) = Space::new(mm) else { return self.out_of_memory() };
+                self.run(None);
+                self.spaces[n] = new;
+                self.models[n] = Model::default();
+            }
+            Do::Set(setting) => match setting {
+                Setting::Enabled(policy) => mm.thp.set_enabled(policy),
+                Setting::Enabled64k(policy) => mm.thp.set_enabled_64k(policy),
+                Setting::Defrag(defrag) => mm.thp.set_defrag(defrag),
+                Setting::UseZeroPage(on) => mm.thp.set_use_zero_page(on),
+                Setting::OfSpace(policy) => self.spaces[n].set_thp(policy),
+            },
+            Do::ReclaimLazy(pages) => drop(mm.reclaim_lazy(pages)),
+            Do::ReclaimDeferred(pages) => drop(mm.shrink(pages)),
+            Do::RollOver => {
+                mm.limit_asids(Some(4));
+            }
+            Do::Hoard(left) => self.hoard_all_but(left),
+            Do::Release => self.hoard.drain(..).for_each(|pfn| mm.free(pfn)),
+            _ => {}
+        }
+    }
+
+    fn hoard_all_but(&mut self, left: u64) {
+        let mm = self.world.mm();
+        let before = self.hoard.len();
+        for order in (0..=Order::MAX.0).rev().map(Order) {
+            self.hoard.extend(std::iter::from_fn(|| mm.alloc(order).ok()));
+        }
+        // The last ones are the smallest.
+        for _ in 0..left {
+            if self.hoard.len() > before.max(1) {
+                mm.free(self.hoard.pop().expect("not empty"));
+            }
+        }
+    }
+
+    // --- checks ----------------------------------------------------------------------------------
+
+    fn check(&mut self, step: &Step) {
+        assert_eq!(self.world.violation(), None, "after {step:?}");
+        if step.what.changes_areas() {
+            let mut areas = Vec::new();
+            self.spaces[step.space].each_area(|area| areas.push(*area));
+            assert_eq!(areas, self.models[step.space].areas(), "after {step:?}");
+        }
+        self.check_held();
+        self.steps += 1;
+        if self.steps.is_multiple_of(AUDIT) {
+            self.audit();
+        }
+    }
+
+    /// Who holds a page has its content; who has pinned it has what is mapped.
+    fn check_held(&self) {
+        for held in &self.held {
+            let found = self.world.mm().hw.peek(held.word);
+            let right = found == held.content.get() || held.left_behind.contains(&found);
+            assert!(right, "{found:#x} in the page of {} that is held", held.page);
+        }
+    }
+
+    fn audit(&self) {
+        let mm = self.world.mm();
+        let refs = self.held.iter().map(|held| held.hold.refs()).sum();
+        match mm.audit_but(Allow::refs(refs)) {
+            Ok(_) => {}
+            Err(Broken::NotAudited(OutOfMemory { .. })) => self.out_of_memory(),
+            Err(broken) => panic!("{broken}"),
+        }
+        self.check_pins();
+    }
+
+    /// A page that is pinned and was not unmapped is the one that is mapped.
+    fn check_pins(&self) {
+        for held in self.held.iter().filter(|held| matches!(held.hold, Hold::Pin(_))) {
+            for (space, model) in self.spaces.iter().zip(&self.models) {
+                let has =
+                    |memory: &super::model::Memory| Rc::ptr_eq(&memory.content, &held.content);
+                let there =
+                    model.pages.iter().find(|(_, page)| page.memory.as_ref().is_some_and(has));
+                if let Some((number, page)) = there
+                    && let Some(mapped) = mapped(space, VirtAddr(number * PAGE_SIZE))
+                {
+                    assert_eq!(mapped, held.hold.pfn(), "pinned at {}, {}", held.page, page.prot);
+                }
+            }
+        }
+    }
+
+    /// Every page that was accessed still has its content.
+    fn check_contents(&mut self) {
+        for n in 0..SPACES {
+            let touched = self.models[n]
+                .pages
+                .iter()
+                .filter(|(_, page)| page.memory.is_some() && page.prot.allows(Access::Read));
+            let touched: Vec<_> = touched.map(|(number, _)| *number).collect();
+            for number in touched {
+                let page = VirtAddr(number * PAGE_SIZE);
+                let folio = self.spaces[n].gup(page, Access::Read).expect("mapped and permitted");
+                let word = folio.pfn().base() + self.models[n].word(page);
+                let found = self.world.mm().hw.peek(word);
+                let content = self.models[n].touch(page, Access::Read, Some(found));
+                assert_eq!(found, content.get(), "{page}");
+            }
+        }
+    }
+
+    /// Checks all that there is, and gives it back.
+    pub(crate) fn end(mut self) {
+        self.act_on_memory(0, &Do::Release);
+        self.check_contents();
+        self.audit();
+        self.run(None);
+        self.spaces.clear();
+        self.check_held();
+    }
+}
+
+impl Drop for Play<'_> {
+    /// Also when a check has failed: the sequence is to be tried again, shortened. What is broken cannot
+    /// be given back.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.spaces.drain(..).for_each(forget);
+            self.held.drain(..).for_each(forget);
+        }
+    }
+}
+
+fn shows_zeros(world: &SimWorld, page: Pfn) -> bool {
+    let map = world.mm().frames.map();
+    map.head(page).is_some_and(|head| map.desc(head).has(Flag::Zero))
+}
+
+/// The page that is mapped at `va`, with whatever rights.
+fn mapped(space: &Space<'_, Machine>, va: VirtAddr) -> Option<Pfn> {
+    let mut found = None;
+    space.mm().walk(space.root(), va, |level: Level, _, entry, _| {
+        if let Entry::Leaf(leaf) | Entry::ProtNone(leaf) = entry {
+            found = Some(leaf.pfn() + va.0 % level.span() / PAGE_SIZE);
+        }
+    });
+    found
+}
+
+/// Events that a long sequence must have come to, or it has tested less than it says.
+pub(crate) const EXPECTED: [Event; 23] = [
+    Event::ThpFaultAlloc,
+    Event::Anon64kAlloc,
+    Event::ZeroMap,
+    Event::ThpSplitPmd,
+    Event::ThpSplitPage,
+    Event::ThpSplitPageFailed,
+    Event::ThpDeferredSplit,
+    Event::CowCopy,
+    Event::CowReuse,
+    Event::PgFaultDenied,
+    Event::PgFaultSpurious,
+    Event::AllocFail,
+    Event::GupFast,
+    Event::GupSlow,
+    Event::PinAcquired,
+    Event::PinReleased,
+    Event::PgLazyFreed,
+    Event::ContUnfold,
+    Event::AsidRollover,
+    Event::TlbGather,
+    Event::TlbiAsid,
+    Event::TlbiVa,
+    Event::TlbiVaLast,
+];
