@@ -4,25 +4,34 @@
 //! same source on a model of an adversarial machine.
 //!
 //! # The way of a page fault
-//! vector (`arch`) → [`space::Space::fault`] finds the area and picks the case → `space::anon`, `mid` or
-//! `huge` takes memory from [`frame`] and stores its entries → return. Each arrow is one call into one
-//! file; nothing goes back up.
+//! vector (`arch`) → [`space::Space::fault`] claims the page, finds the area, and picks the case → one of
+//! `space::{anon, mid, huge, zero, cow, touch}` takes memory from [`frame`] and stores one entry through a
+//! handle of [`entry`] → return. Each arrow is one call into one file; nothing goes back up.
 //!
 //! # The way of an munmap
-//! [`space::Space::unmap`] takes the area out of the layout → `space::zap` clears entries into a
-//! [`tlb::Gather`] → the gather publishes, invalidates, completes → only then frames and tables go
-//! back, tables after the lockless walkers have left.
+//! [`space::Space::unmap`] keeps faults out of the range and takes the areas out of the layout →
+//! `space::zap` clears entries into a [`tlb::Gather`] → the gather publishes, invalidates, completes →
+//! only then frames and tables go back, tables after the lockless walkers have left.
+//!
+//! # The way of a split
+//! `thp::split_folio` locks the folio, and [`rmap`] finds its entries in every space of the family and
+//! makes migration entries of them, each flush complete before its table's lock is released → the
+//! references are frozen → heads are made of tails → the entries come back, and the locks are released.
 //!
 //! # Modules, from the bottom
 //! | module | concern |
 //! | --- | --- |
 //! | [`hw`] | the door to the machine |
-//! | [`frame`] | who owns a physical page: memmap, buddy, per-CPU lists |
-//! | [`table`] | table pages: slots, their locks, linking and walking |
-//! | [`tlb`] | making changes visible everywhere: gather, ASIDs |
+//! | [`frame`] | who owns a physical page: memmap, buddy, per-CPU lists; what a folio counts |
+//! | [`table`] | table pages: linking and walking |
+//! | [`entry`] | what an entry is decides, by type, what may be done to it |
+//! | [`tlb`] | making changes visible everywhere: gather, ASIDs, which CPUs are concerned |
 //! | [`kernel_map`] | the kernel's own half: building it at boot, adding to it later |
-//! | [`space`] | address spaces: areas, map, unmap, faults |
-//! | [`gup`] | references to user pages without locks |
+//! | [`rmap`] | from a folio to the entries that map it |
+//! | [`thp`] | huge pages: policy, splitting their entries, splitting themselves |
+//! | [`space`] | address spaces: areas, faults, and every operation on them |
+//! | [`gup`] | references and pins of user pages, without locks where possible |
+//! | [`audit`] | everything that must be true at rest, checked over all spaces and all memory |
 //! | [`mutant`] | known bugs, by name; compiled in only for the tests that must catch them |
 //!
 //! # Locks, outermost first

@@ -90,6 +90,12 @@ impl State {
         }
     }
 
+    /// Whether some CPU can have cached `word`, the entry of `level` at `place`.
+    pub(crate) fn may_be_cached(&self, place: Place, level: Level, word: u64) -> bool {
+        let cached = Cached::of(place.space, abi::Asid(0), place.va, level, word, false);
+        cached.is_some_and(|cached| self.stays.holders(&cached, place.since).next().is_some())
+    }
+
     /// Whether the new word does for a TLB that has the old one all that the old one did.
     fn is_kept(&self, change: &Stored) -> bool {
         let judged = pte::change(change.level, change.old, change.new, &self.config.caps);
@@ -144,8 +150,10 @@ impl State {
         if matches!(change.new(), Entry::PresentInvalid(_)) {
             here.invalid.push(change.slot);
         }
+        // A table that is filled before it is linked is judged when it is linked.
         let marked = |entry| matches!(entry, Entry::Leaf(leaf) if leaf.is_contiguous());
-        if marked(change.old()) || marked(change.new()) {
+        let locked = here.locks.iter().any(|&class| guards(class, change.level));
+        if locked && (marked(change.old()) || marked(change.new())) {
             let first = PhysAddr(change.slot.0 & !(8 * RUN - 1));
             if here.runs.last() != Some(&first) {
                 here.runs.push(first);
@@ -175,6 +183,9 @@ impl State {
                     continue;
                 }
                 let Some(place) = self.tables.place(&self.memory, slot) else { continue };
+                if !self.stays.has_ever_run(place.space) {
+                    continue;
+                }
                 let word = self.memory.read(slot).unwrap_or(0);
                 let invalid = matches!(pte::decode(level, word), Entry::PresentInvalid(_));
                 let wrong = match (is_run, invalid) {

@@ -178,11 +178,7 @@ impl Hardware for Machine {
     }
 
     fn switch_user(&self, root: Pfn, asid: Asid) {
-        self.between(|state, cpu| {
-            state.enter(cpu, root, asid);
-            // What the caller notes about it comes after: a moment worth standing still in.
-            state.turn.tempt(cpu);
-        });
+        self.between(|state, cpu| state.enter(cpu, root, asid));
     }
 
     fn switch_user_off(&self) {

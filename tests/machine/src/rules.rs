@@ -4,10 +4,13 @@
 //! * The new word is one that decodes, and what it leads to is there: a table of the next level that is
 //!   linked nowhere else and whose contents can be seen, or memory that somebody owns.
 //! * Nothing but a present mapping becomes present-invalid, and only under the table's lock.
-//! * A valid descriptor is replaced by one that must not be beside it in TLBs (pte's `change` says
-//!   which) only after it was made invalid and flushed.
-//! * What hardware can reach is changed under its table's lock only.
+//! * A valid descriptor that may be cached is replaced by one that must not be beside it in TLBs (pte's
+//!   `change` says which) only after it was made invalid and flushed.
+//! * What the walkers of a running space can reach is changed under its table's lock only.
 //! * What hardware wrote and nobody has read is not lost to a plain store.
+//!
+//! A space that no CPU has run yet, such as a fork's child, is its maker's: there, only the first two
+//! rules hold.
 //!
 //! Source: Arm ARM, "Using break-before-make when updating translation table entries"; Linux's
 //! `pmdp_invalidate`, `ptep_set_access_flags`, `__pte_alloc`.
@@ -113,14 +116,21 @@ impl State {
         {
             return Some(format!("links a table that slot {other} links"));
         }
-        change.place?;
+        let running = change.place.is_some_and(|place| self.stays.is_running(place.space));
         let slots = (0..ENTRIES as u64).map(|n| table.base() + 8 * n);
         let cpus = 0..self.cpus.len();
+        // Of a table that has served other addresses, a walker may miss what was added to a mapping.
+        let same_memory = |old: u64, new: u64| {
+            let leaf = |word| pte::decode(below, word).leaf();
+            let widened = leaf(old).zip(leaf(new)).is_some_and(|(old, new)| old.pfn() == new.pfn());
+            widened && !needs_break(pte::change(below, old, new, &self.config.caps))
+        };
         let missed = slots.clone().find(|slot| {
+            let new = self.memory.read(*slot).unwrap_or(0);
             let mut olds = cpus.clone().flat_map(|cpu| self.hidden.olds(cpu, *slot));
-            olds.any(|old| old & VALID != 0)
+            olds.any(|old| old & VALID != 0 && !same_memory(old, new))
         });
-        if let Some(slot) = missed {
+        if let Some(slot) = missed.filter(|_| running) {
             return Some(format!("links a table whose slot {slot} walkers may not see as it is"));
         }
         slots.step_by(16).find_map(|slot| self.judge_run(below, slot))
@@ -155,12 +165,12 @@ impl State {
     /// The table's lock is held, where hardware can reach the slot or the step needs it anyhow.
     fn judge_lock(&self, change: &Stored) -> Option<String> {
         let place = change.place?;
+        let running = self.stays.is_running(place.space);
         if change.how == How::Fill {
-            return Some("a table is filled that walkers can reach".into());
+            return running.then(|| "a table is filled that walkers can reach".into());
         }
         let held = self.cpus[change.cpu].locks.iter().any(|&class| guards(class, change.level));
-        let needed =
-            matches!(change.new(), Entry::PresentInvalid(_)) || self.stays.is_running(place.space);
+        let needed = running || matches!(change.new(), Entry::PresentInvalid(_));
         (needed && !held).then(|| "the table's lock is not held".into())
     }
 
@@ -189,7 +199,9 @@ impl State {
             return None;
         }
         let judged = pte::change(change.level, change.old, change.new, &self.config.caps);
-        if let Change::BreakBeforeMake(reason) = judged {
+        if let Change::BreakBeforeMake(reason) = judged
+            && self.may_be_cached(place, change.level, change.old)
+        {
             return Some(format!("break-before-make: the old one was valid ({reason:?})"));
         }
         if self.stale.is_empty() {

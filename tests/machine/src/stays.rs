@@ -3,7 +3,7 @@
 use crate::cached::{Cached, SpaceId};
 use abi::Asid;
 use pte::{Target, Tlbi};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Completed operations that are remembered for CPUs that have left a space.
 const REMEMBERED: usize = 512;
@@ -34,11 +34,14 @@ pub(crate) struct Stays {
     done: VecDeque<Done>,
     /// Operations issued before this may have been forgotten.
     forgotten: u64,
+    /// Spaces that ran at some time, in order.
+    ran: BTreeSet<SpaceId>,
 }
 
 impl Stays {
     /// `cpu` begins to run `space`.
     pub(crate) fn enter(&mut self, space: SpaceId, cpu: usize, asid: Asid) {
+        self.ran.insert(space);
         let same = |stay: &&mut Stay| (stay.space, stay.cpu, stay.asid) == (space, cpu, asid);
         match self.stays.iter_mut().find(same) {
             Some(stay) => stay.until = None,
@@ -57,6 +60,11 @@ impl Stays {
     /// Whether some CPU runs `space` now.
     pub(crate) fn is_running(&self, space: SpaceId) -> bool {
         self.stays.iter().any(|stay| stay.space == space && stay.until.is_none())
+    }
+
+    /// Whether any CPU ran `space` at any time.
+    pub(crate) fn has_ever_run(&self, space: SpaceId) -> bool {
+        self.ran.contains(&space)
     }
 
     /// Whether `cpu` has run `space` under `asid` at `since` or later.

@@ -202,7 +202,7 @@ fn a_huge_page_can_be_frozen_and_thawed() {
         let untouched = Untouched::new(&world);
         let space = stamped(&world);
         let before = (folios(&world), entry(&space, VA));
-        let frozen = space.freeze_block(page(5)).expect("nobody holds it");
+        let frozen = space.freeze_folio_at(page(5)).expect("nobody holds it");
         let (level, now) = entry(&space, VA);
         assert!(level == Level::Pmd && matches!(now, Entry::Soft(_)), "{now:?}");
         assert_eq!(folios(&world), [(frozen.head(), Order::PMD, 1, 0)]);
@@ -210,7 +210,7 @@ fn a_huge_page_can_be_frozen_and_thawed() {
         frozen.thaw();
         assert_eq!((folios(&world), entry(&space, VA)), before);
         // Split while it is frozen.
-        let frozen = space.freeze_block(page(5)).expect("nobody holds it");
+        let frozen = space.freeze_folio_at(page(5)).expect("nobody holds it");
         space.split_block(VA);
         for n in 0..512 {
             let (level, now) = entry(&space, page(n));
@@ -358,7 +358,7 @@ fn storm_in(config: Config, mix: &[Do], mutant: Option<Mutant>) -> Option<String
                         Ok(()) | Err(_) => {}
                     },
                     Do::Freeze => {
-                        if let Ok(frozen) = space.freeze_block(page(n)) {
+                        if let Ok(frozen) = space.freeze_folio_at(page(n)) {
                             let word = || mm.hw.peek(frozen.head().base() + n * PAGE_SIZE);
                             let before = word();
                             (0..rng.below(4)).for_each(|_| world.yield_now());

@@ -207,6 +207,32 @@ fn what_must_not_be_together_is_broken_first() {
     rig.silent();
 }
 
+/// A fork writes its child's tables as it likes: no walker comes there before the child first runs.
+#[test]
+fn a_space_that_never_ran_is_its_makers() {
+    for ran in [false, true] {
+        let rig = Rig::new(A72);
+        let root = if ran { rig.root } else { rig.table(Level::Pgd) };
+        let mut table = root;
+        for level in [Level::Pgd, Level::Pud, Level::Pmd] {
+            let page = rig.page();
+            rig.machine.poke(page.base() + 8, huge(rig.alloc(Order::PMD)).word());
+            rig.machine.zero(page, Order::PAGE);
+            let below = level.down().expect("above the last");
+            rig.machine.note(Note::TableAlloc(page, below));
+            rig.machine.store(Slot::new(table, level.index(VA)), Table::new(page).word());
+            table = page;
+        }
+        let folio = rig.alloc(Order(4));
+        let first = Slot::new(table, Level::Pte.index(VA));
+        rig.machine.fill(first, 16, dirty(folio).contiguous(true).word(), 4096);
+        rig.machine.store(first, dirty(rig.page()).word());
+        rig.locked(Level::Pte, || ());
+        rig.publish();
+        if ran { rig.caught("pgd slot") } else { rig.silent() }
+    }
+}
+
 /// Clears a mapping and makes another one, with some of the steps between.
 fn make_again(caps: Caps, between: impl Fn(&Rig), same: bool) -> Rig {
     let rig = Rig::new(caps);

@@ -61,15 +61,29 @@ fn a_pinned_page_stays_the_programs_across_a_fork() {
                 let pin = parent.pin(VA, access).expect("memory");
                 let child = parent.fork().expect("memory");
                 assert_eq!(goes_on_showing(&parent, Some(&child), &pin), Ok(()));
+                // Both go, and what is pinned does not.
                 drop((parent, child));
-                // Both are gone, and what is pinned is not.
-                assert!(world.mm().hw.peek(pin.pfn().base()) == 0);
+                assert_eq!(world.mm().hw.peek(pin.pfn().base()), 0);
                 drop(pin);
                 assert_eq!(wrong(&world), None);
                 untouched.check(&world);
             }
         }
     }
+}
+
+#[test]
+fn a_fork_that_does_not_look_for_pins() {
+    let scenario = |mutant| {
+        [SMALL, PMD_SIZE].iter().find_map(|bytes| {
+            let world = world(mutant);
+            let parent = space(&world, *bytes);
+            let pin = parent.pin(VA, Access::Write).expect("memory");
+            let child = parent.fork().expect("memory");
+            goes_on_showing(&parent, Some(&child), &pin).err()
+        })
+    };
+    misses(scenario, &[Mutant::ForkIgnoresPins, Mutant::ForkIgnoresHugePins]);
 }
 
 /// What a fork has shared is nobody's to pin: the program gets a copy of its own first, also where it may
@@ -203,7 +217,7 @@ fn a_fork_that_begins_and_ends_around_a_pin() {
             })
         })
     };
-    misses(scenario, &[Mutant::PinForgetsFork]);
+    misses(scenario, &[Mutant::PinForgetsFork, Mutant::ForkNoSequence]);
 }
 
 /// The shared zeros: referenced and pinned for reading under the lock only, and counted by nobody.

@@ -161,7 +161,7 @@ fn a_migration_entry_becomes_512_that_own_nothing() {
             if !write {
                 replace(&space, leaf(&space).write_protected().word());
             }
-            let frozen = space.freeze_block(VA).expect("nobody holds it");
+            let frozen = space.freeze_folio_at(VA).expect("nobody holds it");
             let Entry::Soft(soft) = pmd(&space).1 else { panic!("not frozen") };
             let kind = if write { MigrationKind::Write } else { MigrationKind::ReadExclusive };
             let expected = Soft::Migration {

@@ -293,9 +293,11 @@ impl<H: Hardware> Copy<'_, '_, H> {
             let page = first + i as u64;
             if mm.share(head, page..page + 1, 1, self.pinning) {
                 narrowed |= self.shared(slot.ahead(i), copy.ahead(i));
-            } else {
-                let leaf = leaf.nth(i as u64);
-                let copied = mm.copy_page(head, leaf)?;
+            } else if let Entry::Leaf(own) | Entry::ProtNone(own) =
+                pte::decode(Level::Pte, mm.hw.load(slot.ahead(i)))
+            {
+                // Its rights may be others than the first one's: two areas can have parts of a folio.
+                let copied = mm.copy_page(head, own)?;
                 mm.hw.store(copy.ahead(i), copied.word());
             }
         }

@@ -177,7 +177,9 @@ impl<H: Hardware> Mm<H> {
                 let mut n = 1;
                 if let Entry::Leaf(leaf) | Entry::ProtNone(leaf) = pte::decode(Level::Pte, word) {
                     n = self.run_length(slot, leaf, ENTRIES - at);
-                    if self.is_given_up(leaf, n as u32) {
+                    // What comes back comes back alike: entries of other rights are left alone.
+                    let alike = |i: usize| leaf.sibling(self.hw.load(slot.ahead(i))).is_some();
+                    if self.is_given_up(leaf, n as u32) && (1..n).all(alike) {
                         batch[len] = Some((slot, self.clear_run(slot, leaf, n), n));
                         len += 1;
                     }

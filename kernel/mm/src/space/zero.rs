@@ -16,7 +16,7 @@ use crate::entry::{At, PmdLevel};
 use crate::frame::{Flag, OutOfMemory};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
-use abi::{Event, Level, Order, Pfn, Prot};
+use abi::{Event, Level, Order, PMD_SIZE, Pfn, Prot};
 use core::sync::atomic::{AtomicU64, Ordering};
 use pte::Leaf;
 
@@ -162,7 +162,9 @@ impl<H: Hardware> Space<'_, H> {
     pub(super) fn replace_huge_zero(&self, fault: &Request, slot: Slot, seen: Leaf) -> Resolved {
         let mm = self.mm;
         let index = Level::Pmd.index(fault.va);
-        let memory = if mm.thp.wants(&self.core, &fault.vma) {
+        // Zeros may go on in an area that differs by advice alone; a huge page of its own lies in one.
+        let whole = fault.vma.block_around(fault.va, PMD_SIZE).is_some();
+        let memory = if whole && mm.thp.wants(&self.core, &fault.vma) {
             match self.huge_folio(fault) {
                 Ok(pfn) => Some(pfn),
                 Err(oom) => self.huge_fallback(fault, oom)?,

@@ -1,4 +1,4 @@
-//! A huge page whose mappings are taken away by hand, and given back.
+//! A folio whose mappings are taken away by hand, and given back.
 //!
 //! Corresponds to Linux's `set_pmd_migration_entry` and `remove_migration_pmd`, for who needs no
 //! migration between them.
@@ -9,11 +9,11 @@ use crate::frame::{Flag, FolioLock, FolioRef};
 use crate::rmap::{Blocks, Extent, Mapping};
 use crate::space::{Space, USER_END};
 use crate::{Hardware, Mm};
-use abi::{Level, Order, PAGE_SIZE, Pfn, VirtAddr};
+use abi::{Level, PAGE_SIZE, Pfn, VirtAddr};
 
-/// Having this means: nobody reaches the memory of one huge folio, though nothing was unmapped. Its
-/// entries are migration entries, and who faults on one sleeps until this is dropped: then the
-/// mappings are back, as far as they were not unmapped meanwhile.
+/// Having this means: nobody reaches the memory of one folio, though nothing was unmapped. Its entries
+/// are migration entries, and who faults on one sleeps until this is dropped: then the mappings are
+/// back, as far as they were not unmapped meanwhile.
 ///
 /// Whoever holds this does not touch the memory through a mapping: he would wait for himself.
 #[must_use = "the mappings come back at once"]
@@ -33,7 +33,7 @@ impl<'m, H: Hardware> Frozen<'m, H> {
 
     /// Gives the mappings back. The same as dropping it.
     ///
-    /// Context: as [`Space::freeze_block`].
+    /// Context: as [`Space::freeze_folio_at`].
     pub fn thaw(self) {}
 }
 
@@ -44,21 +44,17 @@ impl<H: Hardware> Drop for Frozen<'_, H> {
 }
 
 impl<'m, H: Hardware> Space<'m, H> {
-    /// Makes migration entries of all mappings of the huge folio that is mapped at `va`, of huge entries
-    /// huge ones.
+    /// Makes migration entries of all mappings of the folio that is mapped at `va`; a huge entry becomes
+    /// one huge migration entry.
     ///
     /// Fails where a pin relies on a mapping; references do not hinder it. Context: thread, may sleep;
     /// holds no lock, no claim.
     #[doc(alias = "set_pmd_migration_entry")]
-    pub fn freeze_block(&self, va: VirtAddr) -> Result<Frozen<'m, H>, SplitError> {
+    pub fn freeze_folio_at(&self, va: VirtAddr) -> Result<Frozen<'m, H>, SplitError> {
         let mm = self.mm();
         let folio = self.folio_at(va).ok_or(SplitError::NotMapped)?;
         let lock = mm.folio_lock(folio.head());
         let desc = mm.desc(lock.head());
-        let has = desc.order();
-        if has != Order::PMD {
-            return Err(SplitError::BadOrder { has, wanted: Order::PMD });
-        }
         if !desc.has(Flag::Anon) || desc.has(Flag::Zero) {
             return Err(SplitError::NotAnonymous);
         }

@@ -7,7 +7,7 @@
 //! | `split_pmd` | one huge entry into 512 small ones |
 //! | `split_folio` | one folio into smaller ones, wherever it is mapped |
 //! | `deferred` | folios that are only partly mapped, to be split when memory is short |
-//! | `frozen` | a huge page whose mappings are taken away by hand, and given back |
+//! | `frozen` | a folio whose mappings are taken away by hand, and given back |
 //!
 //! Corresponds to Linux's `mm/huge_memory.c`.
 

@@ -1,84 +1,34 @@
 //! A sequence, played on the memory manager and on the model, step by step.
 
-use super::model::{Content, Model};
+use super::held::Held;
+use super::model::Model;
 use super::steps::{At, Do, Goal, SPACES, Setting, Step, WINDOW};
-use abi::{Access, Event, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
+use abi::{Access, Order, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
 use granule_machine::{Machine, SimWorld};
 use mm::audit::{Allow, Broken};
-use mm::frame::{Flag, FolioPin, FolioRef, PIN_BIAS};
-use mm::gup::GupError;
 use mm::{
     Advice, AdviseError, Denial, FaultOutcome, Hardware, Huge, MapError, Move, OutOfMemory, Place,
     RemapError, Space, SplitError,
 };
-use pte::Entry;
-use std::cell::Cell;
 use std::mem::forget;
-use std::rc::Rc;
 use stress::World;
 use sync::Cpu;
 
 /// More pages than these are not mapped in one space, so that memory runs out only where it is taken.
 const MOST: u64 = 3_000;
-/// References and pins held at once.
-const HELD: usize = 8;
 /// Steps between two audits.
 const AUDIT: usize = 64;
 
-/// A page that is held. Its memory stays, and a pin's is the program's own.
-struct Held<'w> {
-    hold: Hold<'w>,
-    /// Where it was mapped then, and the word that it is known by.
-    page: VirtAddr,
-    word: PhysAddr,
-    content: Content,
-    /// What may have become of a reference instead: the other space kept the frame, the program that it
-    /// was taken in has another, and nobody writes this one.
-    left_behind: Vec<u64>,
-    writable: bool,
-}
-
-enum Hold<'w> {
-    Reference(FolioRef<'w, Machine>),
-    Pin(FolioPin<'w, Machine>),
-}
-
-impl Hold<'_> {
-    fn pfn(&self) -> Pfn {
-        match self {
-            Self::Reference(folio) => folio.pfn(),
-            Self::Pin(pin) => pin.pfn(),
-        }
-    }
-
-    /// References that an audit finds, at most.
-    fn refs(&self) -> u64 {
-        match self {
-            Self::Reference(_) => 1,
-            Self::Pin(_) => u64::from(PIN_BIAS),
-        }
-    }
-}
-
 /// Spaces, their models, what is held and what is hoarded.
 pub(crate) struct Play<'w> {
-    world: &'w SimWorld,
-    spaces: Vec<Space<'w, Machine>>,
-    models: Vec<Model>,
-    held: Vec<Held<'w>>,
+    pub(crate) world: &'w SimWorld,
+    pub(crate) spaces: Vec<Space<'w, Machine>>,
+    pub(crate) models: Vec<Model>,
+    pub(crate) held: Vec<Held<'w>>,
     hoard: Vec<Pfn>,
     /// The space that the CPU runs.
     current: Option<usize>,
     steps: usize,
-}
-
-/// What a reference is refused with.
-fn denied<T>(found: Result<T, GupError>) -> Result<T, Option<Denial>> {
-    found.map_err(|error| match error {
-        GupError::Denied(denial) => Some(denial),
-        GupError::OutOfMemory(_) => None,
-        other => panic!("{other}"),
-    })
 }
 
 /// What a fault is refused with.
@@ -124,6 +74,7 @@ impl<'w> Play<'w> {
             Do::Protect(..) | Do::Remap(..) | Do::Advise(..) => self.change(n, what),
             Do::Load(_) | Do::Store(..) | Do::Fault(..) => self.access(n, what),
             Do::Gup(..) | Do::GupFast(..) | Do::Pin(..) | Do::PinFast(..) => self.hold(n, what),
+            Do::WritePinned(..) | Do::Put(_) => self.use_held(what),
             Do::Frozen(at, meanwhile) => self.frozen(n, *at, meanwhile),
             Do::Fork(into) => self.fork(n, *into),
             _ => self.act_on_memory(n, what),
@@ -135,7 +86,7 @@ impl<'w> Play<'w> {
         !self.hoard.is_empty()
     }
 
-    fn out_of_memory(&self) {
+    pub(crate) fn out_of_memory(&self) {
         assert!(self.scarce(), "out of memory while there is enough");
     }
 
@@ -237,15 +188,7 @@ impl<'w> Play<'w> {
         let child = self.spaces[n].fork();
         // Also a fork that failed may have taken from pages that they are the parent's alone.
         let childs = self.models[n].fork();
-        let parents = &self.models[n];
-        for held in &mut self.held {
-            let own = parents.pages.values().filter_map(|page| page.memory.as_ref());
-            if matches!(held.hold, Hold::Reference(_))
-                && own.into_iter().any(|memory| Rc::ptr_eq(&memory.content, &held.content))
-            {
-                held.left_behind.push(held.content.get());
-            }
-        }
+        self.leave_behind(n);
         let Ok(child) = child else { return self.out_of_memory() };
         if into != n {
             self.spaces[into] = child;
@@ -316,64 +259,6 @@ impl<'w> Play<'w> {
         }
     }
 
-    fn hold(&mut self, n: usize, what: &Do) {
-        let (space, model) = (&self.spaces[n], &mut self.models[n]);
-        let (Do::Gup(at, access)
-        | Do::GupFast(at, access)
-        | Do::Pin(at, access)
-        | Do::PinFast(at, access)) = *what
-        else {
-            return;
-        };
-        let Some(page) = at.of(model) else { return };
-        let permitted = model.permits(page, access);
-        let found = match what {
-            Do::Gup(..) => denied(space.gup(page, access)).map(Hold::Reference),
-            Do::Pin(..) => denied(space.pin(page, access)).map(Hold::Pin),
-            Do::GupFast(..) => {
-                let there = model.page(page).and_then(|page| page.memory.as_ref());
-                let there = there.is_some_and(|memory| memory.written && !memory.given_up);
-                match space.gup_fast(page, access) {
-                    Some(folio) => Ok(Hold::Reference(folio)),
-                    None => {
-                        let must = there && permitted.is_ok() && access == Access::Read;
-                        assert!(!must, "{page} is there and nobody changes it");
-                        return;
-                    }
-                }
-            }
-            _ => match space.pin_fast(page, access) {
-                Some(pin) => Ok(Hold::Pin(pin)),
-                None => return,
-            },
-        };
-        match (found, permitted) {
-            (Ok(hold), Ok(())) => {
-                let word = hold.pfn().base() + model.word(page);
-                let value = self.world.mm().hw.peek(word);
-                let zeros = shows_zeros(self.world, hold.pfn());
-                let own = matches!(hold, Hold::Pin(_)) && !zeros;
-                let attached = model.touch(page, access, Some(value));
-                assert_eq!(value, attached.get(), "{access} of {page}");
-                let entry = model.pages.get_mut(&page.page()).expect("permitted");
-                // A pin is of a page that nobody else has.
-                entry.shared &= !own;
-                let left_behind = if entry.shared { vec![value] } else { Vec::new() };
-                // Everybody's zeros stay zeros, whatever is written to the page later.
-                let content = if zeros { Rc::new(Cell::new(0)) } else { attached };
-                let writable = own && access == Access::Write;
-                self.held.push(Held { hold, page, word, content, left_behind, writable });
-                if self.held.len() > HELD {
-                    self.held.swap_remove(0);
-                }
-            }
-            (Err(None), Ok(())) => self.out_of_memory(),
-            (found, expected) => {
-                assert_eq!(found.map(drop), expected.map_err(Some), "{access} of {page}");
-            }
-        }
-    }
-
     // --- memory ----------------------------------------------------------------------------------
 
     fn act_on_memory(&mut self, n: usize, what: &Do) {
@@ -389,18 +274,6 @@ impl<'w> Play<'w> {
                     && let Err(refusal) = self.spaces[n].split_folio_at(va, order)
                 {
                     self.check_split_refusal(refusal);
-                }
-            }
-            Do::WritePinned(which, value) => {
-                let held = self.held.iter().filter(|held| held.writable);
-                if let Some(held) = held.cycle().nth(which as usize) {
-                    mm.hw.poke(held.word, value);
-                    held.content.set(value);
-                }
-            }
-            Do::Put(which) => {
-                if !self.held.is_empty() {
-                    drop(self.held.swap_remove(which as usize % self.held.len()));
                 }
             }
             Do::Renew => {
@@ -457,15 +330,6 @@ impl<'w> Play<'w> {
         }
     }
 
-    /// Who holds a page has its content; who has pinned it has what is mapped.
-    fn check_held(&self) {
-        for held in &self.held {
-            let found = self.world.mm().hw.peek(held.word);
-            let right = found == held.content.get() || held.left_behind.contains(&found);
-            assert!(right, "{found:#x} in the page of {} that is held", held.page);
-        }
-    }
-
     fn audit(&self) {
         let mm = self.world.mm();
         let refs = self.held.iter().map(|held| held.hold.refs()).sum();
@@ -475,23 +339,6 @@ impl<'w> Play<'w> {
             Err(broken) => panic!("{broken}"),
         }
         self.check_pins();
-    }
-
-    /// A page that is pinned and was not unmapped is the one that is mapped.
-    fn check_pins(&self) {
-        for held in self.held.iter().filter(|held| matches!(held.hold, Hold::Pin(_))) {
-            for (space, model) in self.spaces.iter().zip(&self.models) {
-                let has =
-                    |memory: &super::model::Memory| Rc::ptr_eq(&memory.content, &held.content);
-                let there =
-                    model.pages.iter().find(|(_, page)| page.memory.as_ref().is_some_and(has));
-                if let Some((number, page)) = there
-                    && let Some(mapped) = mapped(space, VirtAddr(number * PAGE_SIZE))
-                {
-                    assert_eq!(mapped, held.hold.pfn(), "pinned at {}, {}", held.page, page.prot);
-                }
-            }
-        }
     }
 
     /// Every page that was accessed still has its content.
@@ -534,46 +381,3 @@ impl Drop for Play<'_> {
         }
     }
 }
-
-fn shows_zeros(world: &SimWorld, page: Pfn) -> bool {
-    let map = world.mm().frames.map();
-    map.head(page).is_some_and(|head| map.desc(head).has(Flag::Zero))
-}
-
-/// The page that is mapped at `va`, with whatever rights.
-fn mapped(space: &Space<'_, Machine>, va: VirtAddr) -> Option<Pfn> {
-    let mut found = None;
-    space.mm().walk(space.root(), va, |level: Level, _, entry, _| {
-        if let Entry::Leaf(leaf) | Entry::ProtNone(leaf) = entry {
-            found = Some(leaf.pfn() + va.0 % level.span() / PAGE_SIZE);
-        }
-    });
-    found
-}
-
-/// Events that a long sequence must have come to, or it has tested less than it says.
-pub(crate) const EXPECTED: [Event; 23] = [
-    Event::ThpFaultAlloc,
-    Event::Anon64kAlloc,
-    Event::ZeroMap,
-    Event::ThpSplitPmd,
-    Event::ThpSplitPage,
-    Event::ThpSplitPageFailed,
-    Event::ThpDeferredSplit,
-    Event::CowCopy,
-    Event::CowReuse,
-    Event::PgFaultDenied,
-    Event::PgFaultSpurious,
-    Event::AllocFail,
-    Event::GupFast,
-    Event::GupSlow,
-    Event::PinAcquired,
-    Event::PinReleased,
-    Event::PgLazyFreed,
-    Event::ContUnfold,
-    Event::AsidRollover,
-    Event::TlbGather,
-    Event::TlbiAsid,
-    Event::TlbiVa,
-    Event::TlbiVaLast,
-];
