@@ -3,7 +3,8 @@
 //! Every page a workload writes carries stamps that say whose it is: space, page, version. Whoever
 //! reads one knows what it must find, so a translation that outlived its frame, or that belongs to
 //! another space, shows as wrong data, with the walk printed beside it. After each workload every
-//! frame and table must be back.
+//! frame and table must be back, and an audit of all tables and the whole memmap, once before the
+//! workload lets go of its spaces and once after, must find every rule kept.
 //!
 //! Workloads are written over the memory manager's public face and the [`World`] trait; the booted
 //! kernel and the host's models run the same source. One file each in `workloads`; to add one, write
@@ -12,7 +13,8 @@
 //! | file | concern |
 //! | --- | --- |
 //! | `world` | what a workload needs besides memory management: CPUs, time, accesses |
-//! | `run` | one run: options, deadline, the first failure, verified accesses |
+//! | `run` | one run: options, deadline, verified accesses, the audit at its end |
+//! | `failure` | what can go wrong, with the evidence |
 //! | `rng` | random numbers: a seed decides them all |
 //! | `stamp` | what a page's words say |
 //! | `report` | KTAP, counters, the replay line, the leak check |
@@ -25,6 +27,7 @@
 extern crate alloc;
 
 pub mod bench;
+mod failure;
 mod report;
 mod rng;
 mod run;
@@ -32,9 +35,10 @@ mod stamp;
 pub mod workloads;
 mod world;
 
+pub use failure::{Failure, Refusal};
 pub use report::{Summary, run_all};
 pub use rng::Rng;
-pub use run::{Failure, Limit, Options, Run};
+pub use run::{Limit, Options, Run};
 pub use stamp::Stamp;
 pub use workloads::Workload;
 pub use world::World;

@@ -6,6 +6,7 @@ use crate::world::World;
 use abi::Event;
 use abi::ktap::{Ktap, Verdict};
 use core::fmt::{self, Write};
+use mm::audit::Audit;
 use mm::frame::{Flag, Kind};
 
 /// How a set of workloads went.
@@ -19,7 +20,8 @@ pub struct Summary {
     pub operations: u64,
 }
 
-/// Pages in use by kind: what must be the same afterwards.
+/// Pages in use by kind: what must be the same afterwards. Zeros that everybody shares are made once and
+/// kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Census {
     folios: u64,
@@ -31,7 +33,6 @@ impl Census {
         let mut census = Self { folios: 0, tables: 0 };
         for (_, desc) in world.mm().frames.map().blocks() {
             match desc.kind() {
-                // Shared zeros are made once and kept.
                 Kind::Folio if !desc.has(Flag::Zero) => census.folios += desc.order().pages(),
                 Kind::Table => census.tables += 1,
                 _ => {}
@@ -105,7 +106,7 @@ fn one<W: World, O: Write>(
             run.stop();
         }
     });
-    let result = result.and_then(|()| before.compare(Census::of(world)));
+    let result = result.and_then(|()| settle(world, before));
 
     let (ns, done) = (run.elapsed_ns().max(1), run.operations());
     *operations += done;
@@ -122,12 +123,22 @@ fn one<W: World, O: Write>(
             ktap.note(format_args!("  {} {count}", event.name()))?;
         }
     }
-    if let Err(failure) = &result {
-        report_failure(ktap, workload.name, options, failure)?;
+    if let Some(audit) = run.audited() {
+        ktap.note(format_args!("  audited: {audit}"))?;
+    }
+    match &result {
+        Ok(audit) => ktap.note(format_args!("  audited at the end: {audit}"))?,
+        Err(failure) => report_failure(ktap, workload.name, options, failure)?,
     }
     let verdict = if result.is_ok() { Verdict::Pass } else { Verdict::Fail };
     ktap.case(workload.name, verdict)?;
     Ok(result.is_ok())
+}
+
+/// Everything was given back, and every rule holds.
+fn settle<W: World>(world: &W, before: Census) -> Result<Audit, Failure> {
+    before.compare(Census::of(world))?;
+    Ok(world.mm().audit()?)
 }
 
 fn report_failure<O: Write>(

@@ -1,13 +1,14 @@
 //! One run of one workload: its options, its deadline, its first failure; and accesses whose failure
 //! is the run's, with the walk as evidence.
 
+pub(crate) use crate::failure::{Failure, keep_walk};
 use crate::rng::Rng;
-use crate::stamp::{Content, Stamp};
+use crate::stamp::Stamp;
 use crate::world::World;
-use abi::{Access, Level, PAGE_SIZE, VirtAddr, VirtRange};
-use core::fmt;
+use abi::{Access, PAGE_SIZE, VirtAddr, VirtRange};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use mm::{FaultOutcome, MapError, Mm, OutOfMemory, Space, UnmapError};
+use mm::audit::Audit;
+use mm::{FaultOutcome, Mm, Space};
 use sync::{Class, SpinLock};
 
 /// When a workload ends.
@@ -32,128 +33,6 @@ pub struct Options {
     pub bytes: u64,
 }
 
-/// The descriptors on the way to an address, from the root; zero where the walk had ended.
-type Walk = [u64; 4];
-
-/// What went wrong first.
-#[derive(Clone, Copy, Debug)]
-pub enum Failure {
-    /// A page held what it must not hold.
-    WrongData {
-        /// Who read.
-        cpu: usize,
-        /// Where.
-        va: VirtAddr,
-        /// What should have been there.
-        expected: Stamp,
-        /// What was there.
-        found: u64,
-        /// The tables, right afterwards.
-        walk: Walk,
-    },
-    /// An access that had to succeed did not, or the reverse.
-    WrongOutcome {
-        /// Who tried.
-        cpu: usize,
-        /// Where.
-        va: VirtAddr,
-        /// What was tried.
-        access: Access,
-        /// How it ended; `None`: it succeeded.
-        outcome: Option<FaultOutcome>,
-        /// The tables, right afterwards.
-        walk: Walk,
-    },
-    /// A mapping was refused.
-    Map(MapError),
-    /// An unmapping was refused.
-    Unmap(UnmapError),
-    /// There was less memory than the workload was told to use.
-    Memory(OutOfMemory),
-    /// Not every CPU's thread could be started.
-    Threads {
-        /// How many were.
-        started: usize,
-    },
-    /// A workload's own count did not come out.
-    Count {
-        /// Of what.
-        what: &'static str,
-        /// What it should be.
-        expected: u64,
-        /// What it is.
-        found: u64,
-    },
-    /// Pages that were not given back.
-    Leak {
-        /// What they are.
-        what: &'static str,
-        /// How many there were before.
-        before: u64,
-        /// How many there are now.
-        after: u64,
-    },
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::WrongData { cpu, va, expected, found, .. } => {
-                write!(f, "cpu {cpu} read {va}: expected {expected}, found {}", Content(*found))
-            }
-            Self::WrongOutcome { cpu, va, access, outcome: Some(outcome), .. } => {
-                write!(f, "cpu {cpu}: {access} of {va} had to succeed: {outcome:?}")
-            }
-            Self::WrongOutcome { cpu, va, access, outcome: None, .. } => {
-                write!(f, "cpu {cpu}: {access} of {va} had to be denied and succeeded")
-            }
-            Self::Map(error) => write!(f, "mapping failed: {error}"),
-            Self::Unmap(error) => write!(f, "unmapping failed: {error}"),
-            Self::Memory(error) => write!(f, "{error}; use a smaller mem="),
-            Self::Threads { started } => {
-                write!(f, "only {started} threads could be started; use fewer cpus=")
-            }
-            Self::Count { what, expected, found } => {
-                write!(f, "{what}: expected {expected}, found {found}")
-            }
-            Self::Leak { what, before, after } => {
-                write!(f, "leak: {before} pages of {what} before, {after} after")
-            }
-        }
-    }
-}
-
-impl Failure {
-    /// The walk that was kept, step by step.
-    pub(crate) fn walk(&self) -> impl Iterator<Item = (Level, usize, u64)> {
-        let (va, walk) = match self {
-            Self::WrongData { va, walk, .. } | Self::WrongOutcome { va, walk, .. } => (*va, *walk),
-            _ => (VirtAddr(0), Walk::default()),
-        };
-        let ended = walk.iter().take_while(|word| **word != 0).count();
-        let steps = if walk[0] == 0 { 0 } else { (ended + 1).min(walk.len()) };
-        (0..steps).map(move |n| (Level::ALL[n], Level::ALL[n].index(va), walk[n]))
-    }
-}
-
-impl From<MapError> for Failure {
-    fn from(error: MapError) -> Self {
-        Self::Map(error)
-    }
-}
-
-impl From<UnmapError> for Failure {
-    fn from(error: UnmapError) -> Self {
-        Self::Unmap(error)
-    }
-}
-
-impl From<OutOfMemory> for Failure {
-    fn from(error: OutOfMemory) -> Self {
-        Self::Memory(error)
-    }
-}
-
 /// What a workload's threads share.
 pub struct Run<'w, W: World> {
     /// Where it runs.
@@ -165,6 +44,7 @@ pub struct Run<'w, W: World> {
     stop: AtomicBool,
     operations: AtomicU64,
     failure: SpinLock<Option<Failure>>,
+    audit: SpinLock<Option<Audit>>,
 }
 
 impl<'w, W: World> Run<'w, W> {
@@ -177,6 +57,7 @@ impl<'w, W: World> Run<'w, W> {
             stop: AtomicBool::new(false),
             operations: AtomicU64::new(0),
             failure: SpinLock::new(Class::Console, None),
+            audit: SpinLock::new(Class::Console, None),
         }
     }
 
@@ -237,7 +118,13 @@ impl<'w, W: World> Run<'w, W> {
         *self.failure.lock(&self.mm().hw)
     }
 
-    /// Runs `body` on each CPU; a failure of one stops all. What the CPUs did is complete after it.
+    /// What the last audit saw that was made while the workload's spaces lived.
+    pub(crate) fn audited(&self) -> Option<Audit> {
+        *self.audit.lock(&self.mm().hw)
+    }
+
+    /// Runs `body` on each CPU; a failure of one stops all. What the CPUs did is complete after it, and
+    /// audited, while what they worked on is still there: they hold no reference when they are done.
     pub fn on_cpus(
         &self,
         watch: &mut dyn FnMut(),
@@ -253,8 +140,28 @@ impl<'w, W: World> Run<'w, W> {
         match self.failure() {
             Some(failure) => Err(failure),
             None if started < cpus => Err(Failure::Threads { started }),
-            None => Ok(()),
+            None => {
+                let audit = self.mm().audit()?;
+                *self.audit.lock(&self.mm().hw) = Some(audit);
+                Ok(())
+            }
         }
+    }
+
+    /// Runs `turn` on each CPU, again and again; otherwise as [`Run::on_cpus`].
+    pub fn rounds(
+        &self,
+        watch: &mut dyn FnMut(),
+        turn: impl Fn(usize, &mut Rng) -> Result<(), Failure> + Sync,
+    ) -> Result<(), Failure> {
+        self.on_cpus(watch, |cpu, rng| {
+            let mut round = 0;
+            while self.goes_on(round) {
+                turn(cpu, rng)?;
+                round += 1;
+            }
+            Ok(())
+        })
     }
 
     /// Runs `body` with `space` as the calling thread's user space.
@@ -350,15 +257,18 @@ impl<'w, W: World> Run<'w, W> {
     ) -> Failure {
         Failure::WrongOutcome { cpu, va, access, outcome, walk: keep_walk(space, va) }
     }
+
+    /// The failure that an access to `va` is which was to be denied.
+    pub fn not_denied(
+        &self,
+        space: &Space<'_, W::Machine>,
+        cpu: usize,
+        va: VirtAddr,
+        access: Access,
+    ) -> Failure {
+        self.wrong_outcome(space, cpu, va, access, None)
+    }
 }
 
 /// The words of a page that carry its stamp.
 pub(crate) const WORDS: [u64; 3] = [0, PAGE_SIZE / 2, PAGE_SIZE - 8];
-
-pub(crate) fn keep_walk<H: mm::Hardware>(space: &Space<'_, H>, va: VirtAddr) -> Walk {
-    let mut kept = Walk::default();
-    space.mm().walk(space.root(), va, |level, _, _, word| kept[level as usize] = word);
-    kept
-}
-macro_rules! tmp_from { ($($t:ty),*) => {$(impl From<$t> for Failure { fn from(e: $t) -> Self { let _ = e; Self::Count { what: "refused", expected: 0, found: 1 } } })*} }
-tmp_from!(mm::AdviseError, mm::ProtectError, mm::SplitError);

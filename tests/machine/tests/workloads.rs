@@ -51,7 +51,7 @@ const fn habitat(mutant: Mutant) -> &'static [&'static str] {
     match mutant {
         Mutant::RolloverNoFlush | Mutant::RolloverForgetsActive => &["asid-rollover"],
         Mutant::GupNoRecheck | Mutant::NoGrace => &["gup-vs-unmap"],
-        Mutant::SplitNoBreak => &["fault-thp", "unmap-shootdown"],
+        Mutant::SplitNoBreak => &["thp-fault", "unmap-shootdown"],
         Mutant::UnmapNoTlbi
         | Mutant::UnmapLocalTlbi
         | Mutant::FreeBeforeFlush

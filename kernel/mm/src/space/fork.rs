@@ -288,10 +288,11 @@ impl<H: Hardware> Copy<'_, '_, H> {
             return Ok((n, (0..n).fold(false, share)));
         }
         let mut narrowed = false;
-        // Some of it is pinned, or was. What is the parent's alone stays so, and stays writable.
+        // Some of it is pinned, or was. What is the parent's alone stays so, and stays writable, also if
+        // the pin goes meanwhile: a contiguous set has the same rights throughout.
         for i in 0..n {
             let page = first + i as u64;
-            if mm.share(head, page..page + 1, 1, self.pinning) {
+            if !mm.is_exclusive(head, page) && mm.share(head, page..page + 1, 1, self.pinning) {
                 narrowed |= self.shared(slot.ahead(i), copy.ahead(i));
             } else if let Entry::Leaf(own) | Entry::ProtNone(own) =
                 pte::decode(Level::Pte, mm.hw.load(slot.ahead(i)))

@@ -1,10 +1,14 @@
-//! `fault-4k` and `fault-thp`: demand faults on all CPUs in one space, with the unmapping of whole
+//! `fault-4k` and `thp-fault`: demand faults on all CPUs in one space, with the unmapping of whole
 //! and partial ranges between them.
 //!
 //! Each CPU has a window of its own, side by side with the others' so that they share tables; what a
-//! CPU finds in its window is known. The frames move from CPU to CPU through the allocator, so a
-//! stale translation shows somebody else's stamp.
+//! CPU finds in its window is known. The frames move from CPU to CPU through the allocator.
+//!
+//! Hunted: a fault that gives memory which somebody else still has, or that was not cleared; one that is
+//! lost to another one beside it; zeros that everybody shares, written by one; a translation that outlives its
+//! unmapping. A page would show somebody else's stamp, or what it held before.
 
+use super::budget::{Budget, Share};
 use crate::rng::Rng;
 use crate::run::{Failure, Run};
 use crate::stamp::Stamp;
@@ -19,34 +23,46 @@ const WINDOW: u64 = 2 * MOST_BYTES;
 /// The first CPU's window.
 const WINDOWS: VirtAddr = VirtAddr(1 << 38);
 
+/// What a round maps.
+struct Plan<'a> {
+    bytes: u64,
+    huge: Huge,
+    /// Kept for as long as it is mapped.
+    _share: Option<Share<'a>>,
+}
+
 pub(super) fn small<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
     let share = run.options.bytes / run.options.cpus as u64;
     drive(run, watch, |rng| {
         let pages = (share / PAGE_SIZE).clamp(1, 512);
-        ((1 + rng.below(pages)) * PAGE_SIZE, Huge::Never)
+        let bytes = (1 + rng.below(pages)) * PAGE_SIZE;
+        Some(Plan { bytes, huge: Huge::Never, _share: None })
     })
 }
 
 pub(super) fn huge<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
-    let share = run.options.bytes / run.options.cpus as u64;
+    let budget = Budget::new(run.options.bytes);
     drive(run, watch, |rng| {
-        let blocks = (share / PMD_SIZE).clamp(1, 4);
-        ((1 + rng.below(blocks)) * PMD_SIZE, Huge::Default)
+        let share = budget.take(1 + rng.below(MOST_BYTES / PMD_SIZE))?;
+        Some(Plan { bytes: share.blocks * PMD_SIZE, huge: Huge::Default, _share: Some(share) })
     })
 }
 
-fn drive<W: World>(
+/// Runs rounds of what `choose` says; it says `None` where there is no memory for one just now.
+fn drive<'a, W: World>(
     run: &Run<'_, W>,
     watch: &mut dyn FnMut(),
-    choose: impl Fn(&mut Rng) -> (u64, Huge) + Sync,
+    choose: impl Fn(&mut Rng) -> Option<Plan<'a>> + Sync,
 ) -> Result<(), Failure> {
     let space = Space::new(run.mm())?;
     run.on_cpus(watch, |cpu, rng| {
         run.inside(&space, || {
             let mut round = 0;
             while run.goes_on(round) {
-                let (bytes, huge) = choose(rng);
-                one_round(run, &space, cpu, rng, round as u16, bytes, huge)?;
+                match choose(rng) {
+                    Some(plan) => one_round(run, &space, cpu, rng, round as u16, &plan)?,
+                    None => run.world.yield_now(),
+                }
                 round += 1;
             }
             Ok(())
@@ -61,8 +77,7 @@ fn one_round<W: World>(
     cpu: usize,
     rng: &mut Rng,
     version: u16,
-    bytes: u64,
-    huge: Huge,
+    &Plan { bytes, huge, .. }: &Plan<'_>,
 ) -> Result<(), Failure> {
     let unit = if huge == Huge::Default { PMD_SIZE } else { PAGE_SIZE };
     let start = WINDOWS + cpu as u64 * WINDOW + rng.below(MOST_BYTES / unit) * unit;
@@ -76,6 +91,14 @@ fn one_round<W: World>(
         let va = range.start + page * PAGE_SIZE;
         (va, Stamp::new(cpu as u8, va, version))
     };
+    // Zeros, and perhaps everybody's, until they are written.
+    if rng.one_in(2) {
+        let (va, stamp) = stamp_of(rng.below(pages));
+        let found = run.load(space, cpu, va)?;
+        if found != 0 {
+            return Err(run.wrong_data(space, cpu, va, stamp, found));
+        }
+    }
     for (va, stamp) in touched().map(stamp_of) {
         run.mark(space, cpu, va, stamp)?;
         run.did(1);

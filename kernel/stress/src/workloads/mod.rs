@@ -1,14 +1,34 @@
 //! The workloads, one file each.
 
 mod asid_rollover;
+mod budget;
+mod chaos;
+mod contpte;
+mod cow;
+mod deferred_split;
+mod dontneed_race;
 mod fault;
+mod field;
+mod folio_split;
+mod gup_vs_fork;
+mod gup_vs_split;
 mod gup_vs_unmap;
+mod hoard;
+mod ledger;
+mod mprotect_shootdown;
+mod mremap;
 mod oom;
 mod shared;
+mod snapshot;
+mod split_migration;
+mod thp_split;
 mod unmap_shootdown;
 
 use crate::run::{Failure, Run};
 use crate::world::World;
+use abi::Order;
+use alloc::vec::Vec;
+use mm::OutOfMemory;
 
 /// What a workload does; it has the second argument called now and then while CPUs work.
 pub type Work<W> = fn(&Run<'_, W>, &mut dyn FnMut()) -> Result<(), Failure>;
@@ -23,8 +43,19 @@ pub struct Workload<W: World> {
     pub run: Work<W>,
 }
 
+/// `n` of something, by number, if there is room for them.
+fn list_of<T>(n: u64, make: impl FnMut(u64) -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
+    let mut list = Vec::new();
+    let failed = OutOfMemory { order: Order::PAGE };
+    list.try_reserve_exact(n as usize).map_err(|_| Failure::Memory(failed))?;
+    for made in (0..n).map(make) {
+        list.push(made?);
+    }
+    Ok(list)
+}
+
 /// How many there are.
-pub const COUNT: usize = 6;
+pub const COUNT: usize = 18;
 
 /// Every workload, in the order in which `stress all` runs them.
 pub const fn all<W: World>() -> [Workload<W>; COUNT] {
@@ -35,9 +66,34 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             run: fault::small,
         },
         Workload {
-            name: "fault-thp",
+            name: "thp-fault",
             about: "touch huge pages, unmap parts of them, verify the rest",
             run: fault::huge,
+        },
+        Workload {
+            name: "thp-split",
+            about: "split huge entries under writers, readers and walkers",
+            run: thp_split::run,
+        },
+        Workload {
+            name: "folio-split",
+            about: "split huge folios into smaller ones under writers and readers",
+            run: folio_split::run,
+        },
+        Workload {
+            name: "split-migration",
+            about: "split migration entries while lockless readers look at them",
+            run: split_migration::run,
+        },
+        Workload {
+            name: "deferred-split",
+            about: "get back what partly unmapped huge pages hold, while others unmap more",
+            run: deferred_split::run,
+        },
+        Workload {
+            name: "contpte",
+            about: "change single pages of contiguous sets that others use",
+            run: contpte::run,
         },
         Workload {
             name: "unmap-shootdown",
@@ -45,9 +101,39 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             run: unmap_shootdown::run,
         },
         Workload {
+            name: "dontneed-race",
+            about: "all CPUs throw the same memory away, and none may see it afterwards",
+            run: dontneed_race::run,
+        },
+        Workload {
+            name: "mprotect-shootdown",
+            about: "take rights away while all CPUs write",
+            run: mprotect_shootdown::run,
+        },
+        Workload {
+            name: "mremap",
+            about: "move memory about while others read it, and where it was",
+            run: mremap::run,
+        },
+        Workload {
+            name: "cow",
+            about: "fork one space on all CPUs, and write to it and to the copies",
+            run: cow::run,
+        },
+        Workload {
             name: "gup-vs-unmap",
             about: "lockless references to pages that another CPU unmaps",
             run: gup_vs_unmap::run,
+        },
+        Workload {
+            name: "gup-vs-split",
+            about: "references and pins, of huge pages that are split meanwhile",
+            run: gup_vs_split::run,
+        },
+        Workload {
+            name: "gup-vs-fork",
+            about: "pins of pages that are being shared by forks",
+            run: gup_vs_fork::run,
         },
         Workload {
             name: "asid-rollover",
@@ -58,6 +144,11 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             name: "oom",
             about: "use up all memory, be refused cleanly, give it back, again",
             run: oom::run,
+        },
+        Workload {
+            name: "chaos",
+            about: "all of it at once on shared spaces, with memory running short",
+            run: chaos::run,
         },
     ]
 }

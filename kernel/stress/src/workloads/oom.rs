@@ -3,52 +3,19 @@
 //! Memory beyond `mem=` is set aside first, without touching it, so that running out is quick on a
 //! large machine.
 
+use super::hoard::Hoard;
 use crate::rng::Rng;
 use crate::run::{Failure, Run};
 use crate::stamp::Stamp;
 use crate::world::World;
-use abi::{Access, Order, PAGE_SIZE, Pfn, Prot, VirtAddr, VirtRange};
-use alloc::vec::Vec;
+use abi::{Access, Order, PAGE_SIZE, Prot, VirtAddr, VirtRange};
 use core::sync::atomic::{AtomicU64, Ordering};
-
-use mm::{FaultOutcome, Huge, MapError, Mm, OutOfMemory, Place, Space, UnmapError};
+use mm::{FaultOutcome, Huge, MapError, Place, Space, UnmapError};
 
 const START: VirtAddr = VirtAddr(1 << 41);
 
-/// Memory that nobody else may have while this lives, in blocks of the largest order.
-struct Hoard<'m, H: mm::Hardware> {
-    mm: &'m Mm<H>,
-    blocks: Vec<Pfn>,
-}
-
-impl<'m, H: mm::Hardware> Hoard<'m, H> {
-    /// Leaves about `pages` free.
-    fn all_but(mm: &'m Mm<H>, pages: u64) -> Result<Self, Failure> {
-        let surplus = mm.frames.free_pages(&mm.hw).saturating_sub(pages);
-        let count = (surplus / Order::MAX.pages()) as usize;
-        let mut blocks = Vec::new();
-        let failed = OutOfMemory { order: Order::MAX };
-        blocks.try_reserve_exact(count).map_err(|_| Failure::Memory(failed))?;
-        let mut hoard = Self { mm, blocks };
-        for _ in 0..count {
-            // Fragmented: what is left in smaller pieces is for the workload.
-            let Ok(block) = mm.alloc(Order::MAX) else { break };
-            hoard.blocks.push(block);
-        }
-        Ok(hoard)
-    }
-}
-
-impl<H: mm::Hardware> Drop for Hoard<'_, H> {
-    fn drop(&mut self) {
-        for block in &self.blocks {
-            self.mm.free(*block);
-        }
-    }
-}
-
 pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
-    let hoard = Hoard::all_but(run.mm(), run.options.bytes / PAGE_SIZE)?;
+    let hoard = Hoard::all_but(run.mm(), run.options.bytes / PAGE_SIZE, Order::MAX)?;
     let refused = AtomicU64::new(0);
     run.on_cpus(watch, |cpu, rng| {
         let mut round = 0;

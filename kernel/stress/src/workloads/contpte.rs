@@ -1,0 +1,105 @@
+//! `contpte`: folios of 64 KiB, each mapped by a contiguous set of entries, of which single pages are
+//! written, protected, thrown away, pinned, copied and split off while others use their neighbours.
+//!
+//! Hunted: a set that is taken apart or put together without a moment in which it is invalid, so that a
+//! TLB has one page twice; a neighbour that is taken for unmapped in that moment, and gets a new page; the
+//! history of one page of the set lost, or a fault that is found done and comes again for ever (2026). A page
+//! would show zeros or an older version, would be permitted where it is not, or nothing would go on; or an
+//! audit would find a set that is torn.
+
+use super::field::Field;
+use super::snapshot::Snapshot;
+use crate::rng::Rng;
+use crate::run::{Failure, Run};
+use crate::world::World;
+use abi::{Access, Order, PAGE_SIZE, Prot, VirtRange};
+use mm::Advice;
+use mm::thp::Policy;
+
+/// The space's number in stamps.
+const OURS: u8 = 14;
+/// Folios that a set of 16 entries maps, and smaller ones.
+const SET: u64 = 4;
+
+pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
+    let thp = &run.mm().thp;
+    let before = (thp.enabled(), thp.enabled_64k());
+    thp.set_enabled(Policy::Never);
+    thp.set_enabled_64k(Some(Policy::Always));
+    let result = drive(run, watch);
+    thp.set_enabled(before.0);
+    thp.set_enabled_64k(before.1);
+    result
+}
+
+fn drive<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
+    let field = Field::new(run, run.options.bytes / 4, OURS)?;
+    run.rounds(watch, |cpu, rng| {
+        let own = field.own(field.any(rng), cpu, rng);
+        run.inside(&field.space, || {
+            if rng.one_in(16) {
+                field.renew(run, cpu, own, rng)?;
+            }
+            field.visit(own, || {
+                field.write(run, cpu, own)?;
+                disturb(run, &field, cpu, own, rng)?;
+                for _ in 0..rng.below(8) {
+                    field.look(run, cpu, field.near(own, rng), rng)?;
+                }
+                field.write(run, cpu, own)
+            })
+        })?;
+        if rng.one_in(8) {
+            field.visit(own, || fork(run, &field, cpu, own, rng))?;
+        }
+        Ok(())
+    })
+}
+
+/// Does something to one page of a set.
+fn disturb<W: World>(
+    run: &Run<'_, W>,
+    field: &Field<'_, W::Machine>,
+    cpu: usize,
+    own: u64,
+    rng: &mut Rng,
+) -> Result<(), Failure> {
+    let (space, va) = (&field.space, field.at(own));
+    let page = VirtRange::from_size(va, PAGE_SIZE);
+    match rng.below(6) {
+        0 | 1 => {
+            space.protect(page, Prot::Read)?;
+            if run.world.store(space, va, 0).is_ok() {
+                return Err(run.not_denied(space, cpu, va, Access::Write));
+            }
+            space.protect(page, Prot::ReadWrite)?;
+        }
+        2 => {
+            field.ledger.vanish(own);
+            space.advise(page, Advice::DontNeed)?;
+            field.ledger.vanished(own);
+        }
+        3 => {
+            let pin = space.pin(va, Access::Write)?;
+            field.write_behind(run, cpu, own, pin.pfn())?;
+        }
+        4 => field.split_folio(own, Order(2 * rng.below(SET / 2) as u8))?,
+        _ => run.world.yield_now(),
+    }
+    Ok(())
+}
+
+/// Forks, writes what is shared then, and looks whether the child notices.
+fn fork<W: World>(
+    run: &Run<'_, W>,
+    field: &Field<'_, W::Machine>,
+    cpu: usize,
+    own: u64,
+    rng: &mut Rng,
+) -> Result<(), Failure> {
+    let mut snapshot = Snapshot::begin(field, own, rng);
+    let child = field.space.fork()?;
+    snapshot.end(field);
+    run.inside(&field.space, || field.write(run, cpu, own))?;
+    run.inside(&child, || snapshot.check(run, field, &child, cpu))
+}
