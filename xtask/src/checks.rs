@@ -61,7 +61,8 @@ fn host_tests() -> Result<Verdict> {
 /// Its own directory: with another configuration nothing built is of use to the rest.
 fn loom() -> Result<Verdict> {
     let mut test = cargo("test");
-    test.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", workspace::target_dir().join("loom"));
+    test.env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", workspace::target_dir().join("loom"));
     test.args(["--quiet", "--release", "--test", "loom"]);
     tested(test.args(["--package", "granule-sync", "--package", "granule-mm"]))
 }

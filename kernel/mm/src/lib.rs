@@ -51,7 +51,7 @@
 #![deny(unsafe_code)]
 
 extern crate alloc;
-#[cfg(all(test, loom))]
+#[cfg(loom)]
 extern crate std;
 
 pub mod audit;
@@ -60,8 +60,8 @@ pub mod frame;
 pub mod gup;
 pub mod hw;
 pub mod kernel_map;
-#[cfg(all(test, loom, feature = "mutants"))]
-mod models;
+#[cfg(loom)]
+pub mod models;
 pub mod mutant;
 pub mod rmap;
 pub mod space;
@@ -72,8 +72,8 @@ pub mod tlb;
 pub use frame::{Frames, MemMap, OutOfMemory, PageDesc};
 pub use hw::{Hardware, Note, Slot};
 pub use space::{
-    Advice, AdviseError, Denial, FaultOutcome, Huge, MapError, Move, Place, ProtectError, RemapError,
-    Space, UnmapError, Vma,
+    Advice, AdviseError, Denial, FaultOutcome, Huge, MapError, Move, Place, ProtectError,
+    RemapError, Space, UnmapError, Vma,
 };
 pub use thp::{Frozen, SplitError};
 
@@ -160,7 +160,7 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Arms a known bug, or disarms all.
-    #[cfg(feature = "mutants")]
+    #[cfg(any(feature = "mutants", loom))]
     pub fn arm(&self, mutant: Option<Mutant>) {
         self.mutants.arm(mutant);
     }

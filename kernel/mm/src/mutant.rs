@@ -1,6 +1,6 @@
 //! Known bugs, by name. Each is one step taken away at a marked place (`mm.commits(Mutant::…)`).
 //!
-//! Without the `mutants` feature the question is answered `false` at compile time and the places
+//! Without the `mutants` feature (and outside of loom) the question is answered `false` at compile time and the places
 //! vanish. With it, at most one bug is armed at a time, per memory manager, so that the host's tests
 //! can run many side by side.
 
@@ -179,6 +179,8 @@ mutants! {
     SplitHeld => "split-held",
     /// A new head does not say who maps it.
     SplitForgetsOwner => "split-forgets-owner",
+    /// A new head's owner is written after its references (2018).
+    SplitOwnerLate => "split-owner-late",
     /// A new head is there before its flags: it seems unlocked (2026).
     SplitFlagsLate => "split-flags-late",
     /// The old head gets its references before its tails have heads of their own.
@@ -216,32 +218,32 @@ mutants! {
 
 /// Which bug is armed in one memory manager.
 pub(crate) struct Armed {
-    #[cfg(feature = "mutants")]
+    #[cfg(any(feature = "mutants", loom))]
     which: core::sync::atomic::AtomicU8,
 }
 
 impl Armed {
     pub(crate) const fn none() -> Self {
         Self {
-            #[cfg(feature = "mutants")]
+            #[cfg(any(feature = "mutants", loom))]
             which: core::sync::atomic::AtomicU8::new(u8::MAX),
         }
     }
 
-    #[cfg(feature = "mutants")]
+    #[cfg(any(feature = "mutants", loom))]
     pub(crate) fn arm(&self, mutant: Option<Mutant>) {
         let which = mutant.map_or(u8::MAX, |m| m as u8);
         self.which.store(which, core::sync::atomic::Ordering::SeqCst);
     }
 
     #[inline(always)]
-    #[cfg(feature = "mutants")]
+    #[cfg(any(feature = "mutants", loom))]
     pub(crate) fn is_armed(&self, mutant: Mutant) -> bool {
         self.which.load(core::sync::atomic::Ordering::Relaxed) == mutant as u8
     }
 
     #[inline(always)]
-    #[cfg(not(feature = "mutants"))]
+    #[cfg(not(any(feature = "mutants", loom)))]
     pub(crate) const fn is_armed(&self, mutant: Mutant) -> bool {
         let _ = mutant;
         false

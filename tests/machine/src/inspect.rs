@@ -6,6 +6,7 @@ use crate::cached::{Cached, Reach};
 use crate::{Machine, State, Violation};
 use abi::{Asid, Level, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use pte::{Change, Leaf, Scope};
+use sync::Class;
 
 /// A translation that a CPU has, or may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +68,11 @@ impl Machine {
     /// Steps taken so far.
     pub fn steps(&self) -> u64 {
         self.state().step
+    }
+
+    /// How often spin locks of a class were waited for, or could have been.
+    pub fn locks_taken(&self, class: Class) -> u64 {
+        self.state().taken.get(&class).copied().unwrap_or(0)
     }
 
     /// Everything that the CPUs' TLBs hold at this moment: what the seed let them keep.

@@ -77,6 +77,7 @@ pub use world::SimWorld;
 
 use abi::{Asid, MAX_CPUS, Pfn, PhysAddr, VirtAddr};
 use pte::Caps;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sync::Class;
@@ -176,6 +177,8 @@ pub(crate) struct State {
     clock: u64,
     pub(crate) timeline: timeline::Timeline,
     pub(crate) violation: Option<Violation>,
+    /// How often locks were taken, by class.
+    pub(crate) taken: BTreeMap<Class, u64>,
 }
 
 impl State {
@@ -225,6 +228,7 @@ impl Machine {
             clock: 0,
             timeline: timeline::Timeline::new(),
             violation: None,
+            taken: BTreeMap::new(),
         };
         let inner = Inner { caps: config.caps, cpus: config.cpus, state: Mutex::new(state) };
         Self { inner: Arc::new(inner) }

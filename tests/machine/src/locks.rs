@@ -54,6 +54,7 @@ impl Cpu for Machine {
         self.step();
         let cpu = self.me();
         let mut state = self.state();
+        *state.taken.entry(class).or_default() += 1;
         if let Some(&held) = state.cpus[cpu].locks.iter().find(|held| **held >= class) {
             let what = format!("lock order: {class:?} wanted while {held:?} is held");
             state.violate(cpu, &Concern::default(), what);

@@ -8,6 +8,7 @@ use common::{Untouched, machines};
 use granule_machine::{Machine, SimWorld};
 use mm::{FaultOutcome, Huge, Place, Space};
 use stress::World;
+use sync::Class;
 
 /// A boundary of every level.
 const VA: VirtAddr = VirtAddr(1 << 40);
@@ -72,7 +73,8 @@ fn one_page_takes_one_operation_and_two_barriers() {
         for page in [3, 0, 5] {
             let cost = cost(&world, || space.unmap(at(page, 1)).expect("memory"));
             let one = |event| (event, 1);
-            let parts = [Event::TlbiVaLast, Event::TlbiLocal, Event::DsbPublish, Event::DsbComplete];
+            let parts =
+                [Event::TlbiVaLast, Event::TlbiLocal, Event::DsbPublish, Event::DsbComplete];
             assert_eq!(cost, parts.map(one), "page {page} of {config:?}");
         }
     }
@@ -203,27 +205,29 @@ fn a_whole_huge_page_takes_one_operation() {
     }
 }
 
-/// A split breaks the block with one operation. Afterwards its pages cost what small pages cost, and
-/// a second cut of the same block splits nothing.
+/// A split breaks the block with one operation, and leaves contiguous sets. To cut one costs its break, once:
+/// a CPU may have any of its sixteen entries by itself, so that is one operation each, or a range.
 #[test]
-fn a_split_takes_one_operation() {
+fn a_split_takes_one_operation_and_a_cut_set_its_own() {
     for config in machines() {
         let world = SimWorld::new(config);
         let untouched = Untouched::new(&world);
         let space = populated(&world, at(0, 2 * 512), Huge::Default, [0, 512]);
-        let split = cost(&world, || space.unmap(at(100, 1)).expect("memory"));
-        // One for the block and one for the page; the break, the new entries, the new table and the
-        // page are published, in that order.
-        let two = [Event::TlbiVaLast, Event::TlbiLocal].map(|event| (event, 2));
-        assert_eq!(split[..2], two);
-        assert_eq!(split[2..], [(Event::DsbPublish, 4), (Event::DsbComplete, 2)]);
+        let split = cost(&world, || space.split_block(VA));
+        // The break, the new entries and the new table are published, in that order.
+        let once = [Event::TlbiVaLast, Event::TlbiLocal].map(|event| (event, 1));
+        assert_eq!(split[..2], once);
+        assert_eq!(split[2..], [(Event::DsbPublish, 3), (Event::DsbComplete, 1)]);
         assert_eq!(world.mm().stats.total(Event::ThpSplitPmd), 1);
-        let again = cost(&world, || space.unmap(at(200, 1)).expect("memory"));
-        assert_eq!(again[0], (Event::TlbiVaLast, 1));
+        let set = if config.caps.tlb_range { 1 } else { 16 };
+        for (page, expected) in [(100, set + 1), (101, 1), (200, set + 1), (201, 1)] {
+            let cut = cost(&world, || space.unmap(at(page, 1)).expect("memory"));
+            assert_eq!(operations(&cut), expected, "page {page}: {cut:?}");
+        }
         assert_eq!(world.mm().stats.total(Event::ThpSplitPmd), 1);
         // The end of one and the start of the next: only the next is still to be split.
         let across = cost(&world, || space.unmap(at(511, 2)).expect("memory"));
-        assert!(operations(&across) <= 3, "{across:?}");
+        assert!(operations(&across) <= 2 * set + 3, "{across:?}");
         assert_eq!(world.mm().stats.total(Event::ThpSplitPmd), 2);
         drop(space);
         untouched.check(&world);
@@ -257,5 +261,84 @@ fn a_gather_of_exclusive_pages_is_never_full() {
         }
         drop(space);
         untouched.check(&world);
+    }
+}
+
+/// Whole huge pages of a GiB go like its small ones: a few ranges, or one operation for the space.
+#[test]
+fn a_gibibyte_of_huge_pages_takes_a_handful() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        let untouched = Untouched::new(&world);
+        let pages = PUD_SIZE / PAGE_SIZE;
+        let touched = [0, 512, 77 * 512, pages - 512];
+        let space = populated(&world, at(0, pages), Huge::Default, touched);
+        assert_eq!(world.mm().stats.total(Event::ThpFaultAlloc), 4);
+        let cost = cost(&world, || space.unmap(at(0, pages)).expect("memory"));
+        assert!(operations(&cost) <= 5, "{cost:?}");
+        assert!(cost.contains(&(Event::DsbComplete, 1)), "{cost:?}");
+        drop(space);
+        untouched.check(&world);
+    }
+}
+
+/// Rights that are taken away cost one flush, however many pages there are; rights that are given cost
+/// none: who has not noticed faults, and finds it.
+#[test]
+fn rights_are_taken_with_one_flush_and_given_with_none() {
+    for config in machines() {
+        for (huge, pages, most) in
+            [(Huge::Never, 1, 1), (Huge::Never, 64, 64), (Huge::Default, 512, 1)]
+        {
+            let world = SimWorld::new(config);
+            let all = if huge == Huge::Never { 0..pages } else { 0..1 };
+            let space = populated(&world, at(0, 1024), huge, all);
+            let taken = cost(&world, || space.protect(at(0, pages), Prot::Read).expect("memory"));
+            let most = if config.caps.tlb_range { most.min(4) } else { most };
+            assert!((1..=most).contains(&operations(&taken)), "{pages} pages: {taken:?}");
+            assert!(taken.contains(&(Event::DsbComplete, 1)), "{taken:?}");
+            let given = cost(&world, || space.protect(at(0, pages), RW).expect("memory"));
+            assert_eq!(operations(&given), 0, "{given:?}");
+        }
+    }
+}
+
+/// A fork write-protects with one flush. A second one finds nothing writable, and flushes nothing.
+#[test]
+fn a_fork_takes_one_flush_and_the_next_one_none() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        let untouched = Untouched::new(&world);
+        let space = populated(&world, at(0, 2048), Huge::Default, [0, 600, 1024]);
+        let mut children = Vec::new();
+        let first = cost(&world, || children.push(space.fork().expect("memory")));
+        assert!((1..=5).contains(&operations(&first)), "{first:?}");
+        assert!(first.contains(&(Event::DsbComplete, 1)), "{first:?}");
+        let second = cost(&world, || children.push(space.fork().expect("memory")));
+        assert_eq!(operations(&second), 0, "{second:?}");
+        drop((children, space));
+        untouched.check(&world);
+    }
+}
+
+/// A fault that finds its table there, and a page in stock, takes the table's lock and no other that
+/// somebody else may want; the zone's once for a whole stock.
+#[test]
+fn a_fault_takes_no_lock_that_others_want() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        let space = populated(&world, at(0, 512), Huge::Never, 0..8);
+        let taken = |class| world.mm().hw.locks_taken(class);
+        let shared =
+            [Class::Asid, Class::Family, Class::PmdTable, Class::DeferredSplit, Class::Heap];
+        let now = || (shared.map(taken), taken(Class::PteTable), taken(Class::Zone));
+        let before = now();
+        for page in 8..512 {
+            assert_eq!(space.fault(VA + page * PAGE_SIZE, Access::Write), FaultOutcome::Mapped);
+        }
+        let after = now();
+        assert_eq!(after.0, before.0, "{shared:?}");
+        assert_eq!(after.1 - before.1, 504, "one for each fault");
+        assert!(after.2 - before.2 <= 504 / 16, "{} times the zone's", after.2 - before.2);
     }
 }

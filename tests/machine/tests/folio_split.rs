@@ -387,7 +387,8 @@ fn storm_in(config: Config, mix: &[Do], mutant: Option<Mutant>) -> Option<String
         // Nobody is in the way any more.
         for n in [0, 1, 15, 16, 17, 100, 511] {
             match space.split_folio_at(page(n), Order::PAGE) {
-                Ok(()) | Err(SplitError::BadOrder { has: Order::PAGE, .. } | SplitError::NotMapped) => {}
+                Ok(())
+                | Err(SplitError::BadOrder { has: Order::PAGE, .. } | SplitError::NotMapped) => {}
                 Err(error) => return Some(format!("at rest, page {n}: {error}")),
             }
         }
@@ -423,7 +424,8 @@ fn hunt() {
             continue;
         }
         let begun = std::time::Instant::now();
-        let found = (1..120).find_map(|seed| storm(config(seed), ALL, Some(mutant)).map(|why| (seed, why)));
+        let found =
+            (1..120).find_map(|seed| storm(config(seed), ALL, Some(mutant)).map(|why| (seed, why)));
         println!("{name}: {found:?} {:?}", begun.elapsed());
     }
 }

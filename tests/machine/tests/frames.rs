@@ -3,10 +3,10 @@
 
 mod common;
 
-use mm::frame::Kind;
 use abi::{Event, Order, PAGE_SIZE, Pfn};
 use common::{Untouched, machines, owned};
 use granule_machine::{Config, SimWorld};
+use mm::frame::Kind;
 
 use mm::{Hardware, OutOfMemory};
 use std::collections::HashSet;
@@ -57,8 +57,7 @@ fn running_out_is_an_error_that_changes_nothing() {
         }
         assert_eq!(mm.stats.total(Event::AllocFail), 4);
         // What is left is given in smaller pieces.
-        let rest: Vec<_> =
-            std::iter::from_fn(|| mm.alloc(Order::PAGE).ok()).collect();
+        let rest: Vec<_> = std::iter::from_fn(|| mm.alloc(Order::PAGE).ok()).collect();
         assert_eq!(rest.len() as u64, (2048 + 37) % order.pages());
         for pfn in blocks.into_iter().chain(rest) {
             mm.free(pfn);
@@ -191,8 +190,7 @@ fn small_pages_leave_no_fragments() {
                 mm.free(pages.swap_remove(which));
             }
             // Without anybody draining the stocks by hand.
-            let huge: Vec<_> =
-                std::iter::from_fn(|| mm.alloc(Order::PMD).ok()).collect();
+            let huge: Vec<_> = std::iter::from_fn(|| mm.alloc(Order::PMD).ok()).collect();
             assert_eq!(huge.len() as u64, 4096 * PAGE_SIZE / Order::PMD.bytes());
             huge.into_iter().for_each(|pfn| mm.free(pfn));
         }

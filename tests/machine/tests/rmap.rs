@@ -178,7 +178,8 @@ impl<'w> Player<'w> {
         let turns = self.rng.below(4);
         let at = self.at(child, page);
         if let Ok(frozen) = self.children[child].space.freeze_folio_at(at) {
-            let words = || PAGES.map(|n| self.world.mm().hw.peek(frozen.head().base() + n * PAGE_SIZE));
+            let words =
+                || PAGES.map(|n| self.world.mm().hw.peek(frozen.head().base() + n * PAGE_SIZE));
             let before = words();
             (0..turns).for_each(|_| self.world.yield_now());
             assert_eq!(words(), before, "somebody reaches a frozen folio");
@@ -240,7 +241,8 @@ fn storm_in(config: Config, mix: &[Do], mutant: Option<Mutant>) -> Option<String
         let space = parent.fork().expect("memory");
         let first = Child { space, base: VA, words: BTreeMap::new(), locked: Vec::new() };
         let rng = Rng::new(config.seed, "family", cpu);
-        let mut player = Player { world: &world, cpu: cpu as u64, rng, children: vec![first], steps: 0 };
+        let mut player =
+            Player { world: &world, cpu: cpu as u64, rng, children: vec![first], steps: 0 };
         for _ in 0..40 {
             let what = mix[player.rng.below(mix.len() as u64) as usize];
             player.step(what);
@@ -292,7 +294,8 @@ fn hunt() {
             continue;
         }
         let begun = std::time::Instant::now();
-        let found = (1..120).find_map(|seed| storm(config(seed), &mix, Some(mutant)).map(|why| (seed, why)));
+        let found = (1..120)
+            .find_map(|seed| storm(config(seed), &mix, Some(mutant)).map(|why| (seed, why)));
         println!("{name}: {found:?} {:?}", begun.elapsed());
     }
     for seed in 1..40 {

@@ -26,7 +26,14 @@ impl Fresh {
     }
 
     /// Writes `n` entries from `first` on: the word, and then `step` more for each.
-    pub(crate) fn fill<H: Hardware>(&self, mm: &Mm<H>, first: usize, n: usize, word: u64, step: u64) {
+    pub(crate) fn fill<H: Hardware>(
+        &self,
+        mm: &Mm<H>,
+        first: usize,
+        n: usize,
+        word: u64,
+        step: u64,
+    ) {
         debug_assert!(first + n <= ENTRIES);
         mm.hw.fill(Slot::new(self.table, first), n, word, step);
     }

@@ -52,7 +52,8 @@ impl<H: Hardware> Mm<H> {
         let counts = Counts(self.desc(head).counts.load(Ordering::Acquire));
         counts.is_exclusive()
             || counts.is_mixed()
-                && self.bitmap(head, page / 64).owner.load(Ordering::Acquire) >> (page % 64) & 1 != 0
+                && self.bitmap(head, page / 64).owner.load(Ordering::Acquire) >> (page % 64) & 1
+                    != 0
     }
 
     /// Pages `pages` of the folio belong to the caller's entry alone from now on.

@@ -226,7 +226,8 @@ impl<H: Hardware> Mm<H> {
     /// freed here, and a large one is not remembered, since its mappings are to come back.
     #[inline]
     pub(crate) fn folio_unmap_held(&self, head: Pfn, n: u32) {
-        let before = Counts(self.desc(head).counts.fetch_sub(Counts::mappings(n), Ordering::AcqRel));
+        let before =
+            Counts(self.desc(head).counts.fetch_sub(Counts::mappings(n), Ordering::AcqRel));
         debug_assert!(before.maps() >= n && before.refs() > n, "folio {head}: {n} of {before:?}");
     }
 
@@ -363,12 +364,12 @@ impl<H: Hardware> Mm<H> {
                 .is_ok()
     }
 
-    /// Gives a frozen folio `refs` references. Everything written to its descriptors before is seen by
-    /// whoever takes another.
+    /// Gives a frozen folio, or a new one made of a part of it, one reference and nothing else.
+    /// Everything written to its descriptors before is seen by whoever takes another.
     #[doc(alias = "folio_ref_unfreeze")]
-    pub(crate) fn folio_unfreeze(&self, head: Pfn, refs: u32) {
+    pub(crate) fn folio_unfreeze(&self, head: &PageDesc) {
         let release = self.order(Ordering::Release, Mutant::UnfreezeRelaxed);
-        self.desc(head).counts.fetch_add(u64::from(refs), release);
+        head.counts.store(Counts::held(1).0, release);
     }
 
     // --- the lock --------------------------------------------------------------------------------

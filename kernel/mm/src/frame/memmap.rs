@@ -296,18 +296,36 @@ impl MemMap {
         self.descs.get(usize::try_from(pfn.0.checked_sub(self.base.0)?).ok()?)
     }
 
-    /// The head of the block that contains `pfn`; `None` for a page of no block.
+    /// The head of the block that contains `pfn`; `None` for a page of no block. Right at some moment of the
+    /// call, also while the block is cut into parts.
     #[doc(alias = "compound_head")]
     #[inline]
     pub fn head(&self, pfn: Pfn) -> Option<Pfn> {
+        let mut refused = None;
+        loop {
+            let (head, order) = self.nearest(pfn)?;
+            if pfn - head < order.pages() {
+                return Some(head);
+            }
+            // Behind the block's end: it belongs to none; or the block was cut after its tails were looked
+            // at, and then another look, which comes after that, finds the part.
+            if refused == Some((head, order)) {
+                return None;
+            }
+            refused = Some((head, order));
+        }
+    }
+
+    /// The nearest head at or below `pfn` of a block that could contain it, and the block's size.
+    #[inline]
+    fn nearest(&self, pfn: Pfn) -> Option<(Pfn, Order)> {
         let mut at = pfn.0;
         // Blocks are aligned to their size and at most of the largest order.
         let floor = pfn.align_down(Order::MAX).0;
         loop {
-            let desc = self.find(Pfn(at))?;
-            if desc.kind() != Kind::Tail {
-                // A page behind the block's end belongs to none.
-                return (pfn.0 - at < desc.order().pages()).then_some(Pfn(at));
+            let state = self.find(Pfn(at))?.state.load(Ordering::Acquire);
+            if Kind::from_bits(state) != Kind::Tail {
+                return Some((Pfn(at), Order((state >> 8) as u8)));
             }
             if at == floor {
                 return None;

@@ -20,8 +20,8 @@ mod folio;
 mod memmap;
 mod pcp;
 
-pub use early::{EarlyError, EarlyMemory};
 pub use counts::Counts;
+pub use early::{EarlyError, EarlyMemory};
 pub(crate) use folio::Freed;
 pub use folio::{FolioLock, FolioPin, FolioRef, PIN_BIAS};
 pub(crate) use memmap::NIL;

@@ -1,6 +1,6 @@
 //! A CPU that goes on with the number it has, against a roll-over on another.
 
-use super::{Mutant, Without, catches, holds, machine};
+use super::{Without, machine};
 use crate::tlb::Context;
 use loom::thread;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// CPU 1 enters its space again while CPU 0 begins a new generation and enters another space. Then both
 /// run, under different numbers; and if CPU 1's is of the new generation, it has dropped what it
 /// had cached.
-fn going_on_against_a_rollover(without: Without) {
+pub fn going_on_against_a_rollover(without: Without) {
     let mm = without.boot();
     let (ours, theirs) = (Arc::new(Context::default()), Context::default());
     machine::be(1);
@@ -34,16 +34,4 @@ fn going_on_against_a_rollover(without: Without) {
     assert_eq!((first, asid), (last, last), "wrong: who goes on has another number");
     assert!(mm.hw.dropped(1) > dropped, "wrong: a new generation among the old one's translations");
     machine::be(0);
-}
-
-#[test]
-fn a_rollover_reserves_what_is_running() {
-    holds(going_on_against_a_rollover);
-}
-
-#[test]
-fn what_a_rollover_must_not_forget() {
-    for step in [Mutant::RolloverForgetsActive, Mutant::RolloverNoFlush] {
-        catches(going_on_against_a_rollover, Without::step(step));
-    }
 }

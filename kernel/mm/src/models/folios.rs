@@ -1,6 +1,6 @@
 //! A folio that is frozen to become something else, against somebody who has seen its number in a table.
 
-use super::{Mutant, Without, catches, holds, machine};
+use super::{Without, machine};
 use abi::Order;
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -21,7 +21,9 @@ impl Nature {
     }
 }
 
-fn freezing_against_getting(without: Without) {
+/// A folio is frozen, becomes something else and is given references again; meanwhile somebody takes one
+/// and looks what it is.
+pub fn freezing_against_getting(without: Without) {
     let mm = without.boot();
     let folio = mm.folio_alloc(Order::PAGE).expect("memory");
     let nature = Arc::new(Nature::default());
@@ -36,24 +38,9 @@ fn freezing_against_getting(without: Without) {
     };
     if mm.folio_freeze(folio, 1) {
         nature.write();
-        mm.folio_unfreeze(folio, 1);
+        mm.folio_unfreeze(mm.desc(folio));
     }
     getter.join().expect("no panic");
     mm.head_put(folio, 1);
     assert_eq!(mm.desc(folio).refs(), 0, "wrong: a reference too many, or too few");
-}
-
-#[test]
-fn a_folio_is_not_frozen_while_somebody_holds_it() {
-    holds(freezing_against_getting);
-}
-
-#[test]
-fn the_thaws_release() {
-    catches(freezing_against_getting, Without::step(Mutant::UnfreezeRelaxed));
-}
-
-#[test]
-fn the_freezes_acquire() {
-    catches(freezing_against_getting, Without::step(Mutant::FreezeRelaxed));
 }

@@ -2,7 +2,7 @@
 //! never both.
 
 use super::machine::Machine;
-use super::{Mutant, Without, catches, explore, holds, machine};
+use super::{Without, machine};
 use crate::entry::{At, PteLevel};
 use crate::gup::Hold;
 use crate::rmap::{Owner, index_of};
@@ -13,7 +13,6 @@ use loom::thread::JoinHandle;
 use pte::Leaf;
 use std::sync::Arc;
 use sync::atomic::{Ordering, fence};
-use sync::mutant::Mutant as Bug;
 
 const VA: VirtAddr = VirtAddr(1 << 40);
 
@@ -59,7 +58,7 @@ impl<'m> Page<'m> {
     }
 }
 
-/// The entry is taken out, the page is shared if nobody has pinned it, and the entry comes back.
+/// The entry is taken out, its folio is shared if nobody has pinned it, and the entry comes back.
 fn sharing_against_pinning(without: Without, order: Order) {
     let mm = without.boot();
     let page = Page::new(&mm, order);
@@ -77,16 +76,18 @@ fn sharing_against_pinning(without: Without, order: Order) {
     page.end(pinned);
 }
 
-fn sharing_a_page(without: Without) {
+/// The entry of a page is taken out, the page is shared if nobody has pinned it, and the entry comes back.
+pub fn sharing_a_page(without: Without) {
     sharing_against_pinning(without, Order::PAGE);
 }
 
-fn sharing_a_large_folio(without: Without) {
+/// As [`sharing_a_page`], of a large folio, whose pins are counted apart.
+pub fn sharing_a_large_folio(without: Without) {
     sharing_against_pinning(without, Order(2));
 }
 
 /// A fork shares the page if nobody has pinned it; the entry stays.
-fn forking_against_pinning(without: Without) {
+pub fn forking_against_pinning(without: Without) {
     let mm = without.boot();
     let page = Page::new(&mm, Order::PAGE);
     let pinner = page.asker(Hold::Pin);
@@ -107,7 +108,7 @@ fn forking_against_pinning(without: Without) {
 
 /// The entry is taken out, and whoever did looks whether somebody else holds the page: if not, its content
 /// is his to throw away.
-fn discarding_against_referencing(without: Without) {
+pub fn discarding_against_referencing(without: Without) {
     let mm = without.boot();
     let page = Page::new(&mm, Order::PAGE);
     let asker = page.asker(Hold::Reference);
@@ -124,63 +125,4 @@ fn discarding_against_referencing(without: Without) {
     if held {
         mm.folio_put(page.folio(), 1);
     }
-}
-
-#[test]
-fn a_page_is_not_shared_while_it_is_pinned() {
-    holds(sharing_a_page);
-    holds(sharing_a_large_folio);
-}
-
-#[test]
-fn a_fork_does_not_share_what_is_pinned() {
-    holds(forking_against_pinning);
-}
-
-#[test]
-fn what_is_held_is_not_thrown_away() {
-    holds(discarding_against_referencing);
-}
-
-#[test]
-fn the_references_fence() {
-    catches(discarding_against_referencing, Without::step(Mutant::GupUnfenced));
-}
-
-#[test]
-fn what_a_pin_asks_of_the_page() {
-    catches(sharing_a_page, Without::step(Mutant::PinShared));
-    catches(sharing_a_large_folio, Without::step(Mutant::PinShared));
-}
-
-#[test]
-fn the_first_fence_of_sharing() {
-    catches(sharing_a_page, Without::step(Mutant::ShareUnfenced));
-    catches(sharing_a_large_folio, Without::step(Mutant::ShareUnfenced));
-}
-
-/// The store that brings the entry back is a release. A plain one would need the fence before it.
-#[test]
-fn the_second_fence_of_sharing() {
-    let fence = Without::step(Mutant::SharedUnfenced);
-    explore(sharing_a_page, fence);
-    explore(sharing_a_page, Without { release: true, ..Without::default() });
-    catches(sharing_a_page, Without { release: true, ..fence });
-}
-
-#[test]
-fn the_pins_fence() {
-    for scenario in [sharing_a_page, sharing_a_large_folio] {
-        catches(scenario, Without::order(Bug::SeqUnchangedUnfenced));
-        catches(scenario, Without::step(Mutant::GupNoRecheck));
-    }
-}
-
-#[test]
-fn what_a_pin_asks_of_forks() {
-    for step in [Mutant::PinForgetsFork, Mutant::PinDuringFork, Mutant::PinUnnoted] {
-        catches(forking_against_pinning, Without::step(step));
-    }
-    catches(forking_against_pinning, Without::order(Bug::SeqUnchangedUnfenced));
-    catches(forking_against_pinning, Without::order(Bug::SeqBeginUnfenced));
 }

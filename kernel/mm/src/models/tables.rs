@@ -1,6 +1,6 @@
 //! What is published is whole: a table with its entries, a page with its content.
 
-use super::{Mutant, Without, catches, explore, holds, machine};
+use super::{Without, machine};
 use crate::entry::{At, PmdLevel};
 use crate::gup::Hold;
 use crate::{FaultOutcome, Hardware, Huge, Place, Slot, Space};
@@ -17,7 +17,7 @@ const LITTER: u64 = 0x1177e4;
 
 /// A table is filled and linked, as a split does it; whoever walks meanwhile finds no table, or a full
 /// one.
-fn linking_against_walking(without: Without) {
+pub fn linking_against_walking(without: Without) {
     let mm = without.boot();
     let space = Space::new(&mm).expect("memory");
     let Ok(_) = mm.make_slot(space.root(), VA, Level::Pmd) else { panic!("memory") };
@@ -55,7 +55,7 @@ fn linking_against_walking(without: Without) {
 }
 
 /// A fault clears a page and maps it; whoever finds it meanwhile finds it clear.
-fn faulting_against_reading(without: Without) {
+pub fn faulting_against_reading(without: Without) {
     let mm = without.boot();
     let space = Space::new(&mm).expect("memory");
     space.map(Place::At(VA), PAGE_SIZE, Prot::ReadWrite, Huge::Never).expect("free");
@@ -81,30 +81,4 @@ fn faulting_against_reading(without: Without) {
         assert_eq!(found, page, "the scenario's own page");
         assert_ne!(word, LITTER, "wrong: a page with what its last owner left");
     }
-}
-
-#[test]
-fn a_table_is_linked_with_its_entries() {
-    holds(linking_against_walking);
-}
-
-/// The store that links a table is a release, and a barrier comes before it, for walkers. Software would
-/// do with either.
-#[test]
-fn the_links_release_or_the_barrier() {
-    let barrier = Without::step(Mutant::LinkBeforeZero);
-    let release = Without { release: true, ..Without::default() };
-    explore(linking_against_walking, barrier);
-    explore(linking_against_walking, release);
-    catches(linking_against_walking, Without { release: true, ..barrier });
-}
-
-#[test]
-fn a_page_is_mapped_with_its_content() {
-    holds(faulting_against_reading);
-}
-
-#[test]
-fn the_mappings_release() {
-    catches(faulting_against_reading, Without { release: true, ..Without::default() });
 }

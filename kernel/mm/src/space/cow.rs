@@ -28,8 +28,8 @@ use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
 use abi::{Access, ENTRIES, Event, Level, Order, Pfn};
 use core::ops::Range;
-use sync::atomic::{Ordering, fence};
 use pte::{CONT_PTES, Leaf};
+use sync::atomic::{Ordering, fence};
 
 impl<H: Hardware> Mm<H> {
     /// Whether the page is exclusive. Right while the lock of the table that maps it is held.

@@ -25,8 +25,8 @@ use crate::tlb::Gather;
 use crate::{Hardware, Mm, Slot};
 use abi::{ENTRIES, Event, Level, PAGE_SIZE, PMD_SIZE, Pfn, VirtRange};
 use core::sync::atomic::Ordering::Relaxed;
-use sync::atomic::{Ordering, fence};
 use pte::{Entry, Leaf};
+use sync::atomic::{Ordering, fence};
 
 /// Folios that are taken out of one table under one flush.
 const BATCH: usize = 32;

@@ -76,8 +76,8 @@ use crate::thp::{Override, Policy};
 use crate::tlb::Context;
 use crate::{Hardware, Mm};
 use ::core::ops::Range;
-use sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use abi::{Asid, Event, Level, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
+use sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use sync::{Arc, RangeLock, SeqCount};
 
 /// The lowest address that may be mapped: what lies below catches null pointers.

@@ -22,7 +22,7 @@
 //!
 //! Corresponds to Linux's `__folio_split` and `split_huge_page_to_list_to_order`.
 
-use crate::frame::{Counts, Flag, FolioLock, FolioRef, Kind};
+use crate::frame::{Flag, FolioLock, FolioRef, Kind};
 use crate::mutant::Mutant;
 use crate::rmap::{Blocks, Extent};
 use crate::space::Space;
@@ -175,9 +175,8 @@ impl<H: Hardware> Mm<H> {
         // What is true of all is true of each, but who sleeps until the old one is unlocked does so there.
         let flags = old.flags() & !(Flag::Waiters as u32);
         let owner = old.owner.load(Ordering::Relaxed);
-        let one = Counts::held(1).0;
         if self.commits(Mutant::SplitHeadFirst) {
-            old.counts.store(one, Ordering::Release);
+            self.folio_unfreeze(old);
         }
         let parts = self.frames.map().block(head, from).chunks_exact(to.pages() as usize);
         for (n, part) in parts.enumerate().skip(1).rev() {
@@ -190,7 +189,7 @@ impl<H: Hardware> Mm<H> {
                 true => part.become_head(Kind::Folio, to, flags & !(Flag::Locked as u32)),
                 false => part.become_head(Kind::Folio, to, flags),
             }
-            part.counts.store(one, Ordering::Release);
+            self.folio_unfreeze(part);
             if self.commits(Mutant::SplitFlagsLate) {
                 part.raise(Flag::Locked);
             }
@@ -198,7 +197,7 @@ impl<H: Hardware> Mm<H> {
         old.cut_down(from, to);
         // Last: from here on everybody may have it, and all that it was part of has other heads.
         if !self.commits(Mutant::SplitHeadFirst) {
-            old.counts.store(one, Ordering::Release);
+            self.folio_unfreeze(old);
         }
     }
 

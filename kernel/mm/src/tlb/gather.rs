@@ -354,7 +354,8 @@ impl<H: Hardware> Mm<H> {
             if word == 0 {
                 continue;
             }
-            let (Entry::Leaf(first) | Entry::ProtNone(first)) = pte::decode(Level::Pte, word) else {
+            let (Entry::Leaf(first) | Entry::ProtNone(first)) = pte::decode(Level::Pte, word)
+            else {
                 continue;
             };
             if first.is_special() {

@@ -20,8 +20,8 @@ use crate::entry::TableLevel;
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
 use abi::{Event, Level, VirtAddr, VirtRange};
-use sync::atomic::{AtomicU64, Ordering};
 use pte::{AsidMatch, Depth, Invalidation, Plan, Scope, Target, Tlbi};
+use sync::atomic::{AtomicU64, Ordering};
 
 /// What the TLBs know a space by, and which of them.
 #[derive(Debug, Default)]

@@ -22,6 +22,7 @@ use play::Play;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use shrink::{Sequence, Steps};
+use std::cell::Cell;
 use stress::World;
 
 /// Events that a long sequence must have come to, or it has tested less than it says.
@@ -51,9 +52,10 @@ const EXPECTED: [Event; 23] = [
     Event::TlbiVaLast,
 ];
 
-/// Plays a sequence to its end and says how often each event occurred.
+/// Plays a sequence to its end, with a known bug or none, and says how often each event occurred.
 fn play(config: Config, mutant: Option<Mutant>, sequence: &Sequence) -> impl Fn(Event) -> u64 {
     let world = SimWorld::new(Config { pages: 16_384, ..config });
+    world.mm().arm(mutant);
     world.mm().arm(mutant);
     let untouched = Untouched::new(&world);
     let mut play = Play::new(&world);
@@ -124,4 +126,42 @@ fn ten_thousand_steps_agree_with_the_model_on_few_asids() {
 #[test]
 fn ten_thousand_steps_agree_with_the_model_on_a_hardware_access_flag() {
     long_sequence(3);
+}
+
+/// Bugs that a few hundred steps on one CPU are enough for. What the others need, their own suites have.
+const KNOWN: [Mutant; 17] = [
+    Mutant::UnmapNoTlbi,
+    Mutant::NoPublish,
+    Mutant::TablesLastLevel,
+    Mutant::RolloverNoFlush,
+    Mutant::SplitNoBreak,
+    Mutant::ProtectWritableShared,
+    Mutant::ForkKeepsWritable,
+    Mutant::ForkIgnoresPins,
+    Mutant::PinUnnoted,
+    Mutant::ReplaceNoFlush,
+    Mutant::HugeZeroNotSpecial,
+    Mutant::ContNoBreak,
+    Mutant::TakeOutNoFlush,
+    Mutant::PutBackShared,
+    Mutant::SplitForgetsOwner,
+    Mutant::DeferredForgotten,
+    Mutant::DeferredUnheld,
+];
+
+#[test]
+fn known_bugs_disagree_with_the_model() {
+    for mutant in KNOWN {
+        let seeds = Cell::new(0);
+        let result = TestRunner::new(ProptestConfig { max_shrink_iters: 0, ..sequences(32) }).run(
+            &Steps::new(400),
+            |sequence| {
+                let seed = seeds.replace(seeds.get() + 1);
+                let config = Config { seed, ..machines()[seed as usize % 4] };
+                let _ = play(config, Some(mutant), &sequence);
+                Ok(())
+            },
+        );
+        assert!(result.is_err(), "{} is not caught", mutant.name());
+    }
 }

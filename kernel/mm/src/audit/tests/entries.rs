@@ -5,7 +5,7 @@ use crate::audit::{Allow, Name};
 use crate::frame::{Counts, Flag, Kind};
 use crate::rmap::Owner;
 use crate::space::FaultOutcome;
-use abi::{Access, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr};
+use abi::{Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr};
 use core::sync::atomic::Ordering::Relaxed;
 use pte::{Leaf, MigrationKind, Misfit, SetRule, Soft, bits};
 

@@ -1,0 +1,147 @@
+//! Explores the small protocols of the memory manager: in which order their steps may come, and which stale
+//! values a load may answer; and shows of each order that they rest on that it is needed.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test -p granule-mm --release --test loom
+//! ```
+//!
+//! The scenarios are the crate's own ([`models`]). [`holds`] explores one as it is, [`catches`] wants it
+//! to fail without something.
+#![cfg(loom)]
+
+use granule_mm::models::{self, Without};
+use granule_mm::mutant::Mutant;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use sync::mutant::Mutant as Order;
+
+type Scenario = fn(Without);
+
+fn explore(scenario: Scenario, without: Without, order: Option<Order>) {
+    let mut builder = loom::model::Builder::new();
+    // Making a space takes many steps, none of them contended.
+    builder.max_branches = 100_000;
+    Order::arm(order);
+    builder.check(move || scenario(without));
+}
+
+/// No execution of `scenario` fails.
+fn holds(scenario: Scenario, without: Without) {
+    explore(scenario, without, None);
+}
+
+/// Some execution of `scenario` fails, by an assertion of its own or by two accesses to a cell that nothing
+/// orders.
+fn catches(scenario: Scenario, without: Without, order: Option<Order>) {
+    let failed = catch_unwind(AssertUnwindSafe(|| explore(scenario, without, order)));
+    Order::arm(None);
+    let panic = failed.expect_err("nobody missed what was taken away");
+    let words = panic.downcast_ref::<String>().map(String::as_str);
+    let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+    let expected = words.contains("wrong:") || words.contains("Causality violation");
+    assert!(expected, "{without:?}, {order:?} failed for another reason: {words}");
+}
+
+fn misses_step(scenario: Scenario, step: Mutant) {
+    catches(scenario, Without::step(step), None);
+}
+
+fn misses_order(scenario: Scenario, order: Order) {
+    catches(scenario, Without::default(), Some(order));
+}
+
+#[test]
+fn everything_holds_as_it_is() {
+    let scenarios: [Scenario; 8] = [
+        models::freezing_against_getting,
+        models::sharing_a_page,
+        models::sharing_a_large_folio,
+        models::forking_against_pinning,
+        models::discarding_against_referencing,
+        models::linking_against_walking,
+        models::faulting_against_reading,
+        models::going_on_against_a_rollover,
+    ];
+    for scenario in scenarios {
+        holds(scenario, Without::default());
+    }
+}
+
+// --- a folio is frozen, or somebody holds it -----------------------------------------------------------
+
+#[test]
+fn the_thaws_release() {
+    misses_step(models::freezing_against_getting, Mutant::UnfreezeRelaxed);
+}
+
+#[test]
+fn the_freezes_acquire() {
+    misses_step(models::freezing_against_getting, Mutant::FreezeRelaxed);
+}
+
+#[test]
+fn the_references_fence() {
+    misses_step(models::discarding_against_referencing, Mutant::GupUnfenced);
+}
+
+// --- a page is shared, or somebody has pinned it -------------------------------------------------------
+
+#[test]
+fn the_first_fence_of_sharing() {
+    misses_step(models::sharing_a_page, Mutant::ShareUnfenced);
+    misses_step(models::sharing_a_large_folio, Mutant::ShareUnfenced);
+}
+
+/// The store that brings the entry back is a release. A plain one needs the fence before it.
+#[test]
+fn the_second_fence_of_sharing() {
+    let fence = Without::step(Mutant::SharedUnfenced);
+    holds(models::sharing_a_page, fence);
+    holds(models::sharing_a_page, Without::release());
+    catches(models::sharing_a_page, Without { release: true, ..fence }, None);
+}
+
+#[test]
+fn the_pins_fence_and_second_look() {
+    for scenario in [models::sharing_a_page, models::sharing_a_large_folio] {
+        misses_order(scenario, Order::SeqUnchangedUnfenced);
+        misses_step(scenario, Mutant::GupNoRecheck);
+        misses_step(scenario, Mutant::PinShared);
+    }
+}
+
+#[test]
+fn what_pins_and_forks_ask_of_each_other() {
+    let scenario = models::forking_against_pinning;
+    for step in [Mutant::PinForgetsFork, Mutant::PinDuringFork, Mutant::PinUnnoted] {
+        misses_step(scenario, step);
+    }
+    for order in [Order::SeqUnchangedUnfenced, Order::SeqBeginUnfenced] {
+        misses_order(scenario, order);
+    }
+}
+
+// --- what is published is whole ------------------------------------------------------------------------
+
+/// The store that links a table is a release, and a barrier comes before it, for walkers. Software would
+/// do with either.
+#[test]
+fn the_links_release_or_the_barrier() {
+    let barrier = Without::step(Mutant::LinkBeforeZero);
+    holds(models::linking_against_walking, barrier);
+    holds(models::linking_against_walking, Without::release());
+    catches(models::linking_against_walking, Without { release: true, ..barrier }, None);
+}
+
+#[test]
+fn the_mappings_release() {
+    catches(models::faulting_against_reading, Without::release(), None);
+}
+
+// --- one number, one space ------------------------------------------------------------------------------
+
+#[test]
+fn what_a_rollover_must_not_forget() {
+    for step in [Mutant::RolloverForgetsActive, Mutant::RolloverNoFlush] {
+        misses_step(models::going_on_against_a_rollover, step);
+    }
+}
