@@ -65,7 +65,7 @@ impl State {
             && let Some(why) = self.judge(&change)
         {
             let at = range.map_or(String::new(), |range| format!(" for {}", range.start));
-            let (was, is) = (change.old(), change.new());
+            let (was, is) = (change.was(), change.is());
             let what = format!("{level} slot {slot}{at}: {was} -> {is}: {why}");
             self.violate(cpu, &Concern::slot(slot, range), what);
         }
@@ -99,7 +99,7 @@ impl State {
     /// Whether the new word does for a TLB that has the old one all that the old one did.
     fn is_kept(&self, change: &Stored) -> bool {
         let judged = pte::change(change.level, change.old, change.new, &self.config.caps);
-        let aged = matches!(change.new(), Entry::Leaf(leaf) if !leaf.is_young());
+        let aged = matches!(change.is(), Entry::Leaf(leaf) if !leaf.is_young());
         matches!(judged, Change::Free | Change::InPlace) && !aged
     }
 
@@ -131,7 +131,7 @@ impl State {
 
     /// What is linked where, and since when each slot gives what it gives.
     fn remember_links(&mut self, change: &Stored, at: u64) {
-        if let Entry::Table(table) = change.new() {
+        if let Entry::Table(table) = change.is() {
             self.tables.link(table.pfn(), change.slot);
         }
         let cacheable = |entry| match entry {
@@ -139,7 +139,7 @@ impl State {
             Entry::Table(_) => true,
             _ => false,
         };
-        if !cacheable(change.old()) || !self.is_kept(change) {
+        if !cacheable(change.was()) || !self.is_kept(change) {
             self.tables.set_since(change.slot, at);
         }
     }
@@ -147,13 +147,13 @@ impl State {
     /// What is only right under the lock.
     fn remember_for_unlock(&mut self, change: &Stored) {
         let here = &mut self.cpus[change.cpu];
-        if matches!(change.new(), Entry::PresentInvalid(_)) {
+        if matches!(change.is(), Entry::PresentInvalid(_)) {
             here.invalid.push(change.slot);
         }
         // A table that is filled before it is linked is judged when it is linked.
         let marked = |entry| matches!(entry, Entry::Leaf(leaf) if leaf.is_contiguous());
         let locked = here.locks.iter().any(|&class| guards(class, change.level));
-        if locked && (marked(change.old()) || marked(change.new())) {
+        if locked && (marked(change.was()) || marked(change.is())) {
             let first = PhysAddr(change.slot.0 & !(8 * RUN - 1));
             if here.runs.last() != Some(&first) {
                 here.runs.push(first);
@@ -176,9 +176,9 @@ impl State {
                 if !guards(class, level) {
                     let here = &mut self.cpus[cpu];
                     if is_run {
-                        here.runs.push(slot)
+                        here.runs.push(slot);
                     } else {
-                        here.invalid.push(slot)
+                        here.invalid.push(slot);
                     }
                     continue;
                 }

@@ -50,11 +50,11 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    pub(crate) fn old(&self) -> Entry {
+    pub(crate) fn was(&self) -> Entry {
         pte::decode(self.level, self.old)
     }
 
-    pub(crate) fn new(&self) -> Entry {
+    pub(crate) fn is(&self) -> Entry {
         pte::decode(self.level, self.new)
     }
 }
@@ -82,7 +82,7 @@ impl State {
 
     /// The new word is legal and leads to something.
     fn judge_word(&self, change: &Stored) -> Option<String> {
-        match change.new() {
+        match change.is() {
             Entry::Corrupt(_) => Some("no correct step makes this word".into()),
             Entry::Table(table) => self.judge_link(change, table.pfn()),
             Entry::Leaf(leaf) if leaf.is_user() && leaf.is_global() => {
@@ -170,7 +170,7 @@ impl State {
             return running.then(|| "a table is filled that walkers can reach".into());
         }
         let held = self.cpus[change.cpu].locks.iter().any(|&class| guards(class, change.level));
-        let needed = running || matches!(change.new(), Entry::PresentInvalid(_));
+        let needed = running || matches!(change.is(), Entry::PresentInvalid(_));
         (needed && !held).then(|| "the table's lock is not held".into())
     }
 
@@ -180,8 +180,8 @@ impl State {
         if change.how == How::Exchange || unseen == Unseen::default() {
             return None;
         }
-        let Entry::Leaf(old) = change.old() else { return None };
-        let (pfn, young, dirty) = match change.new() {
+        let Entry::Leaf(old) = change.was() else { return None };
+        let (pfn, young, dirty) = match change.is() {
             Entry::Leaf(new) | Entry::PresentInvalid(new) | Entry::ProtNone(new) => {
                 (new.pfn(), new.is_young(), new.is_dirty())
             }
@@ -239,8 +239,8 @@ impl State {
 
 /// Only what is present becomes present-invalid, and stays what it is.
 fn judge_invalid(change: &Stored) -> Option<String> {
-    let Entry::PresentInvalid(new) = change.new() else { return None };
-    match change.old().leaf() {
+    let Entry::PresentInvalid(new) = change.is() else { return None };
+    match change.was().leaf() {
         Some(old) if old.pfn() == new.pfn() => None,
         _ => Some("what is not present becomes present-invalid".into()),
     }

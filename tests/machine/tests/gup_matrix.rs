@@ -6,13 +6,14 @@
 
 mod races;
 
-use abi::{Access, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
+use abi::{Access, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use granule_machine::{Machine, SimWorld};
 use mm::audit::Allow;
-use mm::frame::{FolioPin, FolioRef};
+use mm::frame::{FolioPin, FolioRef, PIN_BIAS};
 use mm::{Advice, Huge, Move, Place, Space};
 use races::{at_each_step, translation, world, wrong};
 use std::sync::Mutex;
+use stress::World;
 
 const VA: VirtAddr = VirtAddr(1 << 40);
 /// The page that is asked for: in the middle of a run, and of a contiguous set.
@@ -22,34 +23,102 @@ const ASKED: VirtAddr = VirtAddr((1 << 40) + 5 * PAGE_SIZE);
 const SHAPES: [(u64, Huge); 3] =
     [(8 * PAGE_SIZE, Huge::Never), (16 * PAGE_SIZE, Huge::Default), (PMD_SIZE, Huge::Default)];
 
-/// A change of what is mapped. What it may leave behind lives as long as the world.
-type Change = for<'a> fn(&Space<'a, Machine>, VirtRange) -> Option<Space<'a, Machine>>;
+/// A change of what is mapped.
+struct Change {
+    name: &'static str,
+    /// What is pinned goes on being what the program sees.
+    keeps: bool,
+    /// What it leaves behind lives as long as the world.
+    make: for<'a> fn(&Space<'a, Machine>, VirtRange) -> Option<Space<'a, Machine>>,
+}
 
-const CHANGES: [(&str, Change); 9] = [
-    ("unmap all", |space, range| space.unmap(range).map(|()| None).expect("memory")),
-    ("unmap the page", |space, _| {
-        space.unmap(VirtRange::from_size(ASKED, PAGE_SIZE)).map(|()| None).expect("memory")
-    }),
-    ("unmap its neighbour", |space, _| {
-        let next = VirtRange::from_size(ASKED + PAGE_SIZE, PAGE_SIZE);
-        space.unmap(next).map(|()| None).expect("memory")
-    }),
-    ("protect from all", |space, range| {
-        space.protect(range, Prot::None).map(|()| None).expect("memory")
-    }),
-    ("protect from writing", |space, range| {
-        space.protect(range, Prot::Read).map(|()| None).expect("memory")
-    }),
-    ("forget", |space, range| {
-        space.advise(range, Advice::DontNeed).map(|()| None).expect("mapped")
-    }),
-    ("free", |space, range| space.advise(range, Advice::Free).map(|()| None).expect("mapped")),
-    ("move away", |space, range| {
-        let to = Move::To(VA + 8 * PMD_SIZE);
-        space.remap(range, range.bytes(), to).map(|_| None).expect("room")
-    }),
-    ("fork", |space, _| Some(space.fork().expect("memory"))),
+const CHANGES: [Change; 13] = [
+    Change {
+        name: "unmap all",
+        keeps: false,
+        make: |space, range| space.unmap(range).map(|()| None).expect("memory"),
+    },
+    Change {
+        name: "unmap the page",
+        keeps: false,
+        make: |space, _| space.unmap(page_at(0)).map(|()| None).expect("memory"),
+    },
+    Change {
+        name: "unmap its neighbour",
+        keeps: true,
+        make: |space, _| space.unmap(page_at(1)).map(|()| None).expect("memory"),
+    },
+    Change {
+        name: "protect from all",
+        keeps: true,
+        make: |space, range| space.protect(range, Prot::None).map(|()| None).expect("memory"),
+    },
+    Change {
+        name: "protect from writing",
+        keeps: true,
+        make: |space, range| space.protect(range, Prot::Read).map(|()| None).expect("memory"),
+    },
+    Change {
+        name: "forget",
+        keeps: false,
+        make: |space, range| space.advise(range, Advice::DontNeed).map(|()| None).expect("mapped"),
+    },
+    Change {
+        name: "free",
+        keeps: true,
+        make: |space, range| space.advise(range, Advice::Free).map(|()| None).expect("mapped"),
+    },
+    Change {
+        name: "move away",
+        keeps: false,
+        make: |space, range| {
+            let to = Move::To(VA + 8 * PMD_SIZE);
+            space.remap(range, range.bytes(), to).map(|_| None).expect("room")
+        },
+    },
+    Change { name: "fork", keeps: true, make: |space, _| Some(space.fork().expect("memory")) },
+    Change {
+        name: "split the block",
+        keeps: true,
+        make: |space, _| {
+            space.split_block(ASKED);
+            None
+        },
+    },
+    Change {
+        name: "split the folio",
+        keeps: true,
+        make: |space, _| {
+            // Refused where somebody holds it.
+            let _ = space.split_folio_at(ASKED, Order::PAGE);
+            None
+        },
+    },
+    Change {
+        name: "take out and put back",
+        keeps: true,
+        make: |space, _| {
+            drop(space.freeze_folio_at(ASKED));
+            None
+        },
+    },
+    Change {
+        name: "take out, split, put back",
+        keeps: true,
+        make: |space, _| {
+            if let Ok(frozen) = space.freeze_folio_at(ASKED) {
+                space.split_block(ASKED);
+                frozen.thaw();
+            }
+            None
+        },
+    },
 ];
+
+/// The page `n` after the one that is asked for.
+const fn page_at(n: u64) -> VirtRange {
+    VirtRange::from_size(VirtAddr(ASKED.0 + n * PAGE_SIZE), PAGE_SIZE)
+}
 
 /// What is asked for.
 type Ask = for<'a> fn(&Space<'a, Machine>) -> Option<Held<'a>>;
@@ -77,7 +146,6 @@ const ASKS: [(&str, Ask); 4] = [
 ];
 
 fn space(world: &SimWorld, (bytes, huge): (u64, Huge)) -> (Space<'_, Machine>, VirtRange) {
-    use stress::World;
     let space = Space::new(world.mm()).expect("memory");
     let range = VirtRange::from_size(VA, bytes);
     space.map(Place::At(VA), bytes, Prot::ReadWrite, huge).expect("free");
@@ -87,86 +155,100 @@ fn space(world: &SimWorld, (bytes, huge): (u64, Huge)) -> (Space<'_, Machine>, V
     (space, range)
 }
 
-/// Nothing is wrong while something is held, and nothing after.
-fn settle(
-    world: &SimWorld,
-    held: Option<Held<'_>>,
-    spaces: [Option<Space<'_, Machine>>; 2],
-) -> Result<(), String> {
-    use stress::World;
-    let refs = if held.is_some() { u64::from(mm::frame::PIN_BIAS) } else { 0 };
-    if let Err(broken) = world.mm().audit_but(Allow::refs(refs)) {
-        return Err(format!("while it is held: {broken}"));
+/// What happened in one world.
+struct Run<'a> {
+    world: &'a SimWorld,
+    space: Space<'a, Machine>,
+    range: VirtRange,
+    held: Option<Held<'a>>,
+    other: Option<Space<'a, Machine>>,
+}
+
+impl Run<'_> {
+    /// Nothing is wrong while something is held, nor after; and what is pinned is what the program sees,
+    /// if the change keeps it.
+    fn settle(self, keeps: bool) -> Result<(), String> {
+        let Self { world, space, range, held, other } = self;
+        let refs = if held.is_some() { u64::from(PIN_BIAS) } else { 0 };
+        if let Err(broken) = world.mm().audit_but(Allow::refs(refs)) {
+            return Err(format!("while it is held: {broken}"));
+        }
+        if let (Some(Held::Pin(pin)), true) = (&held, keeps) {
+            // The neighbour may be gone.
+            let _ = space.protect(page_at(0).intersect(&range), Prot::ReadWrite);
+            let seen = space.gup(ASKED, Access::Write).map(|folio| folio.pfn());
+            if seen != Ok(pin.pfn()) {
+                return Err(format!("{:?} is pinned, and the program has {seen:?}", pin.pfn()));
+            }
+        }
+        drop((held, space, other));
+        wrong(world).map_or(Ok(()), Err)
     }
-    drop(held);
-    drop(spaces);
-    wrong(world).map_or(Ok(()), Err)
+}
+
+/// Tries `one` with every shape, change and question.
+fn everything(one: impl Fn((u64, Huge), &Change, Ask) -> Option<String>) {
+    for shape in SHAPES {
+        for change in &CHANGES {
+            for (how, ask) in ASKS {
+                assert_eq!(one(shape, change, ask), None, "{how}, {}, {shape:?}", change.name);
+            }
+        }
+    }
 }
 
 #[test]
 fn changes_in_the_middle_of_asking() {
-    for shape in SHAPES {
-        for (what, change) in CHANGES {
-            for (how, ask) in ASKS {
-                let found = at_each_step(1, |steps| {
-                    let world = world(None);
-                    let (space, range) = space(&world, shape);
-                    let before = translation(&space, ASKED);
-                    let (held, other) = (Mutex::new(None), Mutex::new(None));
-                    let reached = world.intrude(
-                        steps,
-                        &|| *held.lock().expect("alone") = ask(&space),
-                        &|| *other.lock().expect("alone") = change(&space, range),
-                    );
-                    let held = held.into_inner().expect("alone");
-                    let got = held.as_ref().map(Held::pfn);
-                    let after = translation(&space, ASKED);
-                    if got.is_some() && got != before && got != after {
-                        return Some(Err(format!("{got:?}, neither {before:?} nor {after:?}")));
-                    }
-                    let other = other.into_inner().expect("alone");
-                    let verdict = settle(&world, held, [Some(space), other]);
-                    reached.then_some(verdict)
+    everything(|shape, change, ask| {
+        at_each_step(1, |steps| {
+            let world = world(None);
+            let (space, range) = space(&world, shape);
+            let before = translation(&space, ASKED);
+            let (held, other) = (Mutex::new(None), Mutex::new(None));
+            let reached =
+                world.intrude(steps, &|| *held.lock().expect("alone") = ask(&space), &|| {
+                    *other.lock().expect("alone") = (change.make)(&space, range)
                 });
-                assert_eq!(found, None, "{how}, {what}, {shape:?}");
+            let held = held.into_inner().expect("alone");
+            let other = other.into_inner().expect("alone");
+            let got = held.as_ref().map(Held::pfn);
+            let after = translation(&space, ASKED);
+            if got.is_some() && got != before && got != after {
+                return Some(Err(format!("{got:?}, neither {before:?} nor {after:?}")));
             }
-        }
-    }
+            let verdict = Run { world: &world, space, range, held, other }.settle(change.keeps);
+            reached.then_some(verdict)
+        })
+    });
 }
 
 #[test]
 fn asking_in_the_middle_of_changes() {
-    for shape in SHAPES {
-        for (what, change) in CHANGES {
-            for (how, ask) in ASKS {
-                let found = at_each_step(29, |steps| {
-                    let world = world(None);
-                    let (space, range) = space(&world, shape);
-                    let seen = Mutex::new((None, None, None));
-                    let other = Mutex::new(None);
-                    let reached = world.intrude(
-                        steps,
-                        &|| *other.lock().expect("alone") = change(&space, range),
-                        &|| {
-                            let before = translation(&space, ASKED);
-                            let held = ask(&space);
-                            *seen.lock().expect("alone") =
-                                (before, held, translation(&space, ASKED));
-                        },
-                    );
-                    let (before, held, after) = seen.into_inner().expect("alone");
-                    let got = held.as_ref().map(Held::pfn);
-                    // Nothing happens while the change stands still.
-                    assert_eq!(before, after);
-                    if got.is_some() && got != before {
-                        return Some(Err(format!("{got:?} where a program would get {before:?}")));
-                    }
-                    let other = other.into_inner().expect("alone");
-                    let verdict = settle(&world, held, [Some(space), other]);
-                    reached.then_some(verdict)
-                });
-                assert_eq!(found, None, "{how}, {what}, {shape:?}");
+    everything(|shape, change, ask| {
+        at_each_step(29, |steps| {
+            let world = world(None);
+            let (space, range) = space(&world, shape);
+            let seen = Mutex::new((None, None, None));
+            let other = Mutex::new(None);
+            let reached = world.intrude(
+                steps,
+                &|| *other.lock().expect("alone") = (change.make)(&space, range),
+                &|| {
+                    let before = translation(&space, ASKED);
+                    let held = ask(&space);
+                    *seen.lock().expect("alone") = (before, held, translation(&space, ASKED));
+                },
+            );
+            let (before, held, after) = seen.into_inner().expect("alone");
+            let other = other.into_inner().expect("alone");
+            let got = held.as_ref().map(Held::pfn);
+            // Nothing happens while the change stands still.
+            assert_eq!(before, after);
+            if got.is_some() && got != before {
+                return Some(Err(format!("{got:?} where a program would get {before:?}")));
             }
-        }
-    }
+            let verdict = Run { world: &world, space, range, held, other }.settle(change.keeps);
+            reached.then_some(verdict)
+        })
+    });
 }

@@ -9,7 +9,7 @@ use mm::frame::Flag;
 use mm::mutant::Mutant;
 use mm::{Huge, Move, Place, Space};
 use pte::Entry;
-use races::{at_each_step, misses, touch, world, wrong};
+use races::{at_each_step, misses, touch, translation, world, wrong};
 use std::sync::Mutex;
 use stress::World;
 
@@ -179,6 +179,7 @@ fn i20_a_writable_entry_is_of_an_exclusive_page() {
         let world = world(mutant);
         let space = space(&world, Huge::Never);
         let child = space.fork().expect("memory");
+        assert_eq!(translation(&space, VA), translation(&child, VA), "shared");
         let mut found = None;
         for member in [&space, &child] {
             member.protect(block(0), Prot::Read).expect("memory");

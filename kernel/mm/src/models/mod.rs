@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `folios` | the last reference is taken away from all others, against whoever takes one without a lock |
 //! | `pins` | exclusivity against pins: taken away with the entry cleared, and by a fork |
+//! | `splits` | a folio is cut into parts, against lockless readers and late waiters |
 //! | `tables` | a table is filled and linked, a page is filled and mapped, against lockless readers |
 //! | `asids` | a CPU goes on with its number, against a roll-over |
 //!
@@ -15,6 +16,7 @@ mod asids;
 mod folios;
 mod machine;
 mod pins;
+mod splits;
 mod tables;
 
 pub use asids::going_on_against_a_rollover;

@@ -86,6 +86,9 @@ impl<'m, H: Hardware> Space<'m, H> {
     /// Locks what maps `part`, which `slot` serves, so that it can be changed on its own: a huge entry of
     /// which only a part is meant is split first, and so are contiguous sets across its ends.
     ///
+    /// Nothing is said to be there only when nobody owes a flush of what was there: a look without the
+    /// lock could come between the two.
+    ///
     /// Context: the part excluded or claimed; no table's lock.
     #[doc(alias("split_huge_pmd", "pte_offset_map_lock"))]
     pub(super) fn open(&self, slot: Slot, part: VirtRange) -> Entries<'m, H> {
@@ -93,7 +96,13 @@ impl<'m, H: Hardware> Space<'m, H> {
         let mut was_split = false;
         loop {
             match pte::decode(Level::Pmd, mm.hw.load(slot)) {
-                Entry::None => return Entries::Nothing,
+                Entry::None => {
+                    // Who cleared it may still be flushing, and holds the lock until that is done.
+                    let _table = mm.lock::<PmdLevel>(slot.table());
+                    if mm.hw.load(slot) == 0 {
+                        return Entries::Nothing;
+                    }
+                }
                 Entry::Table(_) => {
                     if let Some(table) = mm.lock_below(slot) {
                         table.unfold_edges(&self.core.context, part);

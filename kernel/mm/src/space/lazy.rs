@@ -107,7 +107,9 @@ impl<H: Hardware> Mm<H> {
         let Some(head) = self.sole_owner(entry.leaf(), 1) else { return };
         self.desc(head).raise(Flag::Lazy);
         entry.modify(given_up);
-        gather.changed(part, Level::Pmd);
+        if !self.commits(Mutant::FreeNoFlush) {
+            gather.changed(part, Level::Pmd);
+        }
     }
 
     /// The folio whose only owners are `n` entries, of which the first is `leaf`, and which all of them

@@ -19,7 +19,7 @@
 //!
 //! Corresponds to Linux's `mm/mremap.c`: `move_page_tables`, `move_normal_pmd`, `move_huge_pmd`.
 
-use super::{Backing, Layout, RemapError, Space, Vma, check_range, pages_around};
+use super::{Backing, Layout, RemapError, Space, USER_START, Vma, check_range, pages_around};
 use crate::entry::{At, Locked, PmdLevel, PteLevel};
 use crate::mutant::Mutant;
 use crate::table::Stop;
@@ -73,26 +73,28 @@ impl<H: Hardware> Space<'_, H> {
     #[doc(alias("mremap", "do_mremap"))]
     pub fn remap(&self, old: VirtRange, new_bytes: u64, to: Move) -> Result<VirtRange, RemapError> {
         check_range(old).map_err(RemapError::BadRange)?;
-        let start = if let Move::To(start) = to { start } else { old.start };
-        let asked = VirtRange::from_size(start, new_bytes);
-        check_range(asked).map_err(RemapError::BadRange)?;
+        let start = if let Move::To(start) = to { start } else { USER_START };
+        check_range(VirtRange::from_size(start, new_bytes)).map_err(RemapError::BadRange)?;
         let mut layout = self.core.layout.write(&self.mm.hw);
         let area = find_area(&layout, old)?;
         if area.backing == Backing::Frames && new_bytes > old.bytes() {
             return Err(RemapError::Frames(area.range));
         }
-        if let Move::To(_) = to {
+        if let Move::To(start) = to {
+            let asked = VirtRange::from_size(start, new_bytes);
             if asked.overlaps(&old) {
                 return Err(RemapError::Overlap { old, new: asked });
             }
             free_or_occupied(&layout, asked)?;
             return self.move_area(layout, area.cut(old), asked);
         }
+        let asked = VirtRange::from_size(old.start, new_bytes);
         if new_bytes <= old.bytes() {
             self.shrink(&mut layout, VirtRange::new(asked.end, old.end))?;
             return Ok(asked);
         }
-        match free_or_occupied(&layout, VirtRange::new(old.end, asked.end)) {
+        let fits = check_range(asked).map_err(|_| RemapError::NoRoom { bytes: new_bytes });
+        match fits.and_then(|()| free_or_occupied(&layout, VirtRange::new(old.end, asked.end))) {
             Ok(()) => {
                 let mut room = layout.room().map_err(|_| RemapError::OutOfMemory)?;
                 // As if it had been there from the beginning, it becomes one with what is before it.

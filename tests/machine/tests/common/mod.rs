@@ -80,7 +80,7 @@ fn largest_blocks(mm: &Mm<Machine>, kept: &[(Pfn, &PageDesc)]) -> [u64; Order::C
 }
 
 /// Every block that belongs to somebody.
-pub(crate) fn owned(mm: &Mm<Machine>) -> impl Iterator<Item = (abi::Pfn, &'static PageDesc)> + '_ {
+pub(crate) fn owned(mm: &Mm<Machine>) -> impl Iterator<Item = (Pfn, &'static PageDesc)> + '_ {
     use mm::frame::Kind;
     mm.frames
         .map()

@@ -201,10 +201,10 @@ impl<'w> Play<'w> {
         self.models[n] = childs;
     }
 
-    /// Does something while no mapping of a huge folio is there.
+    /// Does something while no mapping of a folio is there.
     fn frozen(&mut self, n: usize, at: At, meanwhile: &Do) {
         let Some(va) = at.of(&self.models[n]) else { return };
-        match self.spaces[n].freeze_block(va) {
+        match self.spaces[n].freeze_folio_at(va) {
             Ok(frozen) => {
                 self.act(n, meanwhile);
                 frozen.thaw();

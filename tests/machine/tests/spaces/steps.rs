@@ -75,7 +75,7 @@ pub(crate) enum Do {
     Put(u64),
     SplitBlock(At),
     SplitFolio(At, Order),
-    /// What is done while migration entries are in the place of a huge folio's mappings.
+    /// What is done while migration entries are in the place of a folio's mappings.
     Frozen(At, Box<Do>),
     Fork(usize),
     /// Ends the space and begins another.
@@ -307,7 +307,7 @@ impl fmt::Debug for Do {
             Self::Put(which) => write!(f, "held({which}).put()"),
             Self::SplitBlock(at) => write!(f, "split_block({at:?})"),
             Self::SplitFolio(at, order) => write!(f, "split_folio_at({at:?}, Order({}))", order.0),
-            Self::Frozen(at, meanwhile) => write!(f, "freeze_block({at:?}).during({meanwhile:?})"),
+            Self::Frozen(at, meanwhile) => write!(f, "freeze_folio_at({at:?}).during({meanwhile:?})"),
             Self::Fork(into) => write!(f, "fork() /* to {} */", name(*into)),
             Self::Renew => write!(f, "renew()"),
             Self::Set(setting) => write!(f, "set({setting:?})"),

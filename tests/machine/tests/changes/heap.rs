@@ -1,0 +1,52 @@
+//! The host's heap, which refuses requests of one kind when a test says so. The machine's model asks the
+//! same heap and would not bear a refusal, so the kind must be one that only the memory manager asks for.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// Requests that are refused.
+#[derive(Clone, Copy)]
+pub(crate) enum Refused {
+    /// Those of exactly this size.
+    Size(usize),
+    /// Those of this alignment or a larger one.
+    Align(usize),
+}
+
+struct Heap;
+
+thread_local! {
+    static REFUSED: Cell<Option<Refused>> = const { Cell::new(None) };
+}
+
+#[global_allocator]
+static HEAP: Heap = Heap;
+
+// SAFETY: the system's allocator, or nothing.
+unsafe impl GlobalAlloc for Heap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let refused = match REFUSED.get() {
+            None => false,
+            Some(Refused::Size(size)) => layout.size() == size,
+            Some(Refused::Align(align)) => layout.align() >= align,
+        };
+        if refused {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on; all memory is the system's.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+/// Runs `body` with the heap refusing such requests.
+pub(crate) fn refusing<T>(requests: Refused, body: impl FnOnce() -> T) -> T {
+    REFUSED.set(Some(requests));
+    let result = body();
+    REFUSED.set(None);
+    result
+}

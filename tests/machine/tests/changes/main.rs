@@ -1,0 +1,15 @@
+//! Changes of an address space on the simulated machine: rights, places, advice, forks, and what areas
+//! are joined or cut. What a program may see afterwards, what it may not see meanwhile, what is flushed,
+//! what a refusal leaves behind, and that each known bug of a change is noticed.
+
+mod advise;
+mod areas;
+#[path = "../common/mod.rs"]
+mod common;
+mod fork;
+mod frames;
+mod heap;
+mod lazy;
+mod protect;
+mod remap;
+mod scene;
