@@ -199,8 +199,6 @@ mutants! {
     /// Whether an access needs an entry updated is judged by the history of its whole set: on a CPU
     /// that records no history itself, the fault of a member that lacks it comes for ever (2026).
     ContGatheredNoop => "cont-gathered-noop",
-    /// The contiguous mark is believed of an entry that is not valid (2025).
-    ContOfInvalid => "cont-of-invalid",
     /// An entry that hardware may be writing to is changed by a load and a store: what hardware
     /// recorded in between is lost (2016).
     UpdateNotAtomic => "update-not-atomic",

@@ -4,7 +4,7 @@
 
 use abi::{Asid, Level, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use core::fmt;
-use pte::bits::{ADDRESS, ATTR, SH};
+use pte::bits::{ADDRESS, ATTR, CONT, SH};
 use pte::{BbmLevel, Caps, Change, Entry, Leaf, Tlbi};
 
 /// Entries that the contiguous mark joins.
@@ -131,7 +131,7 @@ impl Cached {
     }
 
     /// Whether a TLB must never have both: they translate an address to different places, with
-    /// different attributes, or in different sizes.
+    /// different attributes, or in different sizes where the CPU does not permit that.
     pub(crate) fn clashes(&self, newer: &Self, caps: &Caps) -> bool {
         if self.reach == Reach::Walk
             || newer.reach == Reach::Walk
@@ -140,13 +140,15 @@ impl Cached {
             return false;
         }
         let va = self.va.max(newer.va);
+        let resizes = caps.bbm == BbmLevel::L2NoAbort;
         if self.level == newer.level {
-            let change = pte::change(self.level, self.word_at(va), newer.word_at(va), caps);
+            // Rights may change as well, if not in the same step.
+            let size = if resizes { CONT } else { 0 };
+            let [old, new] = [self, newer].map(|cached| cached.word_at(va) & !size);
+            let change = pte::change(self.level, old, new, caps);
             return matches!(change, Change::BreakBeforeMake(_));
         }
-        caps.bbm != BbmLevel::L2NoAbort
-            || self.frame(va) != newer.frame(va)
-            || (self.word ^ newer.word) & (ATTR | SH) != 0
+        !resizes || self.frame(va) != newer.frame(va) || (self.word ^ newer.word) & (ATTR | SH) != 0
     }
 }
 

@@ -13,6 +13,8 @@ use sync::Class;
 pub struct Translation {
     /// Which CPU.
     pub cpu: usize,
+    /// The root table of its space.
+    pub root: Pfn,
     /// What it is tagged with.
     pub asid: Asid,
     /// The addresses it translates.
@@ -28,9 +30,10 @@ pub struct Translation {
 }
 
 impl Translation {
-    fn of(cpu: usize, cached: &Cached) -> Self {
+    fn of(state: &State, cpu: usize, cached: &Cached) -> Self {
         Self {
             cpu,
+            root: state.tables.root(cached.space),
             asid: cached.asid,
             range: cached.range(),
             level: cached.level,
@@ -53,7 +56,11 @@ impl State {
         let cached = stale.cached();
         let Some(place) = self.tables.place(&self.memory, stale.slot) else { return false };
         let word = self.memory.read(stale.slot).unwrap_or(0);
-        let change = pte::change(cached.level, cached.word, word, &self.config.caps);
+        // Where sizes change without a flush, the old size does as well as the new one.
+        let resizes = self.config.caps.bbm == pte::BbmLevel::L2NoAbort;
+        let size = if resizes { pte::bits::CONT } else { 0 };
+        let change =
+            pte::change(cached.level, cached.word & !size, word & !size, &self.config.caps);
         let kept = matches!(change, Change::Free | Change::InPlace);
         kept && place.space == cached.space && cached.range().contains(place.va)
     }
@@ -79,8 +86,8 @@ impl Machine {
     pub fn cached(&self) -> Vec<Translation> {
         let state = self.state();
         let all = state.cpus.iter().enumerate();
-        all.flat_map(|(cpu, here)| here.tlb.iter().map(move |h| Translation::of(cpu, &h.cached)))
-            .collect()
+        let held = all.flat_map(|(cpu, here)| here.tlb.iter().map(move |held| (cpu, held.cached)));
+        held.map(|(cpu, cached)| Translation::of(&state, cpu, &cached)).collect()
     }
 
     /// What some CPU may have cached and memory gives no more, whatever the seed let it keep: empty
@@ -89,7 +96,7 @@ impl Machine {
         let state = self.state();
         let gone = |stale: &&crate::stale::Stale| !state.is_given(stale);
         let stale = state.stale.iter().filter(gone);
-        stale.map(|stale| Translation::of(stale.cpu, &stale.cached())).collect()
+        stale.map(|stale| Translation::of(&state, stale.cpu, &stale.cached())).collect()
     }
 
     /// Whether a program has written to a frame through a mapping, since the frame was allocated or

@@ -36,7 +36,7 @@
 //!
 //! | file | concern |
 //! | --- | --- |
-//! | `schedule` | which CPU runs: one at a time, by seed; who sleeps |
+//! | `schedule`, `coroutines` | which CPU runs: one at a time, by seed; who sleeps |
 //! | `memory` | RAM, what each frame is |
 //! | `hidden` | which descriptor stores walkers may miss |
 //! | `tables` | which pages are tables, where each is linked |
@@ -44,7 +44,8 @@
 //! | `sets`, `tlb` | cached descriptors by address; one CPU's |
 //! | `stays`, `stale` | who ran what when; what anybody may still have |
 //! | `walker`, `access` | the hardware's walk; accesses, and the history they write |
-//! | `descriptors`, `rules` | software's changes of descriptors; the rules they keep |
+//! | `descriptors` | software's changes of descriptors |
+//! | `rules`, `breaks` | the rules they keep; break-before-make |
 //! | `frames`, `locks` | frames, tables and ASIDs change hands; locks, masks, sleep |
 //! | `timeline` | the last things that happened |
 //! | `hardware`, `world` | the memory manager's trait; the workloads' trait |
@@ -53,7 +54,9 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod breaks;
 mod cached;
+mod coroutines;
 mod descriptors;
 mod frames;
 mod hardware;
@@ -245,7 +248,7 @@ impl Machine {
 
     /// The CPU that the calling thread is.
     pub(crate) fn me(&self) -> usize {
-        schedule::current_cpu()
+        coroutines::current_cpu()
     }
 
     /// Between two steps of this CPU: lets the adversary act and perhaps another CPU run.

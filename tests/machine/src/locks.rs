@@ -1,7 +1,8 @@
 //! Locks, interrupt masks and sleep: who holds what, in which order, and who waits.
 
 use crate::Machine;
-use crate::schedule::{Go, stand_still};
+use crate::coroutines::stand_still;
+use crate::schedule::Go;
 use crate::timeline::Concern;
 use abi::CpuId;
 use sync::{Class, Cpu, IrqState, Wait, WaitKey};

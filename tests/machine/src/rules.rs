@@ -16,13 +16,12 @@
 //! `pmdp_invalidate`, `ptep_set_access_flags`, `__pte_alloc`.
 
 use crate::State;
-use crate::cached::{Cached, Reach};
+use crate::breaks::needs_break;
 use crate::memory::Use;
-use crate::stale::Stale;
 use crate::tables::{Place, Unseen};
-use abi::{Asid, ENTRIES, Level, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+use abi::{ENTRIES, Level, PAGE_SIZE, Pfn, PhysAddr};
 use pte::bits::VALID;
-use pte::{Change, Entry, Soft};
+use pte::{Entry, Soft};
 use sync::Class;
 
 /// How software changes a descriptor.
@@ -64,10 +63,6 @@ pub(crate) fn guards(class: Class, level: Level) -> bool {
     let of_pages = matches!(class, Class::PteTable | Class::PteTable2);
     let of_tables = matches!(class, Class::PmdTable | Class::PmdTable2);
     if level == Level::Pte { of_pages } else { of_tables }
-}
-
-fn needs_break(change: Change) -> bool {
-    matches!(change, Change::BreakBeforeMake(_))
 }
 
 impl State {
@@ -191,50 +186,6 @@ impl State {
         let lost = (unseen.young && !young) || (unseen.dirty && !dirty);
         (lost && pfn == old.pfn()).then(|| "a plain store loses what hardware wrote".into())
     }
-
-    /// What must not be beside the new word is broken and flushed.
-    fn judge_break(&mut self, change: &Stored) -> Option<String> {
-        let place = change.place?;
-        if change.new & VALID == 0 {
-            return None;
-        }
-        let judged = pte::change(change.level, change.old, change.new, &self.config.caps);
-        if let Change::BreakBeforeMake(reason) = judged
-            && self.may_be_cached(place, change.level, change.old)
-        {
-            return Some(format!("break-before-make: the old one was valid ({reason:?})"));
-        }
-        if self.stale.is_empty() {
-            return None;
-        }
-        let (memory, caps) = (&self.memory, &self.config.caps);
-        let here = Cached {
-            space: place.space,
-            asid: Asid(0),
-            va: place.va,
-            level: change.level,
-            word: change.new,
-            reach: Reach::One,
-        };
-        let clashes = |stale: &Stale| {
-            let stale = stale.cached();
-            stale.space == place.space && stale.range().overlaps(&here.range()) && {
-                let va = stale.va.max(place.va);
-                let (level, word) = descend(memory, change.level, change.new, va, stale.level);
-                clash(&stale, va, level, word, caps)
-            }
-        };
-        // Nearly always nothing is stale here.
-        if !self.stale.over(&here).any(clashes) {
-            return None;
-        }
-        let cpus = &self.cpus;
-        let running = |cpu: usize| cpus[cpu].asid();
-        let why = format!("slot {} got a new translation", change.slot);
-        let usable = self.stale.must_not_be_used(running, &why, clashes)?;
-        let (cpu, cached) = (usable.cpu, usable.cached());
-        Some(format!("break-before-make: the break is not complete: cpu {cpu} may have {cached}"))
-    }
 }
 
 /// Only what is present becomes present-invalid, and stays what it is.
@@ -243,36 +194,5 @@ fn judge_invalid(change: &Stored) -> Option<String> {
     match change.was().leaf() {
         Some(old) if old.pfn() == new.pfn() => None,
         _ => Some("what is not present becomes present-invalid".into()),
-    }
-}
-
-/// What translates `va` if `word` is its entry of `level`: down to `last`, or to where it ends.
-fn descend(
-    memory: &crate::memory::Memory,
-    mut level: Level,
-    mut word: u64,
-    va: VirtAddr,
-    last: Level,
-) -> (Level, u64) {
-    while level < last
-        && let (Entry::Table(next), Some(down)) = (pte::decode(level, word), level.down())
-    {
-        level = down;
-        let slot = next.pfn().base() + 8 * level.index(va) as u64;
-        word = memory.read(slot).unwrap_or(0);
-    }
-    (level, word)
-}
-
-/// Whether a TLB must not have `stale` beside what `word`, the entry of `level` for `va`, gives it.
-fn clash(stale: &Cached, va: VirtAddr, level: Level, word: u64, caps: &pte::Caps) -> bool {
-    let replaces =
-        || level == stale.level && needs_break(pte::change(level, stale.word, word, caps));
-    match pte::decode(level, word) {
-        Entry::Table(_) => replaces(),
-        Entry::Leaf(_) if stale.reach == Reach::Walk => replaces(),
-        Entry::Leaf(_) => Cached::of(stale.space, stale.asid, va, level, word, true)
-            .is_some_and(|new| stale.clashes(&new, caps)),
-        _ => false,
     }
 }

@@ -1,5 +1,4 @@
-//! Which CPU runs. Each simulated CPU is a coroutine of the thread that runs the machine, and a seed
-//! decides which one goes on: a seed is a schedule.
+//! Which CPU runs. A seed decides it at each step: a seed is a schedule.
 //!
 //! Most races need one CPU to stand still between two of its steps while another does a great deal.
 //! A schedule that picks evenly at each step nearly never does that; so now and then a CPU is stalled
@@ -10,23 +9,8 @@
 //!
 //! A CPU that sleeps is not asked again before somebody wakes it. When all sleep nobody ever will.
 
-use crate::Machine;
-use generator::Gn;
-use std::any::Any;
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::coroutines::takes_part;
 use sync::WaitKey;
-
-thread_local! {
-    /// Which simulated CPU this thread is, and whether it takes part in a schedule.
-    static CPU: Cell<(usize, bool)> = const { Cell::new((0, false)) };
-}
-
-/// The CPU that the calling thread is; a thread outside of every schedule acts as CPU 0, unless it says
-/// otherwise.
-pub(crate) fn current_cpu() -> usize {
-    CPU.get().0
-}
 
 /// One in this many steps hands the baton over.
 const PATIENCE: u64 = 10;
@@ -41,9 +25,6 @@ const TEMPTATION: u64 = 14;
 
 /// Turns of spinning, without a step of anybody, after which nobody will take one any more.
 const FOREVER: u64 = 1_000_000;
-
-/// A simulated CPU's stack, in words.
-const STACK: usize = 1 << 18;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -130,7 +111,7 @@ impl Turn {
     /// `cpu` has taken a step: perhaps another one runs for a while.
     pub(crate) fn stepped(&mut self, cpu: usize) -> Go {
         self.idle = 0;
-        if !CPU.get().1 {
+        if !takes_part() {
             return Go::On;
         }
         self.step += 1;
@@ -155,7 +136,7 @@ impl Turn {
     /// `cpu` begins something that takes a few steps and that others must not disturb: perhaps it is
     /// to stand still in the middle of it.
     pub(crate) fn tempt(&mut self, cpu: usize) {
-        if CPU.get().1 && self.rng.one_in(TEMPTED) {
+        if takes_part() && self.rng.one_in(TEMPTED) {
             self.stall_in[cpu] = 1 + self.rng.below(TEMPTATION);
         }
     }
@@ -166,7 +147,7 @@ impl Turn {
         if self.idle > FOREVER {
             return Go::Never;
         }
-        if !CPU.get().1 {
+        if !takes_part() {
             return Go::On;
         }
         // Waiting takes time too: what everybody waits for may be stalled.
@@ -184,7 +165,7 @@ impl Turn {
         if self.wakes != wakes {
             return self.spins(cpu);
         }
-        if !CPU.get().1 {
+        if !takes_part() {
             return Go::Never;
         }
         self.phases[cpu] = Phase::Asleep(key);
@@ -215,7 +196,7 @@ impl Turn {
     }
 
     /// The lowest `cpus` begin; the first of them first.
-    fn begin(&mut self, cpus: usize) {
+    pub(crate) fn begin(&mut self, cpus: usize) {
         self.holder = 0;
         self.idle = 0;
         for (cpu, phase) in self.phases.iter_mut().enumerate() {
@@ -224,7 +205,7 @@ impl Turn {
     }
 
     /// `cpu` is done. If only sleepers are left, one of them runs, to find that nobody will wake it.
-    fn ends(&mut self, cpu: usize) {
+    pub(crate) fn ends(&mut self, cpu: usize) {
         self.phases[cpu] = Phase::Away;
         if self.pass_on(cpu, false) == Go::Yield {
             return;
@@ -245,62 +226,7 @@ impl Turn {
     }
 
     /// The CPU to run next; `None` when all are done.
-    fn next(&self) -> Option<usize> {
+    pub(crate) fn next(&self) -> Option<usize> {
         (self.phases[self.holder] != Phase::Away).then_some(self.holder)
-    }
-}
-
-/// Lets the calling CPU stand still until its turn comes again.
-#[expect(
-    deprecated,
-    reason = "a scope's own yield cannot be reached from inside the memory manager"
-)]
-pub(crate) fn stand_still() {
-    generator::yield_with(());
-}
-
-impl Machine {
-    /// Runs `body(n)` as CPU `n`, for each `n` below `cpus`, until all are done. Says how each ended.
-    pub(crate) fn schedule(
-        &self,
-        cpus: usize,
-        body: &(dyn Fn(usize) + Sync),
-    ) -> Vec<Result<(), Box<dyn Any + Send>>> {
-        let (results, collected) = std::sync::mpsc::channel();
-        self.state().turn.begin(cpus);
-        let mut threads: Vec<_> = (0..cpus)
-            .map(|cpu| {
-                let (machine, results) = (self.clone(), results.clone());
-                Gn::<()>::new_opt(STACK, move || {
-                    let result = catch_unwind(AssertUnwindSafe(|| body(cpu)));
-                    machine.state().turn.ends(cpu);
-                    // Nobody listens only if the schedule itself has panicked.
-                    let _ = results.send((cpu, result));
-                })
-            })
-            .collect();
-        let before = CPU.get();
-        while let Some(cpu) = { self.state().turn.next() } {
-            CPU.set((cpu, true));
-            threads[cpu].resume();
-        }
-        CPU.set(before);
-        let mut ended: Vec<_> = collected.try_iter().collect();
-        ended.sort_by_key(|(cpu, _)| *cpu);
-        ended.into_iter().map(|(_, result)| result).collect()
-    }
-
-    /// Runs `body` as CPU `cpu`, outside of any schedule: what it does is done at once.
-    pub fn on<R>(&self, cpu: usize, body: impl FnOnce() -> R) -> R {
-        /// Puts the CPU back, also when the body panics.
-        struct Back((usize, bool));
-        impl Drop for Back {
-            fn drop(&mut self) {
-                CPU.set(self.0);
-            }
-        }
-        assert!(cpu < self.inner().cpus);
-        let _back = Back(CPU.replace((cpu, false)));
-        body()
     }
 }

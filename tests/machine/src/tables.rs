@@ -41,7 +41,8 @@ pub(crate) struct Place {
 /// The tables of one machine.
 pub(crate) struct Tables {
     pages: Vec<Option<Page>>,
-    spaces: u32,
+    /// By the number of a space: its root, now or then.
+    roots: Vec<Pfn>,
 }
 
 fn slot_index(slot: PhysAddr) -> usize {
@@ -50,7 +51,7 @@ fn slot_index(slot: PhysAddr) -> usize {
 
 impl Tables {
     pub(crate) fn new(pages: u64) -> Self {
-        Self { pages: (0..pages).map(|_| None).collect(), spaces: 0 }
+        Self { pages: (0..pages).map(|_| None).collect(), roots: Vec::new() }
     }
 
     fn index(&self, table: Pfn) -> Option<usize> {
@@ -71,8 +72,8 @@ impl Tables {
     pub(crate) fn add(&mut self, table: Pfn, level: Level) {
         let Some(index) = self.index(table) else { return };
         let space = (level == Level::Pgd).then(|| {
-            self.spaces += 1;
-            SpaceId(self.spaces)
+            self.roots.push(table);
+            SpaceId(self.roots.len() as u32 - 1)
         });
         let since = Box::new([0; ENTRIES]);
         let unseen = Box::new([Unseen::default(); ENTRIES]);
@@ -89,6 +90,11 @@ impl Tables {
     /// Whose root it is.
     pub(crate) fn space(&self, root: Pfn) -> Option<SpaceId> {
         self.page(root)?.space
+    }
+
+    /// The root that a space has, or had.
+    pub(crate) fn root(&self, space: SpaceId) -> Pfn {
+        self.roots[space.0 as usize]
     }
 
     /// `slot` leads to `table` from now on.

@@ -39,6 +39,7 @@ pub(crate) struct Concern {
     pub(crate) slot: Option<PhysAddr>,
     pub(crate) frames: Option<(Pfn, Order)>,
     pub(crate) range: Option<VirtRange>,
+    pub(crate) asid: Option<Asid>,
 }
 
 impl Concern {
@@ -50,9 +51,9 @@ impl Concern {
         Self { frames: Some((pfn, order)), ..Self::default() }
     }
 
-    /// With the addresses that `cached` translates.
+    /// With the addresses that `cached` translates, and its ASID.
     pub(crate) fn and(self, cached: &Cached) -> Self {
-        Self { range: Some(cached.range()), ..self }
+        Self { range: Some(cached.range()), asid: Some(cached.asid), ..self }
     }
 
     fn is_of_frames(&self, pfn: Pfn, pages: u64) -> bool {
@@ -89,7 +90,9 @@ impl Concern {
             What::Table { pfn, .. } => {
                 self.slot.is_some_and(|slot| slot.pfn() == *pfn) || self.is_of_frames(*pfn, 1)
             }
-            What::Published(_) | What::Completed(_) | What::Runs(_) => true,
+            What::Runs(Some((_, asid))) => self.asid == Some(*asid),
+            // These are told for what came before them.
+            What::Published(_) | What::Completed(_) | What::Runs(None) => false,
         }
     }
 }
@@ -156,17 +159,36 @@ impl Timeline {
         self.next = (self.next + 1) % KEPT;
     }
 
-    /// The last events that have to do with `concern`, oldest first.
+    /// The last events that have to do with `concern`, oldest first. Of the barriers, those that a told
+    /// store or operation of their CPU came before.
     pub(crate) fn tell(&self, concern: &Concern) -> Vec<String> {
         let (newer, older) = self.ring.split_at(self.next.min(self.ring.len()));
-        let events = older.iter().chain(newer);
-        let mut told: Vec<_> = events
-            .rev()
-            .filter(|event| concern.is_of(&event.what))
-            .take(TOLD)
-            .map(Event::to_string)
+        let (mut stored, mut issued) = (0u64, 0u64);
+        let mut told: Vec<_> = older
+            .iter()
+            .chain(newer)
+            .filter(|event| {
+                let cpu = 1 << event.cpu;
+                let is_of = concern.is_of(&event.what);
+                match event.what {
+                    What::Stored { .. } if is_of => stored |= cpu,
+                    What::Issued(_) if is_of => issued |= cpu,
+                    What::Published(_) => return take(&mut stored, cpu),
+                    What::Completed(_) => return take(&mut issued, cpu),
+                    _ => {}
+                }
+                is_of
+            })
             .collect();
-        told.reverse();
-        told
+        let first = told.len().saturating_sub(TOLD);
+        told.drain(..first);
+        told.into_iter().map(Event::to_string).collect()
     }
+}
+
+/// Clears a bit and says whether it was set.
+fn take(bits: &mut u64, bit: u64) -> bool {
+    let was = *bits & bit != 0;
+    *bits &= !bit;
+    was
 }

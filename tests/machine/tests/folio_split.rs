@@ -2,37 +2,18 @@
 //! split which fails has changed nothing.
 
 mod common;
+#[path = "common/huge.rs"]
+mod huge;
 
-use abi::{Access, Event, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
+use abi::{Access, Event, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
 use common::{Untouched, machines, owned};
-use granule_machine::{Config, Machine, SimWorld};
+use granule_machine::{Machine, SimWorld};
+use huge::{RW, VA, entry, page, stamped};
 use mm::audit::Allow;
 use mm::frame::Kind;
-use mm::mutant::Mutant;
-use mm::{Denial, FaultOutcome, Hardware, Huge, MapError, Place, Space, SplitError};
+use mm::{FaultOutcome, Hardware, Huge, Place, Space, SplitError};
 use pte::Entry;
-use std::collections::BTreeMap;
-use stress::{Rng, World};
-
-const VA: VirtAddr = VirtAddr(1 << 40);
-const RW: Prot = Prot::ReadWrite;
-
-fn page(n: u64) -> VirtAddr {
-    VA + n * PAGE_SIZE
-}
-
-/// A space with one huge page, in each small page of which stands its number.
-fn stamped(world: &SimWorld) -> Space<'_, Machine> {
-    let space = Space::new(world.mm()).expect("memory");
-    space.map(Place::At(VA), PMD_SIZE, RW, Huge::Default).expect("free");
-    world.inside(&space, &mut || {
-        for n in 0..512 {
-            world.store(&space, page(n), n).expect("mapped");
-        }
-    });
-    assert_eq!(world.mm().stats.total(Event::ThpFaultAlloc), 1);
-    space
-}
+use stress::World;
 
 /// Each page in `pages` has its number in it, and can be written.
 fn check_stamps(
@@ -53,13 +34,6 @@ fn folios(world: &SimWorld) -> Vec<(Pfn, Order, u32, u32)> {
         .filter(|(_, desc)| desc.kind() == Kind::Folio)
         .map(|(head, desc)| (head, desc.order(), desc.refs(), desc.maps()))
         .collect()
-}
-
-/// The entry that maps `va`.
-fn entry(space: &Space<'_, Machine>, va: VirtAddr) -> (Level, Entry) {
-    let mut found = (Level::Pgd, Entry::None);
-    space.mm().walk(space.root(), va, |level, _, entry, _| found = (level, entry));
-    found
 }
 
 #[test]
@@ -263,169 +237,4 @@ fn partly_mapped_folios_are_found_when_memory_is_short() {
     mm.audit().expect("nothing is broken");
     drop(space);
     untouched.check(&world);
-}
-
-/// What one CPU of a storm does next.
-#[derive(Clone, Copy, Debug)]
-enum Do {
-    Load,
-    Store,
-    Look,
-    SplitEntry,
-    Split(Order),
-    Freeze,
-    Unmap,
-    Shrink,
-}
-
-/// What the CPUs of a storm do, each as often as it is listed.
-const ALL: &[Do] = &[
-    Do::Load,
-    Do::Load,
-    Do::Store,
-    Do::Store,
-    Do::Store,
-    Do::Look,
-    Do::Look,
-    Do::Look,
-    Do::SplitEntry,
-    Do::Split(Order(0)),
-    Do::Split(Order(2)),
-    Do::Split(Order(4)),
-    Do::Split(Order(7)),
-    Do::Freeze,
-    Do::Freeze,
-    Do::Unmap,
-    Do::Shrink,
-];
-
-/// Several CPUs use one huge page while all of them split, freeze and unmap it. Each has a word of its own
-/// in each page, and finds there what it wrote last, unless the page was unmapped meanwhile: then
-/// nothing. Says what went wrong.
-fn storm(config: Config, mix: &[Do], mutant: Option<Mutant>) -> Option<String> {
-    told(|| storm_in(config, mix, mutant))
-}
-
-/// What `body` says, or that it panicked.
-fn told(body: impl FnOnce() -> Option<String>) -> Option<String> {
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
-    result.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        Some(format!("panic: {}", text.unwrap_or_default()))
-    })
-}
-
-fn storm_in(config: Config, mix: &[Do], mutant: Option<Mutant>) -> Option<String> {
-    let world = SimWorld::new(config);
-    let mm = world.mm();
-    mm.arm(mutant);
-    let untouched = Untouched::new(&world);
-    let space = Space::new(mm).expect("memory");
-    space.map(Place::At(VA), PMD_SIZE, RW, Huge::Default).expect("free");
-    let unmaps = mix.iter().any(|what| matches!(what, Do::Unmap));
-    let body = |cpu: usize| {
-        let mut rng = Rng::new(config.seed, "storm", cpu);
-        let mut mine = BTreeMap::new();
-        world.inside(&space, &mut || {
-            for step in 1..60u64 {
-                let n = [0, 1, 15, 16, 17, 100, 511][rng.below(7) as usize];
-                let at = page(n) + 8 * cpu as u64;
-                let expected = |value: u64| {
-                    let last = mine.get(&n).copied().unwrap_or(0);
-                    assert!(value == last || unmaps && value == 0, "page {n}: {value} for {last}");
-                };
-                match mix[rng.below(mix.len() as u64) as usize] {
-                    Do::Load => match world.load(&space, at) {
-                        Ok(value) => expected(value),
-                        Err(outcome) => assert_eq!(outcome, FaultOutcome::Denied(Denial::NoArea)),
-                    },
-                    Do::Store => match world.store(&space, at, step) {
-                        Ok(()) => drop(mine.insert(n, step)),
-                        Err(outcome) => assert_eq!(outcome, FaultOutcome::Denied(Denial::NoArea)),
-                    },
-                    Do::Look => {
-                        if let Some(folio) = space.gup_fast(page(n), Access::Read) {
-                            expected(mm.hw.peek(folio.pfn().base() + 8 * cpu as u64));
-                            let head = folio.head();
-                            world.yield_now();
-                            assert_eq!(folio.head(), head, "a held folio was split");
-                            expected(mm.hw.peek(folio.pfn().base() + 8 * cpu as u64));
-                        }
-                    }
-                    Do::SplitEntry => space.split_block(page(n)),
-                    Do::Split(order) => match space.split_folio_at(page(n), order) {
-                        Err(SplitError::NotAnonymous) => panic!("anonymous memory is not"),
-                        Ok(()) | Err(_) => {}
-                    },
-                    Do::Freeze => {
-                        if let Ok(frozen) = space.freeze_folio_at(page(n)) {
-                            let word = || mm.hw.peek(frozen.head().base() + n * PAGE_SIZE);
-                            let before = word();
-                            (0..rng.below(4)).for_each(|_| world.yield_now());
-                            assert_eq!(word(), before, "somebody reaches a frozen folio");
-                        }
-                    }
-                    Do::Unmap => {
-                        let range = VirtRange::from_size(page(n), PAGE_SIZE);
-                        space.unmap(range).expect("memory");
-                        let again = space.map(Place::At(page(n)), PAGE_SIZE, RW, Huge::Default);
-                        assert!(matches!(again, Ok(_) | Err(MapError::Occupied { .. })));
-                    }
-                    Do::Shrink => drop(mm.shrink(1 << rng.below(10))),
-                }
-            }
-        });
-    };
-    world.run(config.cpus, &body, &mut || ());
-    if let Some(found) = world.violation() {
-        return Some(format!("step {}: {}", found.step, found.what));
-    }
-    if let Err(broken) = mm.audit() {
-        return Some(broken.to_string());
-    }
-    if !unmaps && world.violation().is_none() {
-        // Nobody is in the way any more.
-        for n in [0, 1, 15, 16, 17, 100, 511] {
-            match space.split_folio_at(page(n), Order::PAGE) {
-                Ok(())
-                | Err(SplitError::BadOrder { has: Order::PAGE, .. } | SplitError::NotMapped) => {}
-                Err(error) => return Some(format!("at rest, page {n}: {error}")),
-            }
-        }
-    }
-    mm.shrink(u64::MAX);
-    if mm.deferred_folios() > 0 {
-        return Some(format!("{} folios are partly mapped for ever", mm.deferred_folios()));
-    }
-    drop(space);
-    untouched.check(&world);
-    None
-}
-
-fn config(seed: u64) -> Config {
-    let caps = machines()[seed as usize % 4].caps;
-    Config { caps, seed, cpus: 3, pages: 4096 }
-}
-
-#[test]
-fn storms_leave_nothing_broken() {
-    for seed in 1..25 {
-        assert_eq!(storm(config(seed), ALL, None), None, "seed {seed}");
-    }
-}
-
-#[test]
-#[ignore]
-fn hunt() {
-    for &mutant in Mutant::ALL {
-        let name = mutant.name();
-        let wanted = std::env::var("HUNT").unwrap_or_default();
-        if !wanted.split(',').any(|p| name.starts_with(p)) {
-            continue;
-        }
-        let begun = std::time::Instant::now();
-        let found =
-            (1..120).find_map(|seed| storm(config(seed), ALL, Some(mutant)).map(|why| (seed, why)));
-        println!("{name}: {found:?} {:?}", begun.elapsed());
-    }
 }

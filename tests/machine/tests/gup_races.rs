@@ -6,13 +6,14 @@ mod races;
 
 use abi::{Access, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use common::Untouched;
-use granule_machine::{Machine, SimWorld};
+use granule_machine::{Config, Machine, SimWorld};
 use mm::frame::PIN_BIAS;
 use mm::gup::GupError;
 use mm::mutant::Mutant;
 use mm::{Huge, Place, Space};
 use races::{at_each_step, misses, touch, translation, world, wrong};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use stress::World;
 
 /// A huge page's place, with tables of its own below the PMD.
@@ -215,6 +216,42 @@ fn a_page_with_as_many_pins_as_can_be_counted() {
         (pinned > most || !refused).then(|| format!("{pinned} pins, and no refusal"))
     };
     misses(scenario, &[Mutant::RefsUnlimited]);
+}
+
+/// What is on its way elsewhere is not for the lockless, and is waited for by the others.
+#[test]
+fn a_folio_that_is_taken_out_is_waited_for() {
+    for huge in [Huge::Never, Huge::Default] {
+        for seed in 1..5 {
+            let world = SimWorld::new(Config { cpus: 2, pages: 3072, seed, ..Config::default() });
+            let space = space(&world, huge);
+            let stage = AtomicU32::new(0);
+            world.run(
+                2,
+                &|cpu| {
+                    if cpu == 0 {
+                        let frozen = space.freeze_folio_at(VA).expect("nobody holds it");
+                        stage.store(1, SeqCst);
+                        (0..40).for_each(|_| world.yield_now());
+                        stage.store(2, SeqCst);
+                        return frozen.thaw();
+                    }
+                    while stage.load(SeqCst) == 0 {
+                        world.yield_now();
+                    }
+                    let fast = space.gup_fast(VA, Access::Read);
+                    assert!(fast.is_none() || stage.load(SeqCst) == 2);
+                    drop(fast);
+                    let pin = space.pin(VA, Access::Write).expect("it comes back");
+                    assert_eq!(stage.load(SeqCst), 2);
+                    assert_eq!(translation(&space, VA), Some(pin.pfn()));
+                },
+                &mut || (),
+            );
+            drop(space);
+            assert_eq!(wrong(&world), None);
+        }
+    }
 }
 
 /// All that is pinned is given back, and then all that was used.

@@ -124,15 +124,13 @@ fn what_is_left_of_a_run_is_pages() {
             rig.flush(page(n));
         }
         rig.set(slot.ahead(3), Level::Pte, dirty(folio + 3).word());
-        if legal {
-            rig.silent()
-        } else {
-            rig.caught("(all sixteen)")
+        if !legal {
+            rig.caught("(all sixteen)");
+            continue;
         }
-        if legal {
-            rig.set(slot.ahead(4), Level::Pte, dirty(folio + 4).word());
-            rig.caught("the break is not complete");
-        }
+        rig.silent();
+        rig.set(slot.ahead(4), Level::Pte, dirty(folio + 4).word());
+        rig.caught("the break is not complete");
     }
 }
 
@@ -273,10 +271,10 @@ fn a_write_makes_some_entry_of_a_run_dirty() {
         let at = VirtAddr(page(6).0 + 8);
         assert!(rig.machine.on(1, || rig.machine.user_store(at, 1)));
         rig.locked(Level::Pte, || {
-            for n in 0..16 {
+            for (n, marked) in marked.iter_mut().enumerate() {
                 let word = rig.machine.load(slot.ahead(n));
                 if word & RDONLY == 0 {
-                    marked[n] += 1;
+                    *marked += 1;
                     rig.machine.swap(slot.ahead(n), word | RDONLY);
                 }
             }

@@ -3,14 +3,16 @@
 
 mod common;
 
-use abi::{Access, Event, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
+use abi::{Access, Event, Level, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use common::{Untouched, machines};
 use granule_machine::{Config, Machine, SimWorld};
+use mm::frame::Flag;
 use mm::mutant::Mutant;
+use mm::thp::Policy;
 use mm::{Hardware, Huge, Place, Slot, Space};
 use pte::{Caps, DeviceAccess, Entry, Leaf, MigrationKind, Soft};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use stress::{Rng, World};
+use stress::World;
 
 const VA: VirtAddr = VirtAddr(1 << 40);
 const RW: Prot = Prot::ReadWrite;
@@ -94,7 +96,7 @@ fn a_mapping_becomes_512_with_its_rights_and_history() {
                 .collect();
             assert_eq!(found, expected);
             assert_eq!(counts(&world, head), (512, 512, 0));
-            let dirty_folio = world.mm().frames.map().desc(head).has(mm::frame::Flag::Dirty);
+            let dirty_folio = world.mm().frames.map().desc(head).has(Flag::Dirty);
             assert_eq!(dirty_folio, dirty);
             world.mm().audit().expect("nothing is broken");
             assert_eq!(world.mm().stats.total(Event::ThpSplitPmd), 1);
@@ -230,4 +232,212 @@ fn what_is_not_huge_is_left_alone() {
     assert_eq!(world.mm().stats.total(Event::ThpSplitPmd), 1);
     drop(space);
     untouched.check(&world);
+}
+
+// --- other CPUs meanwhile ------------------------------------------------------------------------
+
+/// What `body` says is wrong, or what the machine or a panic said.
+fn told(world: &SimWorld, body: impl FnOnce() -> Option<String>) -> Option<String> {
+    let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    let said = said.unwrap_or_else(|panic| Some(format!("{:?}", panic.downcast_ref::<String>())));
+    world.violation().map(|found| format!("step {}: {}", found.step, found.what)).or(said)
+}
+
+fn config(seed: u64) -> Config {
+    let caps = machines()[seed as usize % 4].caps;
+    Config { caps, seed, cpus: 2, pages: 2048 }
+}
+
+/// What to split while others look.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Kind {
+    Mapping,
+    Zeros,
+    Migration,
+}
+
+/// CPU 0 splits an entry; CPU 1 reads it without locks and trusts what it sees. There is always something,
+/// and what looks like a mapping is one.
+fn watched(seed: u64, kind: Kind, mutant: Option<Mutant>) -> Option<String> {
+    let world = SimWorld::new(config(seed));
+    let mm = world.mm();
+    mm.arm(mutant);
+    told(&world, || {
+        let space = Space::new(mm).expect("memory");
+        space.map(Place::At(VA), PMD_SIZE, RW, Huge::Default).expect("free");
+        let access = if kind == Kind::Zeros { Access::Read } else { Access::Write };
+        assert_eq!(space.fault(VA, access), mm::FaultOutcome::Mapped);
+        let frozen =
+            (kind == Kind::Migration).then(|| space.freeze_folio_at(VA).expect("nobody holds it"));
+        let done = AtomicBool::new(false);
+        let body = |cpu| {
+            if cpu == 0 {
+                (0..seed % 7).for_each(|_| world.yield_now());
+                space.split_block(VA);
+                done.store(true, SeqCst);
+                return;
+            }
+            while !done.load(SeqCst) {
+                let right = match (kind, pmd(&space).1) {
+                    (_, Entry::Table(_)) => true,
+                    (Kind::Migration, entry) => matches!(entry, Entry::Soft(_)),
+                    (_, entry) => matches!(entry, Entry::Leaf(_) | Entry::PresentInvalid(_)),
+                };
+                assert!(right, "a reader sees {:?}", pmd(&space).1);
+                drop(space.gup_fast(page(seed % 512), Access::Read));
+            }
+        };
+        world.run(2, &body, &mut || ());
+        drop(frozen);
+        mm.audit().err().map(|broken| broken.to_string())
+    })
+}
+
+#[test]
+fn a_reader_without_locks_always_sees_something() {
+    for seed in 1..60 {
+        for kind in [Kind::Mapping, Kind::Zeros, Kind::Migration] {
+            assert_eq!(watched(seed, kind, None), None, "{kind:?} seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn an_invalidated_migration_entry_is_caught() {
+    let bug = Some(Mutant::SplitInvalidatesMigration);
+    assert!((1..20).any(|seed| watched(seed, Kind::Migration, bug).is_some()));
+}
+
+#[test]
+fn a_migration_entry_that_is_counted_is_caught() {
+    let bug = Some(Mutant::SplitCountsMigration);
+    assert!(watched(1, Kind::Migration, bug).is_some());
+}
+
+#[test]
+fn a_migration_entry_that_is_misread_is_caught() {
+    let world = SimWorld::new(machines()[0]);
+    world.mm().arm(Some(Mutant::SplitMisreadsMigration));
+    let space = huge(&world);
+    let frozen = space.freeze_folio_at(VA).expect("nobody holds it");
+    let Entry::Soft(soft) = pmd(&space).1 else { panic!("not frozen") };
+    space.split_block(VA);
+    assert!(small(&space)[7] != Entry::Soft(soft.piece(7)), "not caught");
+    drop(frozen);
+}
+
+/// A machine that records history by itself.
+fn recording(seed: u64, cpus: usize) -> Config {
+    Config { caps: Caps::MAX, seed, cpus, pages: 2048 }
+}
+
+/// Makes the first entries of pages, or the huge entry, clean, with nobody looking.
+fn clean(space: &Space<'_, Machine>, pages: u64) {
+    let mm = space.mm();
+    let steps: Vec<_> = (0..pages).filter_map(|n| walked(space, page(n)).pop()).collect();
+    steps.iter().for_each(|(_, slot, ..)| mm.hw.store(*slot, 0));
+    let range = VirtRange::from_size(VA, PMD_SIZE);
+    let _flushed = mm.flush(space.context(), range, Level::Pte);
+    let _flushed = mm.flush(space.context(), range, Level::Pmd);
+    for (_, slot, entry, _) in steps {
+        mm.hw.store(slot, entry.leaf().expect("mapped").made_clean().word());
+    }
+}
+
+/// How the mappings that others write through are taken apart meanwhile.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Way {
+    /// The huge entry is split.
+    Split,
+    /// Each huge entry, then each small one, becomes a migration entry and comes back.
+    Freeze,
+    /// The same, but a pin keeps the mapping.
+    Refuse,
+}
+
+/// CPU 1 writes to a clean page; the hardware records it. CPU 0 changes the entry at the same moment. Says
+/// whether the write is known to nobody afterwards.
+fn recorded(seed: u64, way: Way, is_small: bool, mutant: Option<Mutant>) -> Option<String> {
+    let world = SimWorld::new(recording(seed, 2));
+    let mm = world.mm();
+    mm.arm(mutant);
+    told(&world, || {
+        if is_small {
+            mm.thp.set_enabled(Policy::Never);
+            mm.thp.set_enabled_64k(Some(Policy::Always));
+        }
+        let space = huge(&world);
+        let pages = if is_small { 16 } else { 512 };
+        clean(&space, pages);
+        let at = page(seed % pages);
+        let pin = (way == Way::Refuse).then(|| space.pin(VA, Access::Read).expect("mapped"));
+        let written = AtomicBool::new(false);
+        let body = |cpu| {
+            if cpu == 1 {
+                world.inside(&space, &mut || {
+                    assert_eq!(world.load(&space, at), Ok(u64::from(at == VA)));
+                    (0..seed % 5).for_each(|_| world.yield_now());
+                    assert_eq!(world.store(&space, at, 2), Ok(()));
+                });
+                written.store(true, SeqCst);
+                return;
+            }
+            (0..seed % 11).for_each(|_| world.yield_now());
+            while !written.load(SeqCst) {
+                match way {
+                    Way::Split => space.split_block(VA),
+                    Way::Freeze | Way::Refuse => {
+                        let frozen = space.freeze_folio_at(at);
+                        assert_eq!(frozen.is_err(), way == Way::Refuse);
+                    }
+                }
+                world.yield_now();
+            }
+        };
+        world.run(2, &body, &mut || ());
+        drop(pin);
+        let mapping =
+            |va| walked(&space, va).last().and_then(|step| step.2.leaf()).expect("mapped");
+        let entry = mapping(at);
+        let head = mm.frames.map().head(entry.pfn()).expect("a folio");
+        // Of a contiguous set any member may have it.
+        let set = at.align_down(16 * PAGE_SIZE);
+        let in_set = |n| entry.is_contiguous() && mapping(set + n * PAGE_SIZE).is_dirty();
+        let known =
+            entry.is_dirty() || mm.frames.map().desc(head).has(Flag::Dirty) || (0..16).any(in_set);
+        (!known).then(|| "a write that nobody knows of".into())
+    })
+}
+
+#[test]
+fn no_write_goes_unrecorded() {
+    for seed in 1..150 {
+        assert_eq!(recorded(seed, Way::Split, false, None), None, "seed {seed}");
+        for way in [Way::Freeze, Way::Refuse] {
+            for is_small in [false, true] {
+                assert_eq!(
+                    recorded(seed, way, is_small, None),
+                    None,
+                    "{way:?} {is_small} seed {seed}"
+                );
+            }
+        }
+    }
+}
+
+fn unrecorded(way: Way, is_small: bool, mutant: Mutant) -> bool {
+    (1..400).any(|seed| recorded(seed, way, is_small, Some(mutant)).is_some())
+}
+
+#[test]
+fn a_word_from_before_the_exchange_is_caught() {
+    assert!(unrecorded(Way::Split, false, Mutant::SplitPreread));
+    assert!(unrecorded(Way::Freeze, false, Mutant::SplitPreread));
+    assert!(unrecorded(Way::Freeze, true, Mutant::TakeOutPreread));
+}
+
+#[test]
+fn a_mapping_that_comes_back_without_its_history_is_caught() {
+    assert!(unrecorded(Way::Refuse, false, Mutant::TakeOutRestoresPreread));
+    assert!(unrecorded(Way::Refuse, true, Mutant::TakeOutPreread));
 }

@@ -7,12 +7,16 @@
 //! * The mark of a live entry changes through nothing: all sixteen are cleared by exchange, which gathers
 //!   their history, the 64 KiB are flushed, all are stored again ([`Locked::unfold`],
 //!   [`Locked::try_fold`]). Whoever changes or takes out one member unfolds first; who does the same to
-//!   all sixteen need not ([`Run`]).
+//!   all sixteen need not.
 //! * History is the set's: what one member knows of accesses and writes holds for each, and leaving
 //!   the set each takes it along. But whether an entry *needs* an update is judged by the words
 //!   themselves ([`Locked::update_set`]): a walker that records no history faults on the word that
 //!   it has read, whatever its neighbours say.
 //! * The mark means nothing in an entry that is not valid.
+//!
+//! Linux leaves the flush out where a CPU promises never to abort on two sizes of one mapping. That
+//! promise is for a change of the mark and of nothing else, and here the rights of a member may be next
+//! to change.
 //!
 //! A lockless reader may meet the moment without a mapping. It sees nothing, and takes the way of a
 //! fault, which waits for the table's lock.
@@ -23,9 +27,9 @@
 use super::{At, Locked, PteLevel};
 use crate::mutant::Mutant;
 use crate::tlb::Context;
-use crate::{Hardware, Mm, Slot};
+use crate::{Hardware, Slot};
 use abi::{ENTRIES, Event, Level, PAGE_SIZE, VirtAddr, VirtRange};
-use pte::{BbmLevel, CONT_PTE_ORDER, CONT_PTES, ContSet, Entry, Leaf};
+use pte::{CONT_PTE_ORDER, CONT_PTES, ContSet, Entry, Leaf};
 
 /// Bytes that a set maps.
 #[doc(alias = "CONT_PTE_SIZE")]
@@ -80,7 +84,7 @@ impl<H: Hardware> Locked<'_, H, PteLevel> {
     #[inline]
     fn in_set(&self, index: usize) -> bool {
         match self.at(index) {
-            At::Present(entry) => is_member(self.mm, entry.leaf()),
+            At::Present(entry) => entry.leaf().is_contiguous(),
             _ => false,
         }
     }
@@ -97,7 +101,7 @@ impl<H: Hardware> Locked<'_, H, PteLevel> {
     }
 
     /// Unfolds the sets that `range`, which lies within what the table translates, covers in part: then
-    /// a run of its entries ([`Locked::run`]) cuts no set.
+    /// whoever does the same to all of its entries cuts no set.
     #[doc(alias = "contpte_try_unfold_partial")]
     pub fn unfold_edges(&self, space: &Context, range: VirtRange) {
         if !range.start.is_aligned(SET_BYTES) {
@@ -141,8 +145,7 @@ impl<H: Hardware> Locked<'_, H, PteLevel> {
             let slot = self.slot(start + i);
             if breaks { hw.swap(slot, 0) } else { hw.load(slot) }
         });
-        // A CPU that promises never to abort on two sizes of one mapping needs the exchange alone.
-        if breaks && hw.caps().bbm != BbmLevel::L2NoAbort {
+        if breaks {
             let range = VirtRange::from_size(va.align_down(SET_BYTES), SET_BYTES);
             let _flushed = self.mm.flush(space, range, Level::Pte);
         }
@@ -165,7 +168,7 @@ impl<H: Hardware> Locked<'_, H, PteLevel> {
     pub fn history(&self, index: usize) -> Option<Leaf> {
         let At::Present(entry) = self.at(index) else { return None };
         let leaf = entry.leaf();
-        Some(if is_member(self.mm, leaf) { self.gather(set_of(index), leaf) } else { leaf })
+        Some(if leaf.is_contiguous() { self.gather(set_of(index), leaf) } else { leaf })
     }
 
     /// `leaf` with the history of the set that begins at `start`.
@@ -181,7 +184,7 @@ impl<H: Hardware> Locked<'_, H, PteLevel> {
     pub(crate) fn update_set(&self, index: usize, change: impl Fn(Leaf) -> Leaf) -> bool {
         let At::Present(entry) = self.at(index) else { return false };
         let leaf = entry.leaf();
-        if is_member(self.mm, leaf) {
+        if leaf.is_contiguous() {
             return self.update_members(set_of(index), leaf, change);
         }
         let changes = change(leaf) != leaf;
@@ -209,10 +212,4 @@ impl<H: Hardware> Locked<'_, H, PteLevel> {
         }
         changed
     }
-}
-
-/// Whether the mark makes this entry a member of a set.
-#[inline]
-pub(super) fn is_member<H: Hardware>(mm: &Mm<H>, leaf: Leaf) -> bool {
-    leaf.is_contiguous() && (leaf.is_valid() || mm.commits(Mutant::ContOfInvalid))
 }

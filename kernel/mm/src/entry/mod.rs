@@ -28,7 +28,6 @@
 //! | `absent` | nothing, or software data, in a slot; what may be put there |
 //! | `tables` | fresh, linked and detached tables |
 //! | `contpte` | contiguous sets of pages: marking, folding, unfolding |
-//! | `run` | neighbours of one folio, taken as one |
 //! | [`unrepresentable`] | what does not compile |
 //!
 //! Corresponds to Linux's `set_pte_at`, `pmdp_invalidate`, `pmdp_huge_get_and_clear`, `ptep_modify_prot_start`.
@@ -36,13 +35,11 @@
 mod absent;
 pub(crate) mod contpte;
 mod present;
-mod run;
 mod tables;
 pub mod unrepresentable;
 
 pub use absent::{Empty, SoftEntry};
 pub use present::{Broken, Present, Unmapped};
-pub use run::{Run, UnmappedRun};
 pub use tables::{Detached, Fresh, Linked};
 
 use crate::table::TableLock;

@@ -22,18 +22,13 @@ impl<H: Hardware, L: TableLevel> Present<'_, H, L> {
         self.leaf
     }
 
-    fn is_member(&self) -> bool {
-        self.leaf.is_valid() && self.leaf.is_contiguous()
-    }
-
     /// Takes the mapping out. What it maps stays the entry's, now this token's, until a flush.
     ///
-    /// A member of a contiguous set is unfolded first, or taken out with all of it ([`super::Run`]); the
-    /// same holds for every step that changes a mapping.
+    /// A member of a contiguous set is unfolded first, as for every step that changes one mapping.
     #[doc(alias("ptep_get_and_clear", "pmdp_huge_get_and_clear"))]
     #[inline]
     pub fn clear(self) -> Unmapped {
-        debug_assert!(!self.is_member(), "one of a contiguous set is taken out");
+        debug_assert!(!self.leaf.is_contiguous(), "one of a contiguous set is taken out");
         Unmapped { leaf: same_mapping::<L>(self.place.swap(0), self.leaf) }
     }
 
@@ -44,7 +39,7 @@ impl<H: Hardware, L: TableLevel> Present<'_, H, L> {
     #[doc(alias("ptep_set_wrprotect", "ptep_set_access_flags", "ptep_test_and_clear_young"))]
     #[inline]
     pub fn modify(self, change: impl Fn(Leaf) -> Leaf) -> Leaf {
-        debug_assert!(!self.is_member(), "one of a contiguous set is changed");
+        debug_assert!(!self.leaf.is_contiguous(), "one of a contiguous set is changed");
         self.update(change)
     }
 
@@ -74,7 +69,7 @@ impl<'l, H: Hardware, L: TableLevel> Present<'l, H, L> {
     /// old.
     #[doc(alias("ptep_clear_flush", "wp_page_copy", "set_pte_at_notify"))]
     pub(crate) fn replace(self, space: &Context, va: VirtAddr, leaf: Leaf) -> (Unmapped, Flushed) {
-        debug_assert!(!self.is_member(), "one of a contiguous set is replaced");
+        debug_assert!(!self.leaf.is_contiguous(), "one of a contiguous set is replaced");
         let Self { place, leaf: seen } = self;
         let mm = place.mm;
         if mm.commits(Mutant::ReplaceSetBeforeFlush) {

@@ -100,8 +100,10 @@ impl<H: Hardware> Mm<H> {
             bits.store(old & !mask(word, &pages), Ordering::Release);
         }
         if counts.is_exclusive() {
-            // The bitmap holds from the moment that the bit for all is gone.
-            desc.counts.fetch_add(Counts::MIXED - Counts::EXCLUSIVE, Ordering::AcqRel);
+            // The bitmap holds from the moment that the bit for all is gone. It may have been in use before
+            // that bit was set.
+            desc.counts.fetch_or(Counts::MIXED, Ordering::AcqRel);
+            desc.counts.fetch_and(!Counts::EXCLUSIVE, Ordering::AcqRel);
         }
     }
 

@@ -130,24 +130,4 @@ impl<H: Hardware> Space<'_, H> {
             gather.invalidate();
         }
     }
-
-    /// Makes all of `range` accessible at once.
-    #[doc(alias = "faultin_page_range")]
-    fn populate(&self, range: VirtRange, access: Access) -> Result<(), AdviseError> {
-        use super::{Denial, FaultOutcome};
-        let mut hole = None;
-        let mut va = range.start;
-        while va < range.end {
-            match self.fault(va, access) {
-                FaultOutcome::Mapped | FaultOutcome::Spurious => {}
-                FaultOutcome::Denied(Denial::NoArea) => {
-                    hole.get_or_insert(VirtRange::from_size(va, abi::PAGE_SIZE));
-                }
-                FaultOutcome::Denied(_) => return Err(AdviseError::Denied(va)),
-                FaultOutcome::OutOfMemory(oom) => return Err(AdviseError::OutOfMemory(va, oom)),
-            }
-            va = va + abi::PAGE_SIZE;
-        }
-        hole.map_or(Ok(()), |hole| Err(AdviseError::Hole(hole)))
-    }
 }

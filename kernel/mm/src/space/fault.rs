@@ -176,7 +176,13 @@ impl<H: Hardware> Space<'_, H> {
 
     /// Nothing is claimed any more: waits, or makes memory and tries once again.
     #[cold]
-    fn recover(&self, stop: Stop, va: VirtAddr, access: Access, unshare: bool) -> FaultOutcome {
+    pub(super) fn recover(
+        &self,
+        stop: Stop,
+        va: VirtAddr,
+        access: Access,
+        unshare: bool,
+    ) -> FaultOutcome {
         let mm = self.mm;
         let mut stop = stop;
         if let Stop::OutOfMemory(oom) = stop {
@@ -249,7 +255,11 @@ impl<H: Hardware> Space<'_, H> {
 
     /// Nothing is there for 2 MiB around: a huge page ends the fault, or here is a table for smaller
     /// ones.
-    fn fault_empty_pmd(&self, fault: &Request, pmd: Slot) -> Result<Result<Pfn, Ended>, Stop> {
+    pub(super) fn fault_empty_pmd(
+        &self,
+        fault: &Request,
+        pmd: Slot,
+    ) -> Result<Result<Pfn, Ended>, Stop> {
         if let Some(ended) = self.fault_huge(fault, pmd)? {
             return Ok(Err(ended));
         }

@@ -19,6 +19,7 @@
 //! | `zero` | memory that was only read, and the end of that |
 //! | `touch` | something is mapped: what the entry lacks |
 //! | `cow` | a page that must be nobody else's |
+//! | `populate` | faults for many pages at once, without the faults |
 //!
 //! # Who excludes whom
 //! The areas are behind a [`sync::RangeLock`]. A fault claims its page for as long as it works on it: that
@@ -52,6 +53,7 @@ mod layout;
 mod lazy;
 mod map;
 mod mid;
+mod populate;
 mod protect;
 mod remap;
 mod touch;

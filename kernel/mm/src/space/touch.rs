@@ -12,7 +12,7 @@ use super::fault::{Denial, Ended, Request, Resolved, Stop};
 use super::{Backing, Space};
 use crate::entry::{At, Locked, PmdLevel, Present, PteLevel, TableLevel};
 use crate::{Hardware, Mm, Slot};
-use abi::{Access, Level};
+use abi::{Access, Event, Level};
 use pte::{Leaf, Marker, Soft};
 
 /// What the fault of a mapping comes down to.
@@ -104,8 +104,9 @@ impl<H: Hardware> Space<'_, H> {
             }
             Need::Own => {
                 if mm.own_huge(leaf) {
-                    self.write_in_place(fault, entry);
+                    entry.modify(|leaf| self.made_own(fault, leaf));
                     drop(table);
+                    mm.count(Event::CowReuse, 1);
                     return Ok(self.touched_ended(fault, Level::Pmd, true));
                 }
                 // A copy of the one page will do; the other 511 go on being shared.
@@ -132,12 +133,6 @@ impl<H: Hardware> Space<'_, H> {
         if changed { Ended::Mapped } else { Ended::Spurious }
     }
 
-    /// The mapping, nobody else's, may be written in place from now on.
-    #[inline]
-    pub(super) fn write_in_place<L: TableLevel>(&self, fault: &Request, entry: Present<'_, H, L>) {
-        entry.modify(|leaf| self.made_own(fault, leaf));
-    }
-
     /// A mapping of memory that was found to be nobody else's, as the fault needs it. One that only
     /// reads leaves it as it is.
     #[inline]
@@ -154,7 +149,8 @@ impl<H: Hardware> Space<'_, H> {
         let leaf = entry.leaf();
         let counted = !leaf.is_special();
         let mended = |leaf: Leaf| {
-            let new = leaf.with_prot(fault.vma.prot);
+            // A mark that it kept while it was invalid says nothing of its neighbours now.
+            let new = leaf.with_prot(fault.vma.prot).contiguous(false);
             let shared = counted && !mm.page_is_exclusive(leaf.pfn());
             let zeros = !counted && fault.vma.backing == Backing::Anonymous;
             if shared || zeros { new.write_protected() } else { new }

@@ -11,7 +11,7 @@
 //! Corresponds to Linux's `ZERO_PAGE`, `mm_get_huge_zero_folio`, `do_huge_zero_wp_pmd`.
 
 use super::Space;
-use super::fault::{Ended, Request, Resolved};
+use super::fault::{Ended, Request, Resolved, Stop};
 use crate::entry::{At, PmdLevel};
 use crate::frame::{Flag, OutOfMemory};
 use crate::mutant::Mutant;
@@ -102,17 +102,33 @@ impl<H: Hardware> Space<'_, H> {
     /// Lets the page show zeros. Not inlined: the fault of a page of one's own passes by.
     #[inline(never)]
     pub(super) fn map_zero_page(&self, fault: &Request, pmd: Slot) -> Resolved {
+        let mapped = self.map_zero_pages(fault, pmd, 1)?;
+        Ok(if mapped > 0 { Ended::Mapped } else { Ended::Spurious })
+    }
+
+    /// Lets the page show zeros, and up to `most` with those behind it whose entries are empty. Says how
+    /// many: none, if something came in between.
+    #[inline]
+    pub(super) fn map_zero_pages(
+        &self,
+        fault: &Request,
+        pmd: Slot,
+        most: usize,
+    ) -> Result<usize, Stop> {
         let mm = self.mm;
-        let zeros = mm.zero_page()?;
-        if let Some(table) = mm.lock_below(pmd)
-            && let At::None(empty) = table.at(Level::Pte.index(fault.va))
+        let leaf = zero_leaf(mm, Level::Pte, mm.zero_page()?, fault.vma.prot);
+        let Some(table) = mm.lock_below(pmd) else { return Ok(0) };
+        let first = Level::Pte.index(fault.va);
+        let mut n = 0;
+        while n < most
+            && let At::None(empty) = table.at(first + n)
         {
-            empty.set(zero_leaf(mm, Level::Pte, zeros, fault.vma.prot));
-            drop(table);
-            mm.count(Event::ZeroMap, 1);
-            return Ok(Ended::Mapped);
+            empty.set(leaf);
+            n += 1;
         }
-        Ok(Ended::Spurious)
+        drop(table);
+        mm.count(Event::ZeroMap, n as u64);
+        Ok(n)
     }
 
     /// Lets the 2 MiB around the fault show zeros. `None`: there is no memory for that; small zeros do.

@@ -9,7 +9,7 @@ use crate::frame::{Flag, FolioLock, FolioRef};
 use crate::rmap::{Blocks, Extent, Mapping};
 use crate::space::{Space, USER_END};
 use crate::{Hardware, Mm};
-use abi::{Level, PAGE_SIZE, Pfn, VirtAddr};
+use abi::{Level, Order, PAGE_SIZE, Pfn, VirtAddr};
 
 /// Having this means: nobody reaches the memory of one folio, though nothing was unmapped. Its entries
 /// are migration entries, and who faults on one sleeps until this is dropped: then the mappings are
@@ -29,6 +29,11 @@ impl<'m, H: Hardware> Frozen<'m, H> {
     /// The folio's first page.
     pub fn head(&self) -> Pfn {
         self.lock.head()
+    }
+
+    /// How large it is.
+    pub fn order(&self) -> Order {
+        self.mm.desc(self.head()).order()
     }
 
     /// Gives the mappings back. The same as dropping it.

@@ -166,7 +166,7 @@ impl<H: Hardware> Mm<H> {
     /// Gives each part of a frozen folio a head, locked, with one reference. Of exclusivity nothing is left:
     /// what is still true of it is in the migration entries.
     #[doc(alias = "__split_folio_to_order")]
-    fn cut(&self, head: Pfn, from: Order, to: Order) {
+    pub(crate) fn cut(&self, head: Pfn, from: Order, to: Order) {
         let old = self.desc(head);
         if old.has(Flag::Queued) {
             self.deferred_forget(head);
@@ -182,8 +182,10 @@ impl<H: Hardware> Mm<H> {
         for (n, part) in parts.enumerate().skip(1).rev() {
             let part = &part[0];
             // The index is in the low bits, and pages of one folio do not carry out of them.
-            if !self.commits(Mutant::SplitForgetsOwner) {
-                part.owner.store(owner + ((n as u64) << to.0), Ordering::Relaxed);
+            let owner = owner + ((n as u64) << to.0);
+            let late = self.commits(Mutant::SplitOwnerLate);
+            if !late && !self.commits(Mutant::SplitForgetsOwner) {
+                part.owner.store(owner, Ordering::Relaxed);
             }
             match self.commits(Mutant::SplitFlagsLate) {
                 true => part.become_head(Kind::Folio, to, flags & !(Flag::Locked as u32)),
@@ -192,6 +194,9 @@ impl<H: Hardware> Mm<H> {
             self.folio_unfreeze(part);
             if self.commits(Mutant::SplitFlagsLate) {
                 part.raise(Flag::Locked);
+            }
+            if late {
+                part.owner.store(owner, Ordering::Relaxed);
             }
         }
         old.cut_down(from, to);

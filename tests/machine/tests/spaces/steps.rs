@@ -307,7 +307,9 @@ impl fmt::Debug for Do {
             Self::Put(which) => write!(f, "held({which}).put()"),
             Self::SplitBlock(at) => write!(f, "split_block({at:?})"),
             Self::SplitFolio(at, order) => write!(f, "split_folio_at({at:?}, Order({}))", order.0),
-            Self::Frozen(at, meanwhile) => write!(f, "freeze_folio_at({at:?}).during({meanwhile:?})"),
+            Self::Frozen(at, meanwhile) => {
+                write!(f, "freeze_folio_at({at:?}).during({meanwhile:?})")
+            }
             Self::Fork(into) => write!(f, "fork() /* to {} */", name(*into)),
             Self::Renew => write!(f, "renew()"),
             Self::Set(setting) => write!(f, "set({setting:?})"),

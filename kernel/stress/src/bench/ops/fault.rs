@@ -6,7 +6,7 @@ use crate::bench::seat::{Seat, at};
 use crate::run::Failure;
 use crate::world::World;
 use abi::{PAGE_SIZE, PMD_SIZE};
-use mm::Huge;
+use mm::{Advice, Huge};
 use mm::thp::Policy;
 
 /// What a round touches in small pages.
@@ -26,7 +26,7 @@ pub(crate) fn small<W: World>(seat: &Seat<'_, W>) -> Result<(), Failure> {
 /// The same pages without exceptions.
 pub(crate) fn populate<W: World>(seat: &Seat<'_, W>) -> Result<(), Failure> {
     let range = seat.map(0, seat.afford(SMALL), Huge::Never)?;
-    seat.time_each(range.pages(), |n| seat.fault(at(range, n, PAGE_SIZE)))?;
+    seat.time(range.pages(), || seat.space.advise(range, Advice::PopulateWrite))?;
     seat.unmap(range)
 }
 
