@@ -51,8 +51,11 @@ fn misses_order(scenario: Scenario, order: Order) {
 
 #[test]
 fn everything_holds_as_it_is() {
-    let scenarios: [Scenario; 8] = [
+    let scenarios: [Scenario; 11] = [
         models::freezing_against_getting,
+        models::cutting_against_getting,
+        models::cutting_against_waiting,
+        models::cutting_against_marking,
         models::sharing_a_page,
         models::sharing_a_large_folio,
         models::forking_against_pinning,
@@ -81,6 +84,23 @@ fn the_freezes_acquire() {
 #[test]
 fn the_references_fence() {
     misses_step(models::discarding_against_referencing, Mutant::GupUnfenced);
+}
+
+// --- a folio is cut, and each part is whole -----------------------------------------------------------
+
+#[test]
+fn the_old_head_is_thawed_last() {
+    misses_step(models::cutting_against_getting, Mutant::SplitHeadFirst);
+}
+
+#[test]
+fn the_owner_is_there_before_the_references() {
+    misses_step(models::cutting_against_getting, Mutant::SplitOwnerLate);
+}
+
+#[test]
+fn the_flags_come_with_the_head() {
+    misses_step(models::cutting_against_waiting, Mutant::SplitFlagsLate);
 }
 
 // --- a page is shared, or somebody has pinned it -------------------------------------------------------

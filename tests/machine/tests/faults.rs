@@ -422,14 +422,14 @@ fn an_area_of_given_frames_has_no_others() {
     let frames = world.mm().alloc(Order(1)).expect("memory");
     space.map_frames(Place::At(VA), frames, 2 * PAGE_SIZE, RW).expect("free");
     for access in [Access::Read, Access::Write, Access::Write] {
-        assert!(!matches!(space.fault(VA, access), FaultOutcome::Denied(_)));
+        assert!(!matches!(space.fault(VA, access), Denied(_)));
     }
     assert_eq!(page(&space, VA), Some(frames));
     let (level, slot, _) = look::entry(&space, VA);
     assert_eq!(level, Level::Pte);
     // Taken away by hand: nothing comes in its place.
     world.mm().hw.store(slot, 0);
-    assert_eq!(space.fault(VA, Access::Read), FaultOutcome::Denied(Denial::NoFrame));
+    assert_eq!(space.fault(VA, Access::Read), Denied(Denial::NoFrame));
     drop(space);
     world.mm().free(frames);
 }
@@ -459,7 +459,7 @@ fn what_is_no_mapping_is_denied_by_name() {
         world.mm().hw.store(slot, word);
         for access in [Access::Read, Access::Write] {
             let outcome = space.fault(VA + PAGE_SIZE, access);
-            assert_eq!(outcome, FaultOutcome::Denied(denial), "{access} of {soft:?}");
+            assert_eq!(outcome, Denied(denial), "{access} of {soft:?}");
             assert_eq!(space.gup(VA + PAGE_SIZE, access).err(), Some(GupError::Denied(denial)));
         }
         assert_eq!(world.mm().hw.load(slot), word);

@@ -24,6 +24,7 @@ pub use folios::freezing_against_getting;
 pub use pins::{
     discarding_against_referencing, forking_against_pinning, sharing_a_large_folio, sharing_a_page,
 };
+pub use splits::{cutting_against_getting, cutting_against_marking, cutting_against_waiting};
 pub use tables::{faulting_against_reading, linking_against_walking};
 
 use crate::Mm;

@@ -1,10 +1,11 @@
 //! A folio that is cut into parts, against somebody who has seen the number of one of its pages in a table.
 
-use super::{Mutant, Without, catches, holds, machine};
+use super::machine::Machine;
+use super::{Without, machine};
+use crate::Mm;
 use crate::frame::Flag;
 use abi::{Order, Pfn};
 use loom::thread;
-use std::sync::Arc;
 use sync::atomic::Ordering::Relaxed;
 
 /// Of the folio that is cut.
@@ -13,7 +14,7 @@ const ORDER: Order = Order(2);
 const OWNER: u64 = 7 << 36 | 100;
 
 /// A frozen folio, locked.
-fn frozen(mm: &crate::Mm<machine::Machine>) -> Pfn {
+fn frozen(mm: &Mm<Machine>) -> Pfn {
     let folio = mm.folio_alloc(ORDER).expect("memory");
     mm.desc(folio).owner.store(OWNER, Relaxed);
     mm.desc(folio).raise(Flag::Locked);
@@ -23,7 +24,7 @@ fn frozen(mm: &crate::Mm<machine::Machine>) -> Pfn {
 
 /// Whoever gets a reference to a page gets it on the page's head, which says who maps it and stays its
 /// head.
-fn cutting_against_getting(without: Without) {
+pub fn cutting_against_getting(without: Without) {
     let mm = without.boot();
     let folio = frozen(&mm);
     let getter = {
@@ -46,7 +47,7 @@ fn cutting_against_getting(without: Without) {
 }
 
 /// Whoever has found a page in a migration entry finds its folio locked, whichever that is by now.
-fn cutting_against_waiting(without: Without) {
+pub fn cutting_against_waiting(without: Without) {
     let mm = without.boot();
     let folio = frozen(&mm);
     let waiter = {
@@ -64,11 +65,11 @@ fn cutting_against_waiting(without: Without) {
 
 /// A waiter who comes late for a page's last life marks what is a tail by now, and is woken by the head's
 /// unlocking all the same: his mark is not written over.
-fn cutting_against_marking(without: Without) {
+pub fn cutting_against_marking(without: Without) {
     let mm = without.boot();
     let folio = frozen(&mm);
     let late = {
-        let mm: Arc<crate::Mm<machine::Machine>> = mm.clone();
+        let mm = mm.clone();
         thread::spawn(move || {
             machine::be(1);
             let desc = mm.desc(folio + 1);
@@ -81,34 +82,4 @@ fn cutting_against_marking(without: Without) {
     let sleeps = late.join().expect("no panic");
     assert!(marked || !sleeps, "wrong: he sleeps and nobody knows");
     (0..ORDER.pages()).for_each(|page| mm.head_put(folio + page, 1));
-}
-
-#[test]
-fn a_page_has_one_head_at_each_moment() {
-    holds(cutting_against_getting);
-}
-
-#[test]
-fn the_old_head_is_thawed_last() {
-    catches(cutting_against_getting, Without::step(Mutant::SplitHeadFirst));
-}
-
-#[test]
-fn the_owner_is_there_before_the_references() {
-    catches(cutting_against_getting, Without::step(Mutant::SplitOwnerLate));
-}
-
-#[test]
-fn a_part_is_locked_from_the_beginning() {
-    holds(cutting_against_waiting);
-}
-
-#[test]
-fn the_flags_come_with_the_head() {
-    catches(cutting_against_waiting, Without::step(Mutant::SplitFlagsLate));
-}
-
-#[test]
-fn no_sleeper_is_forgotten() {
-    holds(cutting_against_marking);
 }

@@ -48,6 +48,16 @@ fn generations<W: World>(
     };
     // One page of our own, and its neighbour, which somebody else writes in the parent.
     let mut changed = [own, own ^ 1].map(|page| (page, stamp(page, rng)));
+    let write_ours = |rng: &mut Rng| {
+        run.inside(&field.space, || {
+            field.write(run, cpu, own)?;
+            field.look(run, cpu, field.near(own, rng), rng)
+        })
+    };
+    // Either may be the first to write.
+    if rng.one_in(2) {
+        write_ours(rng)?;
+    }
     run.inside(&child, || {
         snapshot.check(run, field, &child, cpu)?;
         for (page, stamp) in changed {
@@ -56,10 +66,7 @@ fn generations<W: World>(
         }
         snapshot.check(run, field, &child, cpu)
     })?;
-    run.inside(&field.space, || {
-        field.write(run, cpu, own)?;
-        field.look(run, cpu, field.near(own, rng), rng)
-    })?;
+    write_ours(rng)?;
     let grandchild = if rng.one_in(3) { Some(child.fork()?) } else { None };
     if let Some(grandchild) = &grandchild {
         run.inside(grandchild, || {

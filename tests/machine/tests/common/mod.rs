@@ -1,6 +1,8 @@
 //! What the memory manager's tests on the simulated machine share: machines, and the check that
 //! everything is back.
 
+#![allow(dead_code, reason = "each suite uses its part of it")]
+
 use abi::{Event, Order, Pfn};
 use granule_machine::{Config, Machine, SimWorld};
 use mm::frame::Flag;
