@@ -201,7 +201,7 @@ fn only_writing_makes_dirty() {
         for huge in [Huge::Never, Huge::Advised] {
             assert_eq!(dirt(None, config, huge), (false, true), "{huge:?} on {config:?}");
         }
-        assert_eq!(dirt(Some(Mutant::DirtyOnRead), config, Huge::Advised).0, true, "not caught");
+        assert!(dirt(Some(Mutant::DirtyOnRead), config, Huge::Advised).0, "not caught");
     }
 }
 

@@ -4,6 +4,7 @@
 //! What is held is the page that was mapped before, or the one that is after; while nothing happens, it is
 //! the one that hardware would use. In the end every count is what it should be.
 
+#[allow(dead_code, reason = "each suite uses what it needs")]
 mod races;
 
 use abi::{Access, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
@@ -207,7 +208,7 @@ fn changes_in_the_middle_of_asking() {
             let (held, other) = (Mutex::new(None), Mutex::new(None));
             let reached =
                 world.intrude(steps, &|| *held.lock().expect("alone") = ask(&space), &|| {
-                    *other.lock().expect("alone") = (change.make)(&space, range)
+                    *other.lock().expect("alone") = (change.make)(&space, range);
                 });
             let held = held.into_inner().expect("alone");
             let other = other.into_inner().expect("alone");

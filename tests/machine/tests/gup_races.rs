@@ -2,6 +2,7 @@
 //! takes for safety's sake, taken away and missed.
 
 mod common;
+#[allow(dead_code, reason = "each suite uses what it needs")]
 mod races;
 
 use abi::{Access, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
@@ -104,7 +105,7 @@ fn a_huge_page_that_is_being_split() {
                 &|| {
                     space
                         .unmap(VirtRange::from_size(VA + 100 * PAGE_SIZE, PAGE_SIZE))
-                        .expect("memory")
+                        .expect("memory");
                 },
                 &|| {
                     let before = translation(&space, va);

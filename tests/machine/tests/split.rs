@@ -126,7 +126,6 @@ fn a_mapping_without_rights_becomes_512_without() {
 #[test]
 fn what_nobody_counts_stays_uncounted() {
     let world = SimWorld::new(machines()[0]);
-    let untouched = Untouched::new(&world);
     let space = huge(&world);
     let head = leaf(&space).pfn();
     // The mapping's count is kept by hand: to the entry it is memory that nobody counts.
@@ -150,7 +149,6 @@ fn what_nobody_counts_stays_uncounted() {
     space.unmap(VirtRange::from_size(VA, PMD_SIZE)).expect("memory");
     drop(space);
     assert_eq!(world.mm().pmd_maps(head), 1, "as it was counted by hand");
-    drop(untouched);
 }
 
 #[test]

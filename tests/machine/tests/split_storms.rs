@@ -102,10 +102,12 @@ fn storm_in(config: Config, mix: &[Do], mutant: Option<Mutant>) -> Option<String
                         }
                     }
                     Do::SplitEntry => space.split_block(page(n)),
-                    Do::Split(order) => match space.split_folio_at(page(n), order) {
-                        Err(SplitError::NotAnonymous) => panic!("anonymous memory is not"),
-                        Ok(()) | Err(_) => {}
-                    },
+                    Do::Split(order) => {
+                        if let Err(SplitError::NotAnonymous) = space.split_folio_at(page(n), order)
+                        {
+                            panic!("anonymous memory is not")
+                        }
+                    }
                     Do::Freeze => {
                         if let Ok(frozen) = space.freeze_folio_at(page(n)) {
                             let word = |page| mm.hw.peek(frozen.head().base() + page * PAGE_SIZE);

@@ -55,7 +55,7 @@ fn the_lowest_place_is_found_again_and_again() {
     let world = world(machines()[0], Kind::Small);
     let space = Space::new(world.mm()).expect("memory");
     let map = |n: u64| {
-        let prot = if n % 2 == 0 { Prot::Read } else { RW };
+        let prot = if n.is_multiple_of(2) { Prot::Read } else { RW };
         space.map(Place::Anywhere, PAGE_SIZE, prot, Huge::Never).expect("room").start
     };
     let lowest = VirtAddr(0x1_0000);

@@ -6,8 +6,8 @@ use crate::bench::seat::{Seat, at};
 use crate::run::Failure;
 use crate::world::World;
 use abi::{PAGE_SIZE, PMD_SIZE};
-use mm::{Advice, Huge};
 use mm::thp::Policy;
+use mm::{Advice, Huge};
 
 /// What a round touches in small pages.
 const SMALL: u64 = 4 << 20;
