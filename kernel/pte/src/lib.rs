@@ -88,6 +88,7 @@ pub use cont::{Misfit, SetRule};
 pub use entry::{decode, decode_in};
 pub use generic::Beside;
 pub use leaf::{KernelProt, MemType};
+pub use modify::Rights;
 pub use plan::{CostModel, Invalidation, Plan};
 pub use soft::{DeviceAccess, Marker, MigrationKind, Soft};
 pub use tlbi::{AsidMatch, Depth, Scope, Target, Tlbi};

@@ -33,6 +33,34 @@ use abi::Prot;
 /// What [`Leaf::with_prot`] replaces.
 const RIGHTS: u64 = VALID | NG | USER | RDONLY | WRITE | PXN | UXN | GP;
 
+/// How far the places of two bits are from each other.
+const fn apart(high: u64, low: u64) -> u32 {
+    high.trailing_zeros() - low.trailing_zeros()
+}
+
+/// Rights of user leaves as bits, worked out once for many leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rights {
+    set: u64,
+    /// What stays of a leaf that gets them.
+    kept: u64,
+}
+
+impl Rights {
+    /// What `prot` permits. `Prot::None` makes leaves invalid, and takes them out of contiguous sets: the
+    /// mark must not come back with the first right.
+    pub const fn of(prot: Prot) -> Self {
+        let set = rights(prot);
+        let replaced = if set & VALID == 0 { RIGHTS | CONT } else { RIGHTS };
+        Self { set, kept: !replaced }
+    }
+
+    /// Whether writing is among them.
+    pub const fn is_writable(self) -> bool {
+        self.set & WRITE != 0
+    }
+}
+
 impl<G: Granule> Leaf<G> {
     /// Not writable. What hardware knew of dirt moves to software first, or it would be lost.
     #[doc(alias = "pte_wrprotect")]
@@ -79,14 +107,24 @@ impl<G: Granule> Leaf<G> {
         self.clear(AF)
     }
 
-    /// A user leaf with other rights; its history stays. `Prot::None` makes it invalid, and takes it
-    /// out of a contiguous set: the mark must not come back with the first right.
+    /// A user leaf with other rights; its history stays. See [`Rights::of`].
     #[doc(alias = "pte_modify")]
     #[must_use]
     pub const fn with_prot(self, prot: Prot) -> Self {
-        let other = self.clear(RIGHTS).set(rights(prot));
-        let other = if self.is_dirty() { other.made_dirty() } else { other };
-        if other.is_valid() { other } else { other.contiguous(false) }
+        self.with_rights(Rights::of(prot))
+    }
+
+    /// As [`Self::with_prot`], without a branch: for loops.
+    #[inline]
+    #[must_use]
+    pub const fn with_rights(self, rights: Rights) -> Self {
+        let word = self.word();
+        // Dirty by either record: software's bit, or writable and not read-only.
+        let by_hw = word & !(word << apart(WRITE, RDONLY)) & WRITE;
+        let dirty = word & DIRTY | by_hw << apart(DIRTY, WRITE);
+        // Dirty and writable is not read-only to hardware.
+        let open = (rights.set & WRITE & dirty >> apart(DIRTY, WRITE)) >> apart(WRITE, RDONLY);
+        Self::from_raw(self.level(), (word & rights.kept | rights.set | dirty) & !open)
     }
 
     /// Of a folio that is nobody's to count.

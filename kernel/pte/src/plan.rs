@@ -48,6 +48,23 @@ impl Invalidation {
         Self { range, stride: level, asid, depth, hint: None, scope }
     }
 
+    /// The one operation that removes it all, if it is no more than one leaf: most flushes are, and need
+    /// no plan.
+    #[inline]
+    pub const fn single(&self) -> Option<Tlbi> {
+        let (bytes, start) = (self.stride.span(), self.range.start);
+        let va = start.align_down(bytes);
+        if self.range.is_empty() || self.range.end.0 - va.0 > bytes {
+            return None;
+        }
+        let hint = match self.hint {
+            Some(level) if level as u8 == self.stride as u8 => self.hint,
+            _ => None,
+        };
+        let target = Target::Va { va, asid: self.asid, depth: self.depth, hint };
+        Some(Tlbi { target, scope: self.scope })
+    }
+
     /// Pages and the tables that held them went together, or nobody kept track.
     pub const fn mixed(range: VirtRange, asid: AsidMatch) -> Self {
         Self::tables(range, Level::Pte, asid)

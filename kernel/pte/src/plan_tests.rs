@@ -65,6 +65,32 @@ fn without_ranges_the_threshold_is_linux_s() {
     assert_eq!(plan(&kernel, &PAGES), [Tlbi { target: Target::All, scope: Scope::Local }]);
 }
 
+fn by_va_alone(ops: &[Tlbi]) -> bool {
+    matches!(ops, [Tlbi { target: Target::Va { .. }, .. }])
+}
+
+/// What needs no plan is what a plan would have said.
+#[test]
+fn a_single_operation_is_the_plan_for_one_leaf() {
+    for caps in [PAGES, RANGES] {
+        for (first, count) in
+            [(0x400, 1), (0x401, 1), (0x3ff, 2), (0x400, 512), (0x433, 0), (0x433, 9)]
+        {
+            for level in [Level::Pte, Level::Pmd] {
+                for hint in [None, Some(Level::Pte), Some(Level::Pmd)] {
+                    let range = pages(first, count);
+                    let inv = Invalidation { hint, ..Invalidation::leaves(range, level, ONLY) };
+                    match inv.single() {
+                        Some(op) => assert_eq!(plan(&inv, &caps), [op]),
+                        // One operation may do for more than a leaf, but it is another one.
+                        None => assert!(!by_va_alone(&plan(&inv, &caps)), "{range} {level}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn one_block_takes_one_operation_with_its_level() {
     for caps in [PAGES, RANGES] {
