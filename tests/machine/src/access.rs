@@ -5,9 +5,10 @@
 
 use crate::State;
 use crate::cached::{Cached, RUN, Reach};
+use crate::descriptors::first_of_run;
 use crate::memory::Use;
 use crate::timeline::Concern;
-use abi::{Access, Asid, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+use abi::{Access, Asid, Order, PAGE_SIZE, Pfn, VirtAddr};
 use pte::Entry;
 use pte::bits::{AF, RDONLY, USER, WRITE};
 
@@ -88,7 +89,7 @@ impl State {
         let (mut slot, mut va) = (own, va.align_down(level.span()));
         if found.reach == Reach::Run && self.rng.one_in(2) {
             let member = self.rng.below(RUN);
-            slot = PhysAddr(own.0 & !(8 * RUN - 1)) + 8 * member;
+            slot = first_of_run(own) + 8 * member;
             va = found.va + member * level.span();
         }
         let word = self.memory.read(slot).unwrap_or(0);

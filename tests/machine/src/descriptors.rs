@@ -10,7 +10,6 @@ use crate::timeline::{Concern, What};
 use abi::{ENTRIES, Level, PhysAddr, VirtRange};
 use pte::bits::VALID;
 use pte::{Change, Entry};
-use sync::Class;
 
 impl State {
     /// What is behind a slot, for a software access to it; `None`, and a violation, where it is no
@@ -37,15 +36,15 @@ impl State {
     fn observed(&mut self, cpu: usize, slot: PhysAddr) {
         self.tables.set_seen(slot);
         if self.hidden.observed(cpu, slot) {
-            self.recheck_visibility();
+            self.recheck_visibility(Some(slot));
         }
     }
 
-    /// Some hidden stores are hidden no more.
-    pub(crate) fn recheck_visibility(&mut self) {
+    /// Some hidden stores are hidden no more: to this slot, or to any.
+    pub(crate) fn recheck_visibility(&mut self, slot: Option<PhysAddr>) {
         let now = self.tick();
         let hides = |cpu, slot, at| self.hidden.hides(cpu, slot, at);
-        self.stale.published(now, self.cpus.len(), hides);
+        self.stale.published(now, self.cpus.len(), slot, hides);
     }
 
     /// Software changes a descriptor; what was there.
@@ -147,58 +146,48 @@ impl State {
     /// What is only right under the lock.
     fn remember_for_unlock(&mut self, change: &Stored) {
         let here = &mut self.cpus[change.cpu];
-        if matches!(change.is(), Entry::PresentInvalid(_)) {
-            here.invalid.push(change.slot);
-        }
+        let invalid = matches!(change.is(), Entry::PresentInvalid(_));
         // A table that is filled before it is linked is judged when it is linked.
         let marked = |entry| matches!(entry, Entry::Leaf(leaf) if leaf.is_contiguous());
         let locked = here.locks.iter().any(|&class| guards(class, change.level));
-        if locked && (marked(change.was()) || marked(change.is())) {
-            let first = PhysAddr(change.slot.0 & !(8 * RUN - 1));
-            if here.runs.last() != Some(&first) {
-                here.runs.push(first);
+        let slot = match (invalid, marked(change.was()) || marked(change.is())) {
+            (true, _) => change.slot,
+            // One for all sixteen.
+            (false, true) if locked => first_of_run(change.slot),
+            (false, _) => return,
+        };
+        if here.touched.last() != Some(&slot) {
+            here.touched.push(slot);
+        }
+    }
+
+    /// A lock has been released: what no lock guards any more is in order.
+    pub(crate) fn check_unlocked(&mut self, cpu: usize) {
+        for slot in std::mem::take(&mut self.cpus[cpu].touched) {
+            let Some(level) = self.tables.page(slot.pfn()).map(|page| page.level) else { continue };
+            let here = &mut self.cpus[cpu];
+            if here.locks.iter().any(|&class| guards(class, level)) {
+                here.touched.push(slot);
+            } else if let Some(place) = self.tables.place(&self.memory, slot)
+                && self.stays.has_ever_run(place.space)
+                && let Some(wrong) = self.judge_unlocked(level, slot)
+            {
+                let range = VirtRange::from_size(place.va, level.span());
+                let what = format!("{level} slot {slot} for {}: {wrong}", place.va);
+                self.violate(cpu, &Concern::slot(slot, Some(range)), what);
             }
         }
     }
 
-    /// The last lock of `class` has been released: its tables are in order.
-    pub(crate) fn check_unlocked(&mut self, cpu: usize, class: Class) {
-        let here = &mut self.cpus[cpu];
-        if here.invalid.is_empty() && here.runs.is_empty() {
-            return;
-        }
-        for (slots, is_run) in
-            [(std::mem::take(&mut here.invalid), false), (std::mem::take(&mut here.runs), true)]
-        {
-            for slot in slots {
-                let Some(page) = self.tables.page(slot.pfn()) else { continue };
-                let level = page.level;
-                if !guards(class, level) {
-                    let here = &mut self.cpus[cpu];
-                    if is_run {
-                        here.runs.push(slot);
-                    } else {
-                        here.invalid.push(slot);
-                    }
-                    continue;
-                }
-                let Some(place) = self.tables.place(&self.memory, slot) else { continue };
-                if !self.stays.has_ever_run(place.space) {
-                    continue;
-                }
-                let word = self.memory.read(slot).unwrap_or(0);
-                let invalid = matches!(pte::decode(level, word), Entry::PresentInvalid(_));
-                let wrong = match (is_run, invalid) {
-                    (true, _) => self.judge_run(level, slot),
-                    (false, true) => Some("a present-invalid entry outlives the lock".into()),
-                    (false, false) => None,
-                };
-                if let Some(wrong) = wrong {
-                    let range = VirtRange::from_size(place.va, level.span());
-                    let what = format!("{level} slot {slot} for {}: {wrong}", place.va);
-                    self.violate(cpu, &Concern::slot(slot, Some(range)), what);
-                }
-            }
+    fn judge_unlocked(&self, level: Level, slot: PhysAddr) -> Option<String> {
+        match pte::decode(level, self.memory.read(slot)?) {
+            Entry::PresentInvalid(_) => Some("a present-invalid entry outlives the lock".into()),
+            _ => self.judge_run(level, first_of_run(slot)),
         }
     }
+}
+
+/// The first of the sixteen slots that may be one run.
+pub(crate) fn first_of_run(slot: PhysAddr) -> PhysAddr {
+    slot.align_down(8 * RUN)
 }

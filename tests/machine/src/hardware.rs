@@ -1,12 +1,16 @@
 //! The memory manager's hardware trait on the simulated machine.
 
 use crate::rules::How;
+use crate::schedule::Go;
 use crate::stale::Stale;
 use crate::timeline::{Concern, What};
 use crate::{Issued, Machine, State};
 use abi::{Asid, Order, PAGE_SIZE, Pfn, PhysAddr};
 use mm::{Hardware, Note, Slot};
 use pte::{Caps, Scope, Target, Tlbi};
+
+/// After so many refusals of one exchange nobody will ever let it through: whoever could has had time.
+const HOPELESS: u32 = 100_000;
 
 impl State {
     /// One bit for each CPU in `scope` of `cpu`.
@@ -39,8 +43,9 @@ impl State {
 
     /// Makes `cpu`'s stores visible.
     fn publish(&mut self, cpu: usize, scope: Scope) {
-        self.hidden.publish(cpu, scope);
-        self.recheck_visibility();
+        if self.hidden.publish(cpu, scope) {
+            self.recheck_visibility(None);
+        }
     }
 
     /// Finishes what `cpu` has issued, and makes its stores visible.
@@ -64,6 +69,14 @@ impl State {
             self.stays.completed(&op, at, cpus);
         }
         self.publish(cpu, scope);
+    }
+
+    /// An exchange found `words.1` in place of `words.0`. How often now in a row, with nothing new.
+    fn refused(&mut self, cpu: usize, slot: PhysAddr, words: (u64, u64)) -> u32 {
+        let last = &mut self.cpus[cpu].refused;
+        let again = (last.0, last.1) == (slot, words);
+        *last = (slot, words, if again { last.2 + 1 } else { 1 });
+        last.2
     }
 
     /// Fills a block with zeros. A page may be about to become a table: to walkers its zeros are stores
@@ -114,14 +127,21 @@ impl Hardware for Machine {
     }
 
     fn compare_exchange(&self, slot: Slot, old: u64, new: u64) -> Result<(), u64> {
-        self.between(|state, cpu| {
+        let (result, refusals) = self.between(|state, cpu| {
             let now = state.load_slot(cpu, slot.0);
             if now != old {
-                return Err(now);
+                return (Err(now), state.refused(cpu, slot.0, (old, now)));
             }
             state.store_slot(cpu, slot.0, new, How::Exchange);
-            Ok(())
-        })
+            (Ok(()), 0)
+        });
+        if refusals > HOPELESS {
+            self.go(
+                Go::Never,
+                &format!("exchanges {old:#x} at slot {}, which is not there", slot.0),
+            );
+        }
+        result
     }
 
     fn fill(&self, first: Slot, n: usize, word: u64, step: u64) {

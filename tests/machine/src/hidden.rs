@@ -82,8 +82,9 @@ impl Hidden {
         }
     }
 
-    /// `cpu` has executed a barrier for stores.
-    pub(crate) fn publish(&mut self, cpu: usize, scope: Scope) {
+    /// `cpu` has executed a barrier for stores. Whether there were any.
+    pub(crate) fn publish(&mut self, cpu: usize, scope: Scope) -> bool {
+        let any = !self.own[cpu].is_empty() || !self.released.is_empty();
         match scope {
             Scope::InnerShareable => {
                 for slot in self.own[cpu].drain(..).chain(self.released.drain(..)) {
@@ -104,6 +105,7 @@ impl Hidden {
                 }
             }
         }
+        any
     }
 
     /// Whether a walker of `cpu` may still miss the store made to `slot` at `at`.

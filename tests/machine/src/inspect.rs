@@ -91,7 +91,8 @@ impl Machine {
     }
 
     /// What some CPU may have cached and memory gives no more, whatever the seed let it keep: empty
-    /// where all that was taken away or narrowed has been flushed.
+    /// where all that was taken away or narrowed has been flushed. After a roll-over also what is left
+    /// under old numbers on CPUs that will drop it before they run anything new.
     pub fn stale(&self) -> Vec<Translation> {
         let state = self.state();
         let gone = |stale: &&crate::stale::Stale| !state.is_given(stale);

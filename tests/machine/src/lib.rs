@@ -136,10 +136,10 @@ pub(crate) struct CpuState {
     /// Spin locks held, in the order of taking.
     pub(crate) locks: Vec<Class>,
     pub(crate) masked: u64,
-    /// Slots made present-invalid under the locks held.
-    pub(crate) invalid: Vec<PhysAddr>,
-    /// First slots of runs that were touched under the locks held.
-    pub(crate) runs: Vec<PhysAddr>,
+    /// The last exchange that was refused: where, what was wanted and found, how often in a row.
+    pub(crate) refused: (PhysAddr, (u64, u64), u32),
+    /// Slots that must be in order when the locks held are released.
+    pub(crate) touched: Vec<PhysAddr>,
 }
 
 impl CpuState {

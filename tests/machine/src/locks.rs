@@ -76,7 +76,7 @@ impl Cpu for Machine {
             locks.remove(at);
         }
         state.hidden.released(cpu);
-        state.check_unlocked(cpu, class);
+        state.check_unlocked(cpu);
     }
 }
 

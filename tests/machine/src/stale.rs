@@ -128,18 +128,23 @@ impl StaleSet {
         }
     }
 
-    /// Some stores can be seen now: `hides` says which still cannot, by which CPU.
+    /// Stores to `slot` can be seen now, or some to any: `hides` says which still cannot, by which CPU.
     pub(crate) fn published(
         &mut self,
         now: u64,
         cpus: usize,
+        slot: Option<PhysAddr>,
         hides: impl Fn(usize, PhysAddr, u64) -> bool,
     ) {
-        self.taken.retain(|taken| (0..cpus).any(|cpu| hides(cpu, taken.cause.0, taken.cause.1)));
+        let other = |cause: (PhysAddr, u64)| slot.is_some_and(|slot| slot != cause.0);
+        self.taken.retain(|Taken { cause, .. }| {
+            other(*cause) || (0..cpus).any(|cpu| hides(cpu, cause.0, cause.1))
+        });
         if self.findable == 0 {
             return;
         }
-        for stale in self.all.iter_mut().filter(|stale| stale.visible.is_none()) {
+        let waiting = |stale: &&mut Stale| stale.visible.is_none() && !other(stale.cause);
+        for stale in self.all.iter_mut().filter(waiting) {
             if !hides(stale.cpu, stale.cause.0, stale.cause.1) {
                 stale.visible = Some(now);
                 self.findable -= 1;

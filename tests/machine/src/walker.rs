@@ -6,7 +6,8 @@
 //! fifteen others for granted.
 
 use crate::State;
-use crate::cached::{Cached, RUN};
+use crate::cached::Cached;
+use crate::descriptors::first_of_run;
 use crate::memory::Use;
 use crate::rules::guards;
 use crate::timeline::{Concern, What};
@@ -160,7 +161,7 @@ impl State {
     ) -> u64 {
         self.memory.write(slot, new);
         if self.hidden.settled(slot) {
-            self.recheck_visibility();
+            self.recheck_visibility(Some(slot));
         }
         let young = (old ^ new) & AF != 0;
         self.tables.mark(slot, young, old & !AF != new & !AF);
@@ -182,8 +183,7 @@ impl State {
         {
             return;
         }
-        let first = PhysAddr(slot.0 & !(8 * RUN - 1));
-        if let Some(wrong) = self.judge_run(level, first) {
+        if let Some(wrong) = self.judge_run(level, first_of_run(slot)) {
             self.violate(cpu, &Concern::slot(slot, None), format!("walked: {wrong}"));
         }
     }

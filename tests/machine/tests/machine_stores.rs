@@ -368,3 +368,29 @@ fn what_cannot_be_used_is_no_conflict_until_it_can() {
         if flush { rig.silent() } else { rig.caught("got a new translation") }
     }
 }
+
+/// With two tables of a level locked, what is in one of them is in order when both are released.
+#[test]
+fn what_is_locked_twice_is_judged_when_both_are_released() {
+    use sync::{Class, Cpu};
+    for restored in [true, false] {
+        let rig = Rig::new(A72);
+        let slot = rig.slot(VA, Level::Pmd);
+        let leaf = huge(rig.alloc(Order::PMD));
+        rig.set(slot, Level::Pmd, leaf.word());
+        rig.machine.lock_wanted(Class::PmdTable);
+        rig.machine.lock_wanted(Class::PmdTable2);
+        rig.machine.swap(slot, leaf.invalidated().word());
+        rig.machine.lock_dropped(Class::PmdTable2);
+        rig.silent();
+        if restored {
+            rig.machine.store(slot, leaf.word());
+        }
+        rig.machine.lock_dropped(Class::PmdTable);
+        if restored {
+            rig.silent();
+        } else {
+            rig.caught("outlives the lock");
+        }
+    }
+}

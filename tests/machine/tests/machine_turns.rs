@@ -132,7 +132,7 @@ fn steps_per_second() {
     ] {
         for workload in workloads::all::<SimWorld>().map(|workload| workload.name) {
             let world = SimWorld::new(config);
-            let (limit, bytes) = (Limit::Rounds(100), 64 << 10);
+            let (limit, bytes) = (Limit::Rounds(10), 64 << 10);
             let options = Options { cpus: config.cpus, limit, seed: 1, bytes };
             let begun = Instant::now();
             let chosen = |name: &str| name == workload;
@@ -144,4 +144,20 @@ fn steps_per_second() {
             assert_eq!(world.violation(), None);
         }
     }
+}
+
+/// An exchange that can never succeed, tried for ever.
+#[test]
+fn exchanging_for_nothing_is_a_deadlock() {
+    let rig = machine_common::Rig::new(Caps::CORTEX_A72);
+    let slot = rig.slot(machine_common::VA, abi::Level::Pte);
+    for _ in 0..1000 {
+        assert_eq!(rig.machine.compare_exchange(slot, 1, 2), Err(0));
+    }
+    let world = world(1, 1);
+    let space = Space::new(world.mm()).expect("memory");
+    let slot = mm::Slot::new(space.root(), 0);
+    run(&world, &|_| while world.mm().hw.compare_exchange(slot, 1, 2).is_err() {});
+    let what = world.violation().expect("it is never there").what;
+    assert!(what.contains("which is not there"), "{what}");
 }
