@@ -127,6 +127,8 @@ mutants! {
     PinForgetsFork => "pin-forgets-fork",
     /// A space is not noted as one whose pages are pinned: fork does not look for pins.
     PinUnnoted => "pin-unnoted",
+    /// Who wrote to a page past all tables does not say so when he lets go of it.
+    HoldForgetsWrite => "hold-forgets-write",
     /// GUP-fast looks a second time before its reference is visible.
     GupUnfenced => "gup-unfenced",
     /// Who takes exclusivity away looks for pins before the cleared entry is visible (2022).

@@ -259,3 +259,34 @@ fn a_set_without_rights_can_be_cut() {
         }
     }
 }
+
+/// Sixteen entries that come back one by one are a set again with the last of them, with what each has
+/// recorded; while one is missing, or out of line, they are not.
+#[test]
+fn the_last_of_sixteen_makes_them_a_set() {
+    for config in all_machines() {
+        for missing in [None, Some(2), Some(14)] {
+            let world = SimWorld::new(Config { pages: 1024, ..config });
+            let space = sets(&world, 1);
+            let all = VirtRange::from_size(VA, SET);
+            space.protect(all, Prot::None).expect("memory");
+            let without: Vec<_> = (0..16).map(|n| look::entry(&space, at(n))).collect();
+            space.protect(all, RW).expect("memory");
+            // As if somebody had taken the rights of the pages and left those of the area.
+            for (_, slot, entry) in without {
+                world.mm().hw.swap(slot, entry.word(Level::Pte));
+            }
+            if let Some(n) = missing {
+                space.unmap(VirtRange::from_size(at(n), PAGE_SIZE)).expect("memory");
+            }
+            for n in (0..16).filter(|n| missing != Some(*n)) {
+                assert_eq!(space.fault(at(n), Access::Write), FaultOutcome::Mapped);
+                let expected = if n == 15 && missing.is_none() { Size::Set } else { Size::Page };
+                assert_eq!(size(&space, at(n)), expected);
+            }
+            assert_eq!(size(&space, VA) == Size::Set, missing.is_none());
+            assert_eq!(count(&world, Event::ContFold), u64::from(missing.is_none()));
+            world.mm().audit().expect("in order");
+        }
+    }
+}

@@ -55,7 +55,8 @@ fn a_table_that_is_unlinked_meanwhile() {
         // The last one was not intruded upon; the one before was when all was said and done.
         let looks = looks.into_inner().expect("alone");
         let early = looks.iter().rev().skip(2).position(|got| *got);
-        found.or(early.map(|steps| format!("a page of a table unlinked {steps} steps before")))
+        let words = "steps before the last look its table was unlinked, and the page was had";
+        found.or(early.map(|steps| format!("{} {words}", steps + 1)))
     };
     misses(scenario, &[Mutant::GupNoEpoch, Mutant::GupNoTableRecheck]);
 }

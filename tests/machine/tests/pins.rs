@@ -4,13 +4,13 @@
 mod common;
 mod races;
 
-use abi::{Access, Event, Order, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
+use abi::{Access, Event, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use common::{Untouched, machines};
 use granule_machine::{Config, Machine, SimWorld};
 use mm::frame::FolioPin;
 use mm::gup::GupError;
 use mm::mutant::Mutant;
-use mm::{Hardware, Huge, Place, Space};
+use mm::{Advice, Hardware, Huge, Place, Space};
 use races::{at_each_step, misses, touch, translation, world, wrong};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -292,7 +292,7 @@ fn pins_against_forks_on_other_cpus() {
         let parent = space(&world, SMALL);
         let (kept, wrong) = (AtomicU64::new(0), Mutex::new(None));
         let body = |cpu: usize| {
-            for round in 1..30 {
+            for round in 1..30_u64 {
                 if cpu == 0 {
                     let child = parent.fork().expect("memory");
                     (0..round % 3).for_each(|_| world.yield_now());
@@ -301,7 +301,7 @@ fn pins_against_forks_on_other_cpus() {
                 }
                 // One page each, so that nobody else writes there.
                 let va = VA + (cpu as u64 - 1) * PAGE_SIZE;
-                let access = if round % 2 == 0 { Access::Read } else { Access::Write };
+                let access = if round.is_multiple_of(2) { Access::Read } else { Access::Write };
                 let Ok(pin) = parent.pin(va, access) else { return };
                 let value = round << 8 | cpu as u64;
                 world.mm().hw.poke(pin.pfn().base(), value);
@@ -324,6 +324,37 @@ fn pins_against_forks_on_other_cpus() {
         assert_eq!(found, None, "seed {seed}");
         assert_eq!(kept, 2 * 29, "seed {seed}");
     }
+}
+
+/// The program has given its memory up, and before it is taken a device writes there: it stays.
+#[test]
+fn what_was_written_past_the_tables_is_kept() {
+    /// What the device writes.
+    const VALUE: u64 = 0x1234;
+    let holds: [fn(&Space<'_, Machine>) -> Pfn; 2] = [
+        |space| {
+            space.gup(VA, Access::Write).map(|folio| write(space, folio.pfn())).expect("mapped")
+        },
+        |space| space.pin(VA, Access::Write).map(|pin| write(space, pin.pfn())).expect("mapped"),
+    ];
+    fn write(space: &Space<'_, Machine>, page: Pfn) -> Pfn {
+        space.mm().hw.poke(page.base(), VALUE);
+        page
+    }
+    let scenario = |mutant| {
+        holds.iter().find_map(|hold| {
+            let world = world(mutant);
+            let space = space(&world, SMALL);
+            let range = VirtRange::from_size(VA, SMALL);
+            space.advise(range, Advice::Free).expect("mapped");
+            let page = hold(&space);
+            let taken = world.mm().reclaim_lazy(16);
+            let found = translation(&space, VA);
+            let lost = taken != 0 || found != Some(page);
+            lost.then(|| format!("{taken} pages taken, and the program has {found:?} for {page:?}"))
+        })
+    };
+    misses(scenario, &[Mutant::HoldForgetsWrite]);
 }
 
 /// Every pin that was taken was given back, also those that came to nothing.

@@ -4,6 +4,7 @@
 use granule_machine::{Config, SimWorld};
 use mm::mutant::Mutant;
 use pte::Caps;
+use std::path::{Path, PathBuf};
 use stress::{Limit, Options, workloads};
 
 /// What a run showed: the machine's violation, or the workload's own failure.
@@ -87,9 +88,9 @@ const fn habitat(mutant: Mutant) -> &'static [&'static str] {
 }
 
 /// All text of the files below a folder.
-fn text_below(folder: &std::path::Path) -> String {
+fn text_below(folder: &Path) -> String {
     let entries = std::fs::read_dir(folder).expect("a folder of suites");
-    let text = |path: std::path::PathBuf| match path.is_dir() {
+    let text = |path: PathBuf| match path.is_dir() {
         true => text_below(&path),
         false => std::fs::read_to_string(path).unwrap_or_default(),
     };
@@ -99,7 +100,7 @@ fn text_below(folder: &std::path::Path) -> String {
 /// Every mutant is named by a test that expects it to be caught.
 #[test]
 fn each_known_bug_has_a_test() {
-    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     // What only another order of memory accesses shows is left to the explorer.
     let suites = [here.join("tests"), here.join("../../kernel/mm/tests")];
     let text: String = suites.iter().map(|suite| text_below(suite)).collect();

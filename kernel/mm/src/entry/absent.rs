@@ -1,7 +1,8 @@
 //! A slot without a mapping: nothing in it, or software data; and what may be put there.
 
 use super::{Detached, Fresh, Place, PmdLevel, TableLevel};
-use crate::Hardware;
+use crate::{Hardware, Mm};
+use abi::Level;
 use pte::{Leaf, Soft, Table};
 
 /// An entry of nothing.
@@ -70,5 +71,35 @@ impl<H: Hardware> SoftEntry<'_, H, PmdLevel> {
     /// A table of small entries that say the same instead. Nothing is invalidated: nothing was valid.
     pub fn link(self, fresh: Fresh) {
         fresh.link(&self.place);
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// Gives back what software data owned. Only memory of a device is counted like memory that is mapped;
+    /// of that no CPU has a translation, so nothing needs to be flushed before.
+    #[inline]
+    pub(crate) fn soft_put(&self, level: Level, soft: Soft) {
+        if let Soft::DevicePrivate { pfn, .. } = soft
+            && let Some(head) = self.frames.map().head(pfn)
+        {
+            if level == Level::Pmd {
+                self.uncount_pmd_map(head);
+            }
+            self.folio_unmap(head, 1);
+        }
+    }
+
+    /// Counts the same software data in one more slot; see [`Mm::soft_put`].
+    #[inline]
+    pub(crate) fn soft_dup(&self, level: Level, soft: Soft) {
+        if let Soft::DevicePrivate { pfn, .. } = soft
+            && let Some(head) = self.frames.map().head(pfn)
+        {
+            // Exclusive it was by its entry, which says otherwise from now on.
+            self.folio_map(head, 1);
+            if level == Level::Pmd {
+                self.count_pmd_map(head);
+            }
+        }
     }
 }

@@ -24,11 +24,12 @@
 //! Corresponds to Linux's `contpte_set_ptes`, `contpte_convert`, `contpte_try_unfold_partial`; Arm ARM, "The
 //! Contiguous bit".
 
-use super::{At, Locked, PteLevel};
+use super::{At, Locked, Present, PteLevel};
 use crate::mutant::Mutant;
 use crate::tlb::Context;
 use crate::{Hardware, Slot};
 use abi::{ENTRIES, Event, Level, PAGE_SIZE, VirtAddr, VirtRange};
+use pte::bits::{CONT, VALID};
 use pte::{CONT_PTE_ORDER, CONT_PTES, ContSet, Entry, Leaf};
 
 /// Bytes that a set maps.
@@ -83,6 +84,11 @@ impl<H: Hardware> Locked<'_, H, PteLevel> {
     /// Whether entry `index` is a member of a set.
     #[inline]
     fn in_set(&self, index: usize) -> bool {
+        // Nearly always the word says no, and need not be decoded for that.
+        let members = VALID | CONT;
+        if self.mm.hw.load(self.slot(index)) & members != members {
+            return false;
+        }
         match self.at(index) {
             At::Present(entry) => entry.leaf().is_contiguous(),
             _ => false,
@@ -177,12 +183,16 @@ impl<H: Hardware> Locked<'_, H, PteLevel> {
         (start..start + CONT_PTES).filter_map(|index| mapping(word(index))).fold(leaf, Leaf::absorb)
     }
 
-    /// Changes the entry at `index` in place, and with it its whole set: adds to history, or gives rights
-    /// to all alike. Says whether there was anything to change, judged by each word itself.
+    /// Changes `entry`, number `index`, in place, and with it its whole set: adds to history, or gives
+    /// rights to all alike. Says whether there was anything to change, judged by each word itself.
     #[doc(alias("contpte_ptep_set_access_flags", "ptep_set_access_flags"))]
     #[inline]
-    pub(crate) fn update_set(&self, index: usize, change: impl Fn(Leaf) -> Leaf) -> bool {
-        let At::Present(entry) = self.at(index) else { return false };
+    pub(crate) fn update_set(
+        &self,
+        entry: Present<'_, H, PteLevel>,
+        index: usize,
+        change: impl Fn(Leaf) -> Leaf,
+    ) -> bool {
         let leaf = entry.leaf();
         if leaf.is_contiguous() {
             return self.update_members(set_of(index), leaf, change);

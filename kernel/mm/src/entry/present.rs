@@ -72,17 +72,17 @@ impl<'l, H: Hardware, L: TableLevel> Present<'l, H, L> {
         debug_assert!(!self.leaf.is_contiguous(), "one of a contiguous set is replaced");
         let Self { place, leaf: seen } = self;
         let mm = place.mm;
-        if mm.commits(Mutant::ReplaceSetBeforeFlush) {
-            let old = place.swap(leaf.word());
-            let proof = mm.flush_leaf::<L>(space, va);
-            return (Unmapped { leaf: same_mapping::<L>(old, seen) }, proof);
-        }
-        let old = same_mapping::<L>(place.swap(0), seen);
-        let span = if mm.commits(Mutant::ReplaceNoFlush) { 0 } else { L::LEVEL.span() };
-        let range = VirtRange::from_size(va.align_down(L::LEVEL.span()), span);
-        let proof = mm.flush(space, range, L::LEVEL);
+        let late = mm.commits(Mutant::ReplaceSetBeforeFlush);
+        let old = same_mapping::<L>(place.swap(if late { leaf.word() } else { 0 }), seen);
+        let proof = if mm.commits(Mutant::ReplaceNoFlush) {
+            mm.flush(space, VirtRange::from_size(va, 0), L::LEVEL)
+        } else {
+            mm.flush_leaf::<L>(space, va)
+        };
         // Secondary MMUs are invalidated here, while the entry is empty.
-        place.store(leaf.word());
+        if !late {
+            place.store(leaf.word());
+        }
         (Unmapped { leaf: old }, proof)
     }
 }

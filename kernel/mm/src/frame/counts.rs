@@ -69,6 +69,13 @@ impl Counts {
         ((self.0 / MAP) & MAPS) as u32
     }
 
+    /// Whether the only mappings are `n`, and every page is exclusive: whoever has them has all there is.
+    #[inline]
+    pub(crate) const fn is_sole(self, n: u32) -> bool {
+        let sole = Self::EXCLUSIVE | (n as u64 * MAP);
+        self.0 & (Self::EXCLUSIVE | (MAPS * MAP)) == sole
+    }
+
     /// Whether every page is exclusive.
     #[inline]
     pub const fn is_exclusive(self) -> bool {

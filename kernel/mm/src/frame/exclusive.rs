@@ -15,6 +15,7 @@
 
 use super::PageDesc;
 use super::counts::Counts;
+use super::folio::PIN_BIAS;
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
 use abi::{Order, Pfn};
@@ -118,17 +119,10 @@ impl<H: Hardware> Mm<H> {
     pub(crate) fn share(&self, head: Pfn, pages: Range<u64>, n: u32, pinning: bool) -> bool {
         let desc = self.desc(head);
         if desc.order() == Order::PAGE {
-            let counts = desc.counts();
-            if pinning && counts.is_exclusive() && self.may_be_pinned(head) {
-                return false;
-            }
-            // Under the table's lock nobody else touches a small page's exclusive bit, so one step
-            // counts the mapping and clears it.
-            let clear = counts.0 & Counts::EXCLUSIVE;
-            desc.counts.fetch_add(Counts::mappings(n).wrapping_sub(clear), Ordering::AcqRel);
-            return true;
+            return self.share_small(desc, n, pinning);
         }
-        let exclusive = pages.clone().any(|page| self.is_exclusive(head, page));
+        let exclusive =
+            desc.counts().is_exclusive() || pages.clone().any(|page| self.is_exclusive(head, page));
         if pinning && exclusive && self.may_be_pinned(head) {
             return false;
         }
@@ -136,6 +130,20 @@ impl<H: Hardware> Mm<H> {
             self.clear_exclusive(head, pages);
         }
         self.folio_map(head, n);
+        true
+    }
+
+    /// As [`Mm::share`], of the small folio that `desc` describes.
+    #[inline]
+    pub(crate) fn share_small(&self, desc: &PageDesc, n: u32, pinning: bool) -> bool {
+        let counts = desc.counts();
+        if pinning && counts.is_exclusive() && counts.refs() >= PIN_BIAS {
+            return false;
+        }
+        // Under the table's lock nobody else touches a small page's exclusive bit, so one step
+        // counts the mapping and clears it.
+        let clear = counts.0 & Counts::EXCLUSIVE;
+        desc.counts.fetch_add(Counts::mappings(n).wrapping_sub(clear), Ordering::AcqRel);
         true
     }
 

@@ -18,6 +18,7 @@ use super::{Effort, Flag, Kind, OutOfMemory, PageDesc};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note};
 use abi::{Event, Order, Pfn};
+use core::mem::ManuallyDrop;
 use sync::WaitKey;
 use sync::atomic::Ordering;
 
@@ -31,12 +32,20 @@ pub const PIN_BIAS: u32 = 1024;
 pub struct FolioRef<'m, H: Hardware> {
     mm: &'m Mm<H>,
     pfn: Pfn,
+    /// It was taken to write to.
+    writes: bool,
 }
 
 impl<'m, H: Hardware> FolioRef<'m, H> {
     /// Takes over a reference that was counted already.
     pub(crate) fn adopt(mm: &'m Mm<H>, pfn: Pfn) -> Self {
-        Self { mm, pfn }
+        Self { mm, pfn, writes: false }
+    }
+
+    /// The same, for somebody who writes past all page tables if `writes`.
+    pub(crate) fn for_writing(self, writes: bool) -> Self {
+        let this = ManuallyDrop::new(self);
+        Self { mm: this.mm, pfn: this.pfn, writes }
     }
 
     /// The page that the reference was taken for; not necessarily the folio's first.
@@ -50,8 +59,23 @@ impl<'m, H: Hardware> FolioRef<'m, H> {
     }
 }
 
+impl<H: Hardware> FolioRef<'_, H> {
+    /// Gives the reference back together with what the entry of a page owned.
+    pub(crate) fn put_with_mapping(self) {
+        let (mm, head) = (self.mm, self.head());
+        core::mem::forget(self);
+        let left = mm.subtract(head, Counts::mappings(1) + 1, 2);
+        if left.maps() > 0 {
+            mm.note_partial(head, left);
+        }
+    }
+}
+
 impl<H: Hardware> Drop for FolioRef<'_, H> {
     fn drop(&mut self) {
+        if self.writes {
+            self.mm.note_written(self.pfn);
+        }
         self.mm.folio_put(self.pfn, 1);
     }
 }
@@ -63,6 +87,7 @@ impl<H: Hardware> Drop for FolioRef<'_, H> {
 pub struct FolioPin<'m, H: Hardware> {
     mm: &'m Mm<H>,
     pfn: Pfn,
+    writes: bool,
 }
 
 impl<H: Hardware> FolioPin<'_, H> {
@@ -73,8 +98,12 @@ impl<H: Hardware> FolioPin<'_, H> {
 }
 
 impl<H: Hardware> Drop for FolioPin<'_, H> {
-    /// Corresponds to Linux's `unpin_user_page`.
+    /// Corresponds to Linux's `unpin_user_page`, and where it was for writing to
+    /// `unpin_user_pages_dirty_lock`.
     fn drop(&mut self) {
+        if self.writes {
+            self.mm.note_written(self.pfn);
+        }
         self.mm.folio_unpin(self.pfn);
     }
 }
@@ -194,11 +223,24 @@ impl<H: Hardware> Mm<H> {
         self.subtract(head, u64::from(n), n);
     }
 
-    /// Gives back one reference on a head; says whether it was the last, and the folio is free now.
+    /// Gives back one reference on a head, whose descriptor is `desc`; says whether it was the last, and
+    /// the folio is free now.
     #[doc(alias = "folio_put_testzero")]
     #[inline]
-    pub(crate) fn head_put_last(&self, head: Pfn) -> bool {
-        self.subtract(head, 1, 1).refs() == 0
+    pub(crate) fn put_is_last(&self, head: Pfn, desc: &PageDesc) -> bool {
+        let before = Counts(desc.counts.fetch_sub(1, Ordering::AcqRel));
+        let last = before.refs() == 1;
+        if last {
+            self.folio_free_rarely(head);
+        }
+        last
+    }
+
+    /// As [`Mm::folio_free`], where that is not the rule.
+    #[cold]
+    #[inline(never)]
+    fn folio_free_rarely(&self, head: Pfn) {
+        self.folio_free(head);
     }
 
     /// `n` more entries map pages of the folio, each with a reference.
@@ -317,9 +359,21 @@ impl<H: Hardware> Mm<H> {
         }
     }
 
-    /// A pin as a value, from a reference that was turned into one.
-    pub(crate) fn pinned(&self, pfn: Pfn) -> FolioPin<'_, H> {
-        FolioPin { mm: self, pfn }
+    /// A pin as a value; of somebody who writes past all page tables if `writes`.
+    pub(crate) fn pinned(&self, pfn: Pfn, writes: bool) -> FolioPin<'_, H> {
+        FolioPin { mm: self, pfn, writes }
+    }
+
+    /// A folio that is still held was written to, past all page tables: no entry is dirty for it, and still
+    /// it is not given up any more.
+    #[doc(alias("folio_mark_dirty", "folio_set_swapbacked"))]
+    fn note_written(&self, pfn: Pfn) {
+        let Some(head) = self.frames.map().head(pfn) else { return };
+        let desc = self.desc(head);
+        // Looked at first: nearly no folio is given up, and many are held by several.
+        if desc.has(Flag::Lazy) && !self.commits(Mutant::HoldForgetsWrite) {
+            desc.lower(Flag::Lazy);
+        }
     }
 
     /// Whether somebody may have pinned it. Never wrong when it says no; of a small folio with a

@@ -112,6 +112,12 @@ impl PageDesc {
         Order((self.state.load(Ordering::Relaxed) >> 8) as u8)
     }
 
+    /// Whether this page is a folio by itself.
+    #[inline]
+    pub(crate) fn is_small_folio(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & 0xffff == Kind::Folio as u32
+    }
+
     /// What a folio's head counts, as it is right now.
     #[inline]
     pub fn counts(&self) -> Counts {
@@ -171,6 +177,14 @@ impl PageDesc {
     /// The flags that are up, to hand on to the parts of a folio that is split.
     pub(crate) fn flags(&self) -> u32 {
         self.state.load(Ordering::Relaxed) & FLAGS
+    }
+
+    /// Of a folio of one page whether it is dirty, by one reading; `None` of anything else.
+    #[inline]
+    pub(crate) fn small_folio(&self) -> Option<bool> {
+        let state = self.state.load(Ordering::Acquire);
+        let small = state & 0xffff == Kind::Folio as u32 | u32::from(Order::PAGE.0) << 8;
+        small.then_some(state & Flag::Dirty as u32 != 0)
     }
 
     /// Makes a tail the head of a block of its own, whose kind, size and flags appear in one step. The mark

@@ -5,6 +5,9 @@
 //! program sees at this address, across forks and everything else but its own unmapping. So only a page
 //! that is nobody else's can be pinned.
 //!
+//! Either is had with the right to read or to write. Who writes past all page tables leaves no trace in an
+//! entry; giving up a hold that was for writing says so of the folio.
+//!
 //! | file | concern |
 //! | --- | --- |
 //! | `fast` | without locks, where the page is mapped as it has to be |
@@ -70,7 +73,7 @@ impl<'m, H: Hardware> Space<'m, H> {
     #[doc(alias = "get_user_pages_fast")]
     pub fn gup_fast(&self, va: VirtAddr, access: Access) -> Option<FolioRef<'m, H>> {
         let pfn = self.mm().hold_fast(self.core(), va, access, Hold::Reference)?;
-        Some(FolioRef::adopt(self.mm(), pfn))
+        Some(FolioRef::adopt(self.mm(), pfn).for_writing(access == Access::Write))
     }
 
     /// Pins the page at `va` if it is mapped, permits `access` and is nobody else's right now, without
@@ -80,7 +83,7 @@ impl<'m, H: Hardware> Space<'m, H> {
     #[doc(alias = "pin_user_pages_fast_only")]
     pub fn pin_fast(&self, va: VirtAddr, access: Access) -> Option<FolioPin<'m, H>> {
         let pfn = self.mm().hold_fast(self.core(), va, access, Hold::Pin)?;
-        Some(self.mm().pinned(pfn))
+        Some(self.mm().pinned(pfn, access == Access::Write))
     }
 
     /// Takes a reference on the page at `va`, faulting it in where need be.
@@ -92,7 +95,7 @@ impl<'m, H: Hardware> Space<'m, H> {
             return Ok(folio);
         }
         let pfn = self.hold_slow(va, access, Hold::Reference)?;
-        Ok(FolioRef::adopt(self.mm(), pfn))
+        Ok(FolioRef::adopt(self.mm(), pfn).for_writing(access == Access::Write))
     }
 
     /// Pins the page at `va`, faulting it in where need be, and making it the program's own where it
@@ -105,7 +108,7 @@ impl<'m, H: Hardware> Space<'m, H> {
             return Ok(pin);
         }
         let pfn = self.hold_slow(va, access, Hold::Pin)?;
-        Ok(self.mm().pinned(pfn))
+        Ok(self.mm().pinned(pfn, access == Access::Write))
     }
 }
 

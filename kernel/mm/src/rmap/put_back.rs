@@ -8,10 +8,10 @@
 
 use super::{Extent, Mapping, Stretch};
 use crate::entry::{At, Locked, PmdLevel, PteLevel};
-use crate::frame::{Counts, Flag, Kind, PageDesc};
+use crate::frame::{Counts, Flag, PageDesc};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
-use abi::{ENTRIES, Level, Order, Pfn, Prot};
+use abi::{ENTRIES, Level, Pfn};
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
 use pte::{Entry, Leaf, MigrationKind, Soft};
@@ -60,25 +60,51 @@ impl<H: Hardware> Mm<H> {
         to: impl Fn(Pfn) -> Pfn,
     ) {
         let slots = stretch.slots();
-        let first = extent.head + stretch.first;
-        let mut last = None;
         let mut slot = slots.start;
         while slot < slots.end {
-            let was = first + (slot - slots.start) as u64;
-            let page = to(was);
-            let desc = self.desc(page);
-            if desc.order() > Order::PAGE || desc.kind() != Kind::Folio {
-                slot += self.put_run_back(stretch, table, slot..slots.end, was, &to);
-                continue;
+            let was = extent.head + (stretch.first + (slot - slots.start) as u64);
+            slot += match self.desc(to(was)).small_folio() {
+                Some(dirty) => {
+                    self.put_small_back(stretch, table, slot..slots.end, was, dirty, &to)
+                }
+                None => self.put_run_back(stretch, table, slot..slots.end, was, &to),
+            };
+        }
+    }
+
+    /// The migration entries from the first of `slots` on whose pages, the first of them `was`, are folios
+    /// of their own now, and which differ in their frames alone: all but the first cost an addition.
+    /// Says how many entries were looked at, at least one.
+    fn put_small_back(
+        &self,
+        stretch: &Stretch<'_>,
+        table: &Locked<'_, H, PteLevel>,
+        slots: Range<usize>,
+        was: Pfn,
+        dirty: bool,
+        to: impl Fn(Pfn) -> Pfn,
+    ) -> usize {
+        let slot = |n: u64| Slot::new(table.table(), slots.start + n as usize);
+        let (page, word) = (to(was), self.hw.load(slot(0)));
+        let Entry::Soft(soft) = pte::decode(Level::Pte, word) else { return 1 };
+        let Soft::Migration { pfn, kind, .. } = soft else { return 1 };
+        let leaf = Leaf::restored(Level::Pte, soft.with_pfn(page), stretch.prot, dirty);
+        let (true, Some(leaf)) = (pfn == was, leaf) else { return 1 };
+        let (mut n, mut desc) = (0, self.desc(page));
+        loop {
+            self.map_page_back(desc, kind);
+            self.hw.store(slot(n), leaf.nth(n).word());
+            n += 1;
+            let alike = n < slots.len() as u64
+                && to(was + n) == page + n
+                && self.hw.load(slot(n)) == word + n * Leaf::step(Level::Pte);
+            if !alike {
+                return n as usize;
             }
-            let at = Slot::new(table.table(), slot);
-            let dirty = desc.has(Flag::Dirty);
-            last = Restored::of(self.hw.load(at), was, page, dirty, stretch.prot, last);
-            if let Some(entry) = &last {
-                self.map_page_back(desc, entry.kind);
-                self.hw.store(at, entry.leaf.word());
+            desc = self.desc(page + n);
+            if desc.small_folio() != Some(dirty) {
+                return n as usize;
             }
-            slot += 1;
         }
     }
 
@@ -144,46 +170,5 @@ impl<H: Hardware> Mm<H> {
         let more = Counts::mappings(1) + if exclusive { Counts::EXCLUSIVE } else { 0 };
         let before = Counts(desc.counts.fetch_add(more, Relaxed));
         debug_assert!(!exclusive || !before.is_exclusive() && before.maps() == 0, "{before:?}");
-    }
-}
-
-/// A mapping of a page, and the migration entry it was made of. Neighbours mostly differ in their frames
-/// alone: then the next one costs two additions.
-#[derive(Clone, Copy)]
-struct Restored {
-    soft: u64,
-    leaf: Leaf,
-    kind: MigrationKind,
-    dirty: bool,
-}
-
-impl Restored {
-    /// Of the entry `word`, if it is a migration entry of the page `was`: a mapping of `page`, whose folio
-    /// is dirty or not.
-    #[inline]
-    fn of(
-        word: u64,
-        was: Pfn,
-        page: Pfn,
-        dirty: bool,
-        prot: Prot,
-        last: Option<Self>,
-    ) -> Option<Self> {
-        if let Some(last) = last {
-            let leaf = last.leaf.next();
-            if word == last.soft + Leaf::step(Level::Pte)
-                && leaf.pfn() == page
-                && dirty == last.dirty
-            {
-                return Some(Self { soft: word, leaf, ..last });
-            }
-        }
-        let Entry::Soft(soft) = pte::decode(Level::Pte, word) else { return None };
-        let Soft::Migration { pfn, kind, .. } = soft else { return None };
-        if pfn != was {
-            return None;
-        }
-        let leaf = Leaf::restored(Level::Pte, soft.with_pfn(page), prot, dirty)?;
-        Some(Self { soft: word, leaf, kind, dirty })
     }
 }

@@ -6,8 +6,8 @@
 //!
 //! Corresponds to Linux's `do_anonymous_page`.
 
-use super::fault::{Denial, Ended, Request, Resolved, Stop};
-use super::{Backing, Space};
+use super::fault::{Ended, Request, Resolved, Stop};
+use super::{Backing, Denial, Space};
 use crate::entry::At;
 use crate::{Hardware, Slot};
 use abi::{Level, Order, Pfn};

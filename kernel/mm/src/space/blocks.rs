@@ -95,30 +95,20 @@ impl<'m, H: Hardware> Space<'m, H> {
         let mm = self.mm;
         let mut was_split = false;
         loop {
+            if let Some(table) = mm.lock_below(slot) {
+                table.unfold_edges(&self.core.context, part);
+                return Entries::Pages(table);
+            }
+            let table = mm.lock::<PmdLevel>(slot.table());
             match pte::decode(Level::Pmd, mm.hw.load(slot)) {
-                Entry::None => {
-                    // Who cleared it may still be flushing, and holds the lock until that is done.
-                    let _table = mm.lock::<PmdLevel>(slot.table());
-                    if mm.hw.load(slot) == 0 {
-                        return Entries::Nothing;
-                    }
-                }
-                Entry::Table(_) => {
-                    if let Some(table) = mm.lock_below(slot) {
-                        table.unfold_edges(&self.core.context, part);
-                        return Entries::Pages(table);
-                    }
-                }
-                _ if part.bytes() == PMD_SIZE => {
-                    let table = mm.lock::<PmdLevel>(slot.table());
-                    if !matches!(pte::decode(Level::Pmd, mm.hw.load(slot)), Entry::Table(_)) {
-                        return Entries::Huge(table);
-                    }
-                }
+                Entry::None => return Entries::Nothing,
+                // It was split a moment ago.
+                Entry::Table(_) => {}
+                _ if part.bytes() == PMD_SIZE => return Entries::Huge(table),
                 // What cannot be split is none of ours: memory corruption, and reported by faults.
                 _ if was_split => return Entries::Nothing,
                 _ => {
-                    mm.split_huge_at(&self.core, part.start);
+                    mm.split_pmd(&self.core, &table, part.start);
                     was_split = true;
                 }
             }

@@ -12,18 +12,22 @@
 //! exclusive or takes its entry away.
 //!
 //! # Otherwise it is copied
-//! The copy is made without the lock, with a reference that keeps everybody else from finding the page
-//! theirs alone and writing to it. Nobody has a writable translation of it: that was flushed before the
-//! page was shared. The old entry goes before the new one comes, with a flush in between, and the old
-//! page is given back only after that.
+//! Nobody has a writable translation of it: that was flushed before the page was shared. And nobody finds
+//! it theirs alone and writes to it meanwhile, because the entry that is to be replaced is there, with
+//! its reference, until the copy is made: the table's lock is held. It would be held for the flush
+//! anyway, and a copy of 4 KiB takes no longer than that. Of a huge page, whose lock is that of a whole
+//! gibibyte, the copy is made without it, and a reference does the same service.
+//!
+//! The old entry goes before the new one comes, with a flush in between, and the old page is given back
+//! only after that.
 //!
 //! Corresponds to Linux's `do_wp_page`, `wp_can_reuse_anon_folio`, `wp_page_copy`.
 
 use super::Space;
 use super::fault::{Ended, Request, Resolved};
 use super::touch::Pages;
-use crate::entry::{At, Locked, PteLevel};
-use crate::frame::{Counts, FolioRef};
+use crate::entry::{At, Locked, PmdLevel, Present, PteLevel};
+use crate::frame::{FolioRef, OutOfMemory};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
 use abi::{Access, ENTRIES, Event, Level, Order, Pfn};
@@ -57,33 +61,28 @@ impl<H: Hardware> Mm<H> {
     /// now.
     #[doc(alias("wp_can_reuse_anon_folio", "folio_move_anon_rmap"))]
     #[inline]
-    fn own(&self, table: &Locked<'_, H, PteLevel>, index: usize, leaf: Leaf) -> bool {
+    pub(super) fn own(&self, table: &Pages<'_, H>, index: usize, leaf: Leaf) -> bool {
         let Some(head) = self.frames.map().head(leaf.pfn()) else { return false };
-        let page = leaf.pfn() - head;
-        if self.is_exclusive(head, page) {
-            return true;
+        let desc = self.desc(head);
+        if desc.order() > Order::PAGE {
+            return self.own_large(table, index, head, leaf.pfn() - head);
         }
-        let counts = self.desc(head).counts();
-        if self.desc(head).order() > Order::PAGE {
-            return self.own_large(table, index, head, page, counts);
-        }
-        let alone = counts.refs() == 1 || self.commits(Mutant::CowReuseShared);
-        if alone {
+        let counts = desc.counts();
+        let alone = counts.is_exclusive() || counts.refs() == 1;
+        if !counts.is_exclusive() && (alone || self.commits(Mutant::CowReuseShared)) {
             self.made_exclusive(head, 0..1);
+            return true;
         }
         alone
     }
 
     /// As [`Mm::own`], for a page of a large folio that is mapped by pages.
     #[doc(alias = "__wp_can_reuse_large_anon_folio")]
-    fn own_large(
-        &self,
-        table: &Locked<'_, H, PteLevel>,
-        index: usize,
-        head: Pfn,
-        page: u64,
-        counts: Counts,
-    ) -> bool {
+    fn own_large(&self, table: &Pages<'_, H>, index: usize, head: Pfn, page: u64) -> bool {
+        if self.is_exclusive(head, page) {
+            return true;
+        }
+        let counts = self.desc(head).counts();
         let pages = self.desc(head).order().pages();
         if counts.refs() != counts.maps() || u64::from(counts.maps()) > pages {
             return false;
@@ -110,81 +109,92 @@ impl<H: Hardware> Mm<H> {
 }
 
 impl<H: Hardware> Space<'_, H> {
-    /// The entry shows the page of `seen`, which may be shared and must not be.
-    #[doc(alias = "do_wp_page")]
-    pub(super) fn own_page(
+    /// The page of an entry is the space's own: what the fault wants is given to the entry, and to the
+    /// rest of its contiguous set if all of that is the space's own too.
+    #[inline]
+    pub(super) fn write_in_place(
         &self,
         fault: &Request,
-        pmd: Slot,
-        table: Pages<'_, H>,
+        table: &Pages<'_, H>,
+        entry: Present<'_, H, PteLevel>,
+    ) {
+        let index = Level::Pte.index(fault.va);
+        if !entry.leaf().is_contiguous() {
+            entry.modify(|leaf| self.made_own(fault, leaf));
+        } else if fault.access != Access::Write || self.mm.owns_set(index, entry.leaf()) {
+            table.update_set(entry, index, |leaf| self.made_own(fault, leaf));
+        } else {
+            table.unfold(&self.core.context, fault.va);
+            if let At::Present(entry) = table.at(index) {
+                entry.modify(|leaf| self.made_own(fault, leaf));
+            }
+        }
+    }
+
+    /// Puts a copy of the page that an entry shows, which is `seen`, in its place.
+    #[doc(alias = "wp_page_copy")]
+    pub(super) fn copy_page(&self, fault: &Request, table: Pages<'_, H>, seen: Leaf) -> Resolved {
+        let mm = self.mm;
+        let (space, index) = (&self.core.context, Level::Pte.index(fault.va));
+        let (copy, leaf) = self.copy_of(fault, seen.pfn(), seen)?;
+        table.unfold(space, fault.va);
+        let At::Present(entry) = table.at(index) else {
+            mm.folio_unmap(copy, 1);
+            return Ok(Ended::Spurious);
+        };
+        let (old, proof) = entry.replace(space, fault.va, leaf);
+        drop(table);
+        old.release(mm, &proof);
+        mm.count(Event::CowCopy, 1);
+        Ok(Ended::Mapped)
+    }
+
+    /// Splits a huge entry, with a copy in the place of the fault's page: the other 511 go on being
+    /// shared.
+    #[doc(alias = "do_huge_pmd_wp_page")]
+    pub(super) fn copy_out_of_huge(
+        &self,
+        fault: &Request,
+        slot: Slot,
+        table: Locked<'_, H, PmdLevel>,
         seen: Leaf,
     ) -> Resolved {
         let mm = self.mm;
-        let index = Level::Pte.index(fault.va);
-        if !mm.own(&table, index, seen) {
-            return self.copy_page(fault, pmd, table, seen);
-        }
-        // Of a contiguous set that is all our own, all become writable, and it stays one.
-        if fault.access == Access::Write && !mm.owns_set(index, seen) {
-            table.unfold(&self.core.context, fault.va);
-        }
-        table.update_set(index, |leaf| self.made_own(fault, leaf));
-        drop(table);
-        mm.count(Event::CowReuse, 1);
-        Ok(self.touched_ended(fault, Level::Pte, true))
-    }
-
-    /// Puts a copy of the page in its place.
-    #[doc(alias = "wp_page_copy")]
-    fn copy_page(&self, fault: &Request, pmd: Slot, table: Pages<'_, H>, seen: Leaf) -> Resolved {
-        let mm = self.mm;
-        let Some(head) = mm.frames.map().head(seen.pfn()) else {
-            return Ok(Ended::Spurious);
-        };
-        mm.folio_get(head, 1);
+        mm.folio_get(seen.pfn(), 1);
         drop(table);
         let source = FolioRef::adopt(mm, seen.pfn());
-        let copy = mm.anon_alloc(Order::PAGE, 1, self.owner(&fault.vma, fault.va))?;
-        mm.copy(source.pfn(), copy, Order::PAGE);
-        // As dirty as what it is a copy of: nobody else has this content for us any more.
-        let leaf = self.first_leaf(fault, Level::Pte, copy);
-        let leaf = if seen.is_dirty() { leaf.made_dirty() } else { leaf };
-        if let Some(table) = mm.lock_below(pmd)
-            && self.put_copy(fault, &table, seen, leaf)
-        {
-            mm.count(Event::CowCopy, 1);
-            return Ok(Ended::Mapped);
+        let page = seen.pfn() + Level::Pte.index(fault.va) as u64;
+        let (copy, leaf) = self.copy_of(fault, page, seen)?;
+        let table = mm.lock::<PmdLevel>(slot.table());
+        let split = mm.split_pmd_with(&self.core, &table, fault.va, seen, leaf);
+        drop(table);
+        if !split {
+            mm.folio_unmap(copy, 1);
+            return Ok(Ended::Spurious);
         }
-        // Another CPU did something about the page meanwhile: look anew.
-        mm.folio_unmap(copy, 1);
-        Ok(Ended::Spurious)
+        source.put_with_mapping();
+        mm.count(Event::CowCopy, 1);
+        Ok(Ended::Mapped)
     }
 
-    /// Stores `leaf` where `seen` was, if it still is. Says whether it was.
-    fn put_copy(&self, fault: &Request, table: &Pages<'_, H>, seen: Leaf, leaf: Leaf) -> bool {
-        let index = Level::Pte.index(fault.va);
-        let same = |now: Leaf| now.contiguous(false).same_mapping(seen.contiguous(false));
-        match table.at(index) {
-            At::Present(entry) if same(entry.leaf()) => {}
-            _ => return false,
-        }
-        table.unfold(&self.core.context, fault.va);
-        let At::Present(entry) = table.at(index) else { return false };
-        let (old, proof) = entry.replace(&self.core.context, fault.va, leaf);
-        old.release(self.mm, &proof);
-        true
+    /// A copy of `page`, which the entry `seen` shows, counted for one entry; and that entry. As dirty as
+    /// what it is a copy of: nobody else has this content for us any more.
+    #[inline]
+    fn copy_of(&self, fault: &Request, page: Pfn, seen: Leaf) -> Result<(Pfn, Leaf), OutOfMemory> {
+        let mm = self.mm;
+        let owner = self.owner(&fault.vma, fault.va);
+        let copy = mm.anon_alloc_with(fault.effort(), Order::PAGE, 1, owner)?;
+        mm.copy(page, copy, Order::PAGE);
+        let leaf = self.first_leaf(fault, Level::Pte, copy);
+        Ok((copy, if seen.is_dirty() { leaf.made_dirty() } else { leaf }))
     }
 }
 
 impl<H: Hardware> Mm<H> {
-    /// Whether every page of the contiguous set around entry `index` is exclusive; of an entry that is
-    /// in none, whether it is.
+    /// Whether every page of the contiguous set around entry `index` is exclusive.
     fn owns_set(&self, index: usize, leaf: Leaf) -> bool {
         let Some(head) = self.frames.map().head(leaf.pfn()) else { return false };
         let page = leaf.pfn() - head;
-        if !leaf.is_contiguous() {
-            return self.is_exclusive(head, page);
-        }
         let first = page - index as u64 % CONT_PTES as u64;
         (first..first + CONT_PTES as u64).all(|page| self.is_exclusive(head, page))
     }

@@ -176,6 +176,7 @@ impl<H: Hardware> Copy<'_, '_, H> {
                 copy.word()
             }
             At::Soft(entry) => {
+                mm.soft_dup(Level::Pmd, entry.soft());
                 let shared = mm.shared(entry.soft());
                 entry.replace(shared);
                 shared.encode(Level::Pmd)
@@ -232,42 +233,65 @@ impl<H: Hardware> Copy<'_, '_, H> {
     fn entries(&mut self, from: Pfn, to: Pfn, va: VirtAddr) -> Result<bool, OutOfMemory> {
         let mm = self.mm;
         let (from, to) = (Slot::new(from, 0), Slot::new(to, 0));
+        let page = |n: usize| va + n as u64 * PAGE_SIZE;
         let (mut some, mut at) = (false, 0);
         while at < ENTRIES {
-            let (slot, copy) = (from.ahead(at), to.ahead(at));
+            let (slot, copy, begin) = (from.ahead(at), to.ahead(at), at);
             let word = mm.hw.load(slot);
+            at += 1;
             if word == 0 {
-                at += 1;
                 continue;
             }
             some = true;
-            at += match pte::decode(Level::Pte, word) {
+            match pte::decode(Level::Pte, word) {
                 Entry::Leaf(leaf) | Entry::ProtNone(leaf) if leaf.is_special() => {
                     // Nobody counts it: zeros, which nobody writes, or frames that both were given.
                     mm.hw.store(copy, word);
-                    1
                 }
                 Entry::Leaf(leaf) | Entry::ProtNone(leaf) => {
-                    let (n, narrowed) = self.present(slot, copy, leaf, ENTRIES - at)?;
+                    let (n, narrowed) = match self.small(slot, copy, leaf, ENTRIES - begin) {
+                        0 => self.present(slot, copy, leaf, ENTRIES - begin)?,
+                        n => (n, leaf.is_writable()),
+                    };
+                    at = begin + n;
                     if narrowed {
-                        let start = va + at as u64 * PAGE_SIZE;
-                        self.narrowed(
-                            VirtRange::from_size(start, n as u64 * PAGE_SIZE),
-                            Level::Pte,
-                        );
+                        self.narrowed(VirtRange::new(page(begin), page(at)), Level::Pte);
                     }
-                    n
                 }
                 Entry::Soft(soft) => {
+                    mm.soft_dup(Level::Pte, soft);
                     let shared = mm.shared(soft).encode(Level::Pte);
                     mm.hw.store(slot, shared);
                     mm.hw.store(copy, shared);
-                    1
                 }
-                _ => 1,
-            };
+                _ => {}
+            }
         }
         Ok(some)
+    }
+
+    /// Copies entries of small folios from `slot` on, as long as they have the rights of `first`, which
+    /// was read there, and can be shared; says how many.
+    ///
+    /// Most of what a fork copies is copied here, so it does no more than it must.
+    #[inline]
+    fn small(&self, slot: Slot, copy: Slot, first: Leaf, most: usize) -> usize {
+        let (mm, map) = (self.mm, self.mm.frames.map());
+        let mut leaf = first;
+        for n in 0..most {
+            match map.find(leaf.pfn()) {
+                Some(desc) if desc.is_small_folio() && mm.share_small(desc, 1, self.pinning) => {}
+                _ => return n,
+            }
+            mm.hw.store(copy.ahead(n), self.protect(slot.ahead(n), leaf).word());
+            if n + 1 < most {
+                match first.sibling(mm.hw.load(slot.ahead(n + 1))) {
+                    Some(next) => leaf = next,
+                    None => return n + 1,
+                }
+            }
+        }
+        most
     }
 
     /// Copies the entries of one folio from `slot` on, of which the first is `leaf`; says how many, and
@@ -283,48 +307,48 @@ impl<H: Hardware> Copy<'_, '_, H> {
         let Some(head) = mm.frames.map().head(leaf.pfn()) else { return Ok((1, false)) };
         let n = mm.run_length(slot, leaf, most);
         let first = leaf.pfn() - head;
-        if mm.share(head, first..first + n as u64, n as u32, self.pinning) {
-            let share = |narrowed, i| self.shared(slot.ahead(i), copy.ahead(i)) | narrowed;
-            return Ok((n, (0..n).fold(false, share)));
-        }
         let mut narrowed = false;
-        // Some of it is pinned, or was. What is the parent's alone stays so, and stays writable, also if
-        // the pin goes meanwhile: a contiguous set has the same rights throughout.
-        for i in 0..n {
-            let page = first + i as u64;
-            if !mm.is_exclusive(head, page) && mm.share(head, page..page + 1, 1, self.pinning) {
-                narrowed |= self.shared(slot.ahead(i), copy.ahead(i));
-            } else if let Entry::Leaf(own) | Entry::ProtNone(own) =
-                pte::decode(Level::Pte, mm.hw.load(slot.ahead(i)))
-            {
-                // Its rights may be others than the first one's: two areas can have parts of a folio.
-                let copied = mm.copy_page(head, own)?;
-                mm.hw.store(copy.ahead(i), copied.word());
+        if mm.share(head, first..first + n as u64, n as u32, self.pinning) {
+            for i in 0..n {
+                let Some(leaf) = mm.leaf_at(slot.ahead(i)) else { continue };
+                narrowed |= leaf.is_writable();
+                mm.hw.store(copy.ahead(i), self.protect(slot.ahead(i), leaf).word());
             }
+            return Ok((n, narrowed));
+        }
+        // Some of it is pinned, or was. What is the parent's alone stays so, and stays writable, also if
+        // the pin goes meanwhile: a contiguous set has the same rights throughout. The child's is none,
+        // for some of its members may be copies.
+        for i in 0..n {
+            // The rights may be others than the first one's: two areas can have parts of a folio.
+            let Some(leaf) = mm.leaf_at(slot.ahead(i)) else { continue };
+            let page = first + i as u64;
+            let copied = if !mm.is_exclusive(head, page)
+                && mm.share(head, page..page + 1, 1, self.pinning)
+            {
+                narrowed |= leaf.is_writable();
+                self.protect(slot.ahead(i), leaf).contiguous(false)
+            } else {
+                mm.copy_page(head, leaf)?
+            };
+            mm.hw.store(copy.ahead(i), copied.word());
         }
         Ok((n, narrowed))
     }
 
-    /// Write-protects the entry in `slot`, whose page was counted and made shared, and copies it. Says
-    /// whether it permitted writing.
+    /// Takes the right to write from the entry in `slot`, where `leaf` was read; says what is left of it.
     #[inline]
-    fn shared(&self, slot: Slot, copy: Slot) -> bool {
+    fn protect(&self, slot: Slot, leaf: Leaf) -> Leaf {
         let mm = self.mm;
-        let (Entry::Leaf(mut leaf) | Entry::ProtNone(mut leaf)) =
-            pte::decode(Level::Pte, mm.hw.load(slot))
-        else {
-            return false;
-        };
-        let narrowed = leaf.is_writable();
-        if narrowed {
+        let mut leaf = leaf;
+        if leaf.is_writable() {
             if mm.hw_writes_entries() && !is_settled(leaf) {
                 leaf = mm.exchange(slot, leaf, &|leaf| mm.protected(leaf));
             } else {
                 mm.hw.store(slot, mm.protected(leaf).word());
             }
         }
-        mm.hw.store(copy, mm.write_protected(leaf).word());
-        narrowed
+        mm.write_protected(leaf)
     }
 
     /// The parent's entries of `range` permitted writing and do not any more.
@@ -348,6 +372,15 @@ impl<H: Hardware> Mm<H> {
     fn write_protected(&self, leaf: Leaf) -> Leaf {
         let clean = self.commits(Mutant::ForkDropsDirty);
         if clean { leaf.made_clean().write_protected() } else { leaf.write_protected() }
+    }
+
+    /// The mapping in a slot, if there is one.
+    #[inline]
+    fn leaf_at(&self, slot: Slot) -> Option<Leaf> {
+        match pte::decode(Level::Pte, self.hw.load(slot)) {
+            Entry::Leaf(leaf) | Entry::ProtNone(leaf) => Some(leaf),
+            _ => None,
+        }
     }
 
     /// What a fork leaves of software data, in both spaces.

@@ -14,7 +14,7 @@
 //! | `advise` | what a program says of its memory: madvise |
 //! | `lazy` | memory that may be dropped when it is short: MADV_FREE |
 //! | `fork` | a second space that begins as the first one is |
-//! | `fault` | which case a fault is, and how it ended |
+//! | `fault`, `outcome` | which case a fault is, and how it ended |
 //! | `anon`, `mid`, `huge` | nothing is mapped: a page, 64 KiB, 2 MiB |
 //! | `zero` | memory that was only read, and the end of that |
 //! | `touch` | something is mapped: what the entry lacks |
@@ -53,6 +53,7 @@ mod layout;
 mod lazy;
 mod map;
 mod mid;
+mod outcome;
 mod populate;
 mod protect;
 mod remap;
@@ -64,9 +65,9 @@ mod zero;
 pub(crate) use self::core::Core;
 pub use advise::Advice;
 pub use error::{AdviseError, MapError, ProtectError, RemapError, UnmapError};
-pub use fault::{Denial, FaultOutcome};
 pub(crate) use layout::Layout;
 pub use map::Place;
+pub use outcome::{Denial, FaultOutcome};
 pub use remap::Move;
 pub use vma::{Backing, Huge, Vma};
 pub(crate) use zero::ZeroPages;

@@ -7,9 +7,9 @@
 //!
 //! Corresponds to Linux's `faultin_page_range`, and to `do_fault_around` for anonymous memory.
 
-use super::fault::{Denial, Ended, FaultOutcome, Request, Stop};
+use super::fault::{Ended, Request, Stop};
 use super::layout::Layout;
-use super::{AdviseError, Backing, Space};
+use super::{AdviseError, Backing, Denial, FaultOutcome, Space};
 use crate::entry::At;
 use crate::entry::contpte::SET_BYTES;
 use crate::{Hardware, Slot};

@@ -25,7 +25,7 @@ use crate::mutant::Mutant;
 use crate::tlb::Gather;
 use crate::{Hardware, Mm, Slot};
 use abi::{Access, Level, PAGE_SIZE, Prot, VirtRange};
-use pte::{Entry, Leaf};
+use pte::{Entry, Leaf, Rights};
 
 /// Whether a mapping that permitted `old` permits less with `new`.
 fn takes_away(old: Prot, new: Prot) -> bool {
@@ -93,8 +93,7 @@ impl<H: Hardware> Space<'_, H> {
                 _ => continue,
             };
             let old = leaf.prot();
-            at = begin
-                + mm.rewrite_run(slot, leaf, pages - begin, |leaf| mm.with_rights(leaf, prot));
+            at = begin + mm.protect_run(slot, leaf, pages - begin, prot);
             if leaf.is_valid() && takes_away(old, prot) && !mm.commits(Mutant::ProtectNoFlush) {
                 gather.changed(VirtRange::new(page(begin), page(at)), Level::Pte);
             }
@@ -118,8 +117,7 @@ impl<H: Hardware> Space<'_, H> {
                     mm.hw.store(Slot::new(table.table(), index), 0);
                     mm.hw.relax();
                 }
-                let new = mm.with_rights(entry.leaf(), prot);
-                let writable = new.is_writable();
+                let writable = mm.with_rights(entry.leaf(), Rights::of(prot)).is_writable();
                 let old = entry.modify(|leaf| {
                     let new = leaf.with_prot(prot);
                     if writable { new } else { new.write_protected() }
@@ -141,14 +139,27 @@ impl<H: Hardware> Space<'_, H> {
 }
 
 impl<H: Hardware> Mm<H> {
-    /// The leaf with the rights `prot`, as far as its page may be written by who it belongs to.
-    #[doc(alias("pte_modify", "can_change_pte_writable"))]
+    /// Gives the leaves from `slot` on, at most `most`, the rights `prot`, as long as they have the rights
+    /// of `first`, which was read there. Says how many it were.
+    #[doc(alias("change_pte_range", "modify_prot_start_ptes"))]
     #[inline]
-    fn with_rights(&self, leaf: Leaf, prot: Prot) -> Leaf {
-        let new = leaf.with_prot(prot);
-        if self.commits(Mutant::ProtectDropsDirty) && !new.is_writable() {
-            return new.made_clean();
+    fn protect_run(&self, slot: Slot, first: Leaf, most: usize, prot: Prot) -> usize {
+        let rights = Rights::of(prot);
+        if !rights.is_writable() {
+            // Nothing but the words is looked at.
+            let clean = self.commits(Mutant::ProtectDropsDirty);
+            return self.rewrite_run(slot, first, most, |leaf| {
+                let new = leaf.with_rights(rights);
+                if clean { new.made_clean() } else { new }
+            });
         }
+        self.rewrite_run(slot, first, most, |leaf| self.with_rights(leaf, rights))
+    }
+
+    /// The leaf with these rights, as far as its page may be written by who it belongs to.
+    #[doc(alias("pte_modify", "can_change_pte_writable"))]
+    fn with_rights(&self, leaf: Leaf, rights: Rights) -> Leaf {
+        let new = leaf.with_rights(rights);
         if !new.is_writable() || leaf.is_writable() || self.may_be_written(leaf) {
             return new;
         }

@@ -8,8 +8,8 @@
 //!
 //! Corresponds to Linux's `handle_pte_fault`, `do_numa_page`, `migration_entry_wait`.
 
-use super::fault::{Denial, Ended, Request, Resolved, Stop};
-use super::{Backing, Space};
+use super::fault::{Ended, Request, Resolved, Stop};
+use super::{Backing, Denial, Space};
 use crate::entry::{At, Locked, PmdLevel, Present, PteLevel, TableLevel};
 use crate::{Hardware, Mm, Slot};
 use abi::{Access, Event, Level};
@@ -52,30 +52,39 @@ impl<H: Hardware> Space<'_, H> {
         // Where the table is gone, or the entry empty again, the access has to look anew.
         let Some(table) = mm.lock_below(pmd) else { return Ok(Ended::Spurious) };
         let index = Level::Pte.index(fault.va);
-        let leaf = match table.at(index) {
-            At::Present(entry) => entry.leaf(),
+        let entry = match table.at(index) {
+            At::Present(entry) => entry,
             At::None(_) => return Ok(Ended::Spurious),
             At::Soft(entry) => return Err(stop_at(mm, Level::Pte, entry.soft())),
             At::Table(_) => return Err(corrupt(Level::Pte, 0)),
             At::Corrupt(word) => return Err(corrupt(Level::Pte, word)),
         };
+        let leaf = entry.leaf();
         match self.need(fault, leaf, || !mm.page_is_exclusive(leaf.pfn())) {
             Need::History => {
-                let changed = table.update_set(index, |leaf| self.touched(leaf, fault.access));
+                let changed =
+                    table.update_set(entry, index, |leaf| self.touched(leaf, fault.access));
                 drop(table);
                 Ok(self.touched_ended(fault, Level::Pte, changed))
             }
-            Need::Own => self.own_page(fault, pmd, table, leaf),
-            Need::Memory => {
+            Need::Own => {
+                if !mm.own(&table, index, leaf) {
+                    return self.copy_page(fault, table, leaf);
+                }
+                self.write_in_place(fault, &table, entry);
                 drop(table);
-                self.replace_zero_page(fault, pmd, leaf)
+                mm.count(Event::CowReuse, 1);
+                Ok(self.touched_ended(fault, Level::Pte, true))
             }
+            Need::Memory => self.replace_zero_page(fault, entry),
             Need::Rights => {
                 if leaf.is_valid() {
                     table.unfold(&self.core.context, fault.va);
                 }
                 let At::Present(entry) = table.at(index) else { return Ok(Ended::Spurious) };
-                self.mend(fault, entry)
+                let mended = self.mend(fault, entry);
+                table.try_fold(&self.core.context, fault.va);
+                mended
             }
         }
     }
@@ -109,10 +118,7 @@ impl<H: Hardware> Space<'_, H> {
                     mm.count(Event::CowReuse, 1);
                     return Ok(self.touched_ended(fault, Level::Pmd, true));
                 }
-                // A copy of the one page will do; the other 511 go on being shared.
-                mm.split_pmd(&self.core, &table, fault.va);
-                drop(table);
-                self.fault_mapped(fault, slot)
+                self.copy_out_of_huge(fault, slot, table, leaf)
             }
             Need::Memory => {
                 drop(table);

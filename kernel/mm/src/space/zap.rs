@@ -16,7 +16,7 @@ use crate::entry::{At, Locked, PmdLevel, PteLevel};
 use crate::mutant::Mutant;
 use crate::tlb::Gather;
 use crate::{Hardware, Mm, Slot};
-use abi::{ENTRIES, Level, Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use abi::{ENTRIES, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
 use pte::{Entry, Leaf};
 
 impl<H: Hardware> Space<'_, H> {
@@ -31,6 +31,14 @@ impl<H: Hardware> Space<'_, H> {
     /// As [`Space::zap`], but invalidates and frees nothing: that is left to the gather.
     #[doc(alias("unmap_region", "unmap_page_range", "zap_page_range"))]
     pub(super) fn zap_into(&self, gather: &mut Gather<'_, H>, range: VirtRange, gap: VirtRange) {
+        let block = VirtRange::from_size(range.start.align_down(PMD_SIZE), PMD_SIZE);
+        if block.covers(&range) && !gap.covers(&block) {
+            // No table goes with it, so none above need be looked at one by one.
+            if let Some(slot) = self.mm.find_slot(self.core.root, range.start, Level::Pmd) {
+                self.zap_block(gather, slot, range);
+            }
+            return;
+        }
         self.zap_table(gather, self.core.root, Level::Pgd, VirtAddr(0), range, gap);
     }
 
@@ -94,27 +102,29 @@ impl<H: Hardware> Space<'_, H> {
         let mm = self.mm;
         let first = Slot::new(table.table(), Level::Pte.index(part.start));
         let pages = part.pages() as usize;
+        let page = |n: usize| part.start + n as u64 * PAGE_SIZE;
         let mut at = 0;
         while at < pages {
             let slot = first.ahead(at);
+            let begin = at;
+            at += 1;
             let word = mm.hw.load(slot);
             if word == 0 {
-                at += 1;
                 continue;
             }
-            let mut n = 1;
             match pte::decode(Level::Pte, word) {
                 Entry::Leaf(leaf) | Entry::ProtNone(leaf) => {
-                    n = mm.run_length(slot, leaf, pages - at);
-                    (0..n).for_each(|i| mm.hw.store(slot.ahead(i), 0));
-                    let va = part.start + at as u64 * PAGE_SIZE;
-                    gather.run(VirtRange::from_size(va, n as u64 * PAGE_SIZE), leaf);
+                    at = begin + mm.clear_like(gather, slot, leaf, pages - begin);
+                    if leaf.is_valid() {
+                        gather.changed(VirtRange::new(page(begin), page(at)), Level::Pte);
+                    }
                 }
-                // It owns nothing.
-                Entry::Soft(_) => mm.hw.store(slot, 0),
+                Entry::Soft(soft) => {
+                    mm.hw.store(slot, 0);
+                    mm.soft_put(Level::Pte, soft);
+                }
                 _ => {}
             }
-            at += n;
         }
     }
 
@@ -128,7 +138,11 @@ impl<H: Hardware> Space<'_, H> {
         let mm = self.mm;
         match table.at(Level::Pmd.index(va)) {
             At::Present(entry) => gather.leaf(va, entry.clear()),
-            At::Soft(entry) => entry.clear(),
+            At::Soft(entry) => {
+                let soft = entry.soft();
+                entry.clear();
+                mm.soft_put(Level::Pmd, soft);
+            }
             At::None(_) | At::Table(_) | At::Corrupt(_) => return,
         }
         if !mm.commits(Mutant::ZapKeepsDeposit)
@@ -141,6 +155,45 @@ impl<H: Hardware> Space<'_, H> {
 }
 
 impl<H: Hardware> Mm<H> {
+    /// Clears the entries from `slot` on, at most `most`, that have the rights of `first`, which was read
+    /// there, and hands over what they owned. Says how many it were.
+    #[doc(alias("clear_full_ptes", "zap_present_ptes"))]
+    #[inline]
+    fn clear_like(
+        &self,
+        gather: &mut Gather<'_, H>,
+        slot: Slot,
+        first: Leaf,
+        most: usize,
+    ) -> usize {
+        let map = self.frames.map();
+        let counted = !first.is_special();
+        let (mut leaf, mut n) = (first, 0);
+        loop {
+            let pfn = leaf.pfn();
+            let mut run = 1;
+            match map.find(pfn) {
+                Some(desc) if counted && desc.is_small_folio() => gather.folio(pfn, desc, 1),
+                Some(_) if counted => {
+                    run = self.run_length(slot.ahead(n), leaf, most - n);
+                    if let Some(head) = map.head(pfn) {
+                        gather.folio(head, map.desc(head), run as u32);
+                    }
+                }
+                _ => {}
+            }
+            (n..n + run).for_each(|n| self.hw.store(slot.ahead(n), 0));
+            n += run;
+            if n == most {
+                return n;
+            }
+            match first.sibling(self.hw.load(slot.ahead(n))) {
+                Some(next) => leaf = next,
+                None => return n,
+            }
+        }
+    }
+
     /// How many entries from `slot` on, at most `most`, map one folio's pages one after the other as
     /// `first` does, which was read there.
     #[doc(alias = "folio_pte_batch")]

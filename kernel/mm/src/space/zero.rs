@@ -12,7 +12,7 @@
 
 use super::Space;
 use super::fault::{Ended, Request, Resolved, Stop};
-use crate::entry::{At, PmdLevel};
+use crate::entry::{At, PmdLevel, Present, PteLevel};
 use crate::frame::{Flag, OutOfMemory};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
@@ -151,25 +151,22 @@ impl<H: Hardware> Space<'_, H> {
         Some(ended)
     }
 
-    /// The page showed zeros by the entry `seen`: puts memory of its own there.
+    /// The page shows zeros by `entry`: puts memory of its own there.
     #[doc(alias = "wp_page_copy")]
-    pub(super) fn replace_zero_page(&self, fault: &Request, pmd: Slot, seen: Leaf) -> Resolved {
+    pub(super) fn replace_zero_page(
+        &self,
+        fault: &Request,
+        entry: Present<'_, H, PteLevel>,
+    ) -> Resolved {
         let mm = self.mm;
-        let pfn = mm.anon_alloc(Order::PAGE, 1, self.owner(&fault.vma, fault.va))?;
+        let owner = self.owner(&fault.vma, fault.va);
+        let pfn = mm.anon_alloc_with(fault.effort(), Order::PAGE, 1, owner)?;
         mm.zero(pfn, Order::PAGE);
-        if let Some(table) = mm.lock_below(pmd)
-            && let At::Present(entry) = table.at(Level::Pte.index(fault.va))
-            && entry.leaf().same_mapping(seen)
-        {
-            let leaf = self.first_leaf(fault, Level::Pte, pfn);
-            let (old, proof) = entry.replace(&self.core.context, fault.va, leaf);
-            drop(table);
-            old.release(mm, &proof);
-            mm.count(Event::CowCopy, 1);
-            return Ok(Ended::Mapped);
-        }
-        mm.folio_unmap(pfn, 1);
-        Ok(Ended::Spurious)
+        let leaf = self.first_leaf(fault, Level::Pte, pfn);
+        let (zeros, proof) = entry.replace(&self.core.context, fault.va, leaf);
+        zeros.release(mm, &proof);
+        mm.count(Event::CowCopy, 1);
+        Ok(Ended::Mapped)
     }
 
     /// The 2 MiB around the fault showed zeros by the entry `seen`: puts a huge page there, or lets

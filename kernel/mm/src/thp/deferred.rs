@@ -13,6 +13,7 @@
 //!
 //! Corresponds to Linux's `deferred_split_folio` and `deferred_split_scan`.
 
+use super::split_folio::SplitError;
 use crate::frame::{Counts, Flag, FolioRef, NIL};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, PageDesc};
@@ -64,6 +65,10 @@ impl<H: Hardware> Mm<H> {
     /// Puts a folio on the list if it belongs there.
     #[cold]
     fn defer(&self, head: Pfn) {
+        // What a PMD still maps is mapped whole: the usual case of what others share.
+        if self.pmd_maps(head) > 0 {
+            return;
+        }
         if self.commits(Mutant::DeferredUnheld) {
             self.append(&mut self.deferred.list.lock(&self.hw), head);
             self.desc(head).raise(Flag::Queued);
@@ -123,12 +128,13 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Frees `pages` pages, if that can be done without taking anything from anybody: memory that folios
-    /// hold and nobody maps. Says how many were freed.
+    /// hold and nobody maps, then memory that programs have given up. Says how many were freed.
     ///
     /// Context: as [`Mm::reclaim_deferred`]. For who was refused memory and has let go of all he held.
     #[doc(alias("try_to_free_pages", "shrink_slab"))]
     pub fn shrink(&self, pages: u64) -> u64 {
-        self.reclaim_deferred(pages)
+        let freed = self.reclaim_deferred(pages);
+        if freed < pages { freed + self.reclaim_lazy(pages - freed) } else { freed }
     }
 
     /// Takes the first folio off the list that is not about to leave it anyway.
@@ -151,12 +157,11 @@ impl<H: Hardware> Mm<H> {
     /// to the end.
     fn split_deferred(&self, folio: &FolioRef<'_, H>) -> u64 {
         let head = folio.pfn();
-        let split =
-            self.folio_try_lock(head).map(|lock| self.split_locked(lock, head, Order::PAGE));
-        match split {
+        let lock = self.folio_try_lock(head).ok_or(SplitError::Locked);
+        match lock.and_then(|lock| self.split_locked(lock, head, Order::PAGE)) {
             // Our reference is on the first page; if nobody maps it, it goes with that.
-            Some(Ok(freed)) => freed + u64::from(self.desc(head).refs() == 1),
-            Some(Err(_)) | None => {
+            Ok(freed) => freed + u64::from(self.desc(head).refs() == 1),
+            Err(_) => {
                 self.note_partial(head, self.desc(head).counts());
                 0
             }

@@ -26,7 +26,7 @@ use crate::frame::{Flag, FolioLock, FolioRef, Kind};
 use crate::mutant::Mutant;
 use crate::rmap::{Blocks, Extent};
 use crate::space::Space;
-use crate::{Hardware, Mm};
+use crate::{Hardware, Mm, PageDesc};
 use abi::{Event, Order, Pfn, VirtAddr};
 use core::fmt;
 use core::sync::atomic::Ordering;
@@ -210,28 +210,25 @@ impl<H: Hardware> Mm<H> {
     /// maps is freed. Says how many pages that were.
     fn release_parts(&self, lock: FolioLock<'_, H>, from: Order, to: Order, keep: Pfn) -> u64 {
         let head = lock.head();
+        let kept = ((keep - head) >> to.0) as usize;
         let parts = self.frames.map().block(head, from).chunks_exact(to.pages() as usize);
         let mut freed = 0;
         for (n, part) in parts.enumerate().skip(1) {
             self.unlock(&part[0]);
-            freed += self.release_part(head + ((n as u64) << to.0), to, keep);
-        }
-        drop(lock);
-        freed + self.release_part(head, to, keep)
-    }
-
-    /// Gives up one reference to a part, unless it is the one with `keep`. Says how many pages were freed.
-    #[inline]
-    fn release_part(&self, part: Pfn, order: Order, keep: Pfn) -> u64 {
-        if keep.align_down(order) == part {
-            return 0;
-        }
-        if order > Order(1) {
-            let counts = self.desc(part).counts();
-            if counts.maps() > 0 {
-                self.note_partial(part, counts);
+            if n != kept {
+                freed += self.put_part(head + ((n as u64) << to.0), &part[0], to);
             }
         }
-        if self.head_put_last(part) { order.pages() } else { 0 }
+        drop(lock);
+        if kept == 0 { freed } else { freed + self.put_part(head, self.desc(head), to) }
+    }
+
+    /// Gives up one reference to a part. Says how many pages were freed.
+    #[inline]
+    fn put_part(&self, part: Pfn, desc: &PageDesc, order: Order) -> u64 {
+        if order > Order(1) && desc.maps() > 0 {
+            self.note_partial(part, desc.counts());
+        }
+        if self.put_is_last(part, desc) { order.pages() } else { 0 }
     }
 }

@@ -27,7 +27,7 @@ use crate::tlb::Flushed;
 use crate::{Hardware, Mm, Slot};
 use abi::{ENTRIES, Event, Level, Pfn, Prot, VirtAddr};
 use pte::bits::{PRESENT_INVALID, VALID};
-use pte::{ContSet, Leaf, Soft};
+use pte::{CONT_PTES, ContSet, Leaf, Soft};
 
 /// Why a mapping that was to be unmapped is still there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,11 +52,36 @@ impl<H: Hardware> Mm<H> {
             }
             At::Present(entry) => {
                 let Some(fresh) = self.spare(table) else { return };
-                self.split_mapping(entry.invalidate(&core.context, va), fresh);
+                self.split_mapping(entry.invalidate(&core.context, va), fresh, None);
             }
             At::Soft(entry) => self.split_soft(core, table, entry, va),
             // Somebody was faster, or there is nothing to split.
             At::None(_) | At::Table(_) | At::Corrupt(_) => {}
+        }
+    }
+
+    /// Splits the entry of `va`, if it is `seen`, and puts `copy` in the place of its page there, which
+    /// the caller has counted. Says whether it was. What the page's entry would have owned is the
+    /// caller's to give back; no CPU has a translation of it.
+    ///
+    /// Nobody sees a small entry of the old page, so none has to be broken.
+    #[doc(alias = "do_huge_pmd_wp_page")]
+    pub(crate) fn split_pmd_with(
+        &self,
+        core: &Core,
+        table: &Locked<'_, H, PmdLevel>,
+        va: VirtAddr,
+        seen: Leaf,
+        copy: Leaf,
+    ) -> bool {
+        match table.at(Level::Pmd.index(va)) {
+            At::Present(entry) if entry.leaf().same_mapping(seen) => {
+                let Some(fresh) = self.spare(table) else { return false };
+                let copy = Some((Level::Pte.index(va), copy));
+                self.split_mapping(entry.invalidate(&core.context, va), fresh, copy);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -77,7 +102,7 @@ impl<H: Hardware> Mm<H> {
         let head = self.note_dirty(broken.leaf());
         let exclusive = self.is_exclusive(head, 0);
         if exclusive && !self.try_share(head, 0..ENTRIES as u64) {
-            self.split_mapping(broken, fresh);
+            self.split_mapping(broken, fresh, None);
             return Err(Pinned);
         }
         let first = Soft::migration_of(broken.leaf(), exclusive).encode(Level::Pte);
@@ -96,13 +121,21 @@ impl<H: Hardware> Mm<H> {
     /// A folio's pages, by 512 entries. One entry held one reference and one mapping; 512 hold one each,
     /// and have them before the PMD's mapping goes, so that at no instant the folio seems partly
     /// mapped. The exclusive bit for all pages says the same before and after.
-    fn split_mapping(&self, broken: Broken<'_, H>, fresh: Fresh) {
+    ///
+    /// One of the pages may be replaced on the way: its entry is counted here all the same.
+    fn split_mapping(&self, broken: Broken<'_, H>, fresh: Fresh, replaced: Option<(usize, Leaf)>) {
         let head = self.note_dirty(broken.leaf());
         self.folio_map(head, ENTRIES as u32 - 1);
         let first = broken.leaf().piece(0);
+        let step = Leaf::step(Level::Pte);
         // A table full of one folio is a table full of contiguous sets.
-        let first = ContSet::new(0, first).map_or(first, ContSet::folded);
-        fresh.fill(self, 0, ENTRIES, first.word(), Leaf::step(Level::Pte));
+        let marked = ContSet::new(0, first).map_or(first, ContSet::folded);
+        fresh.fill(self, 0, ENTRIES, marked.word(), step);
+        if let Some((index, leaf)) = replaced {
+            let set = index - index % CONT_PTES;
+            fresh.fill(self, set, CONT_PTES, first.nth(set as u64).word(), step);
+            fresh.fill(self, index, 1, leaf.word(), 0);
+        }
         self.uncount_pmd_map(head);
         broken.link(fresh);
         self.count(Event::ThpSplitPmd, 1);

@@ -24,7 +24,7 @@
 
 use super::Context;
 use crate::entry::Unmapped;
-use crate::frame::{Freed, NIL};
+use crate::frame::{Freed, NIL, PageDesc};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
 use abi::{Asid, ENTRIES, Event, Level, Order, Pfn, VirtAddr, VirtRange};
@@ -33,7 +33,7 @@ use pte::{AsidMatch, Depth, Entry, Invalidation, Leaf, Scope};
 
 /// Entries of shared folios that a gather holds in itself; further ones go to a page of their own, and
 /// where there is none, or it is full, the gather flushes in between.
-const SHARED: usize = 16;
+const SHARED: usize = 4;
 /// Entries that such a page holds.
 const SPILLED: usize = ENTRIES;
 
@@ -114,20 +114,25 @@ impl<'m, H: Hardware> Gather<'m, H> {
         if first.is_special() {
             return;
         }
-        let map = self.mm.frames.map();
-        let Some(head) = map.head(first.pfn()) else { return };
-        let desc = map.desc(head);
-        let counts = desc.counts();
-        let n = if level == Level::Pmd { 1 } else { range.pages() as u32 };
-        if counts.is_exclusive() && counts.maps() == n {
-            // Nobody else maps it, so nobody else unmaps it: its own descriptor holds it.
-            desc.prev.store(if level == Level::Pmd { BY_PMD } else { n }, Relaxed);
-            desc.next.store(self.own, Relaxed);
-            self.own = map.index(head);
-            return;
+        let n = if level == Level::Pmd { BY_PMD } else { range.pages() as u32 };
+        if let Some(head) = self.mm.frames.map().head(first.pfn()) {
+            self.folio(head, self.mm.desc(head), n);
         }
-        let n = if level == Level::Pmd { BY_PMD } else { n };
-        self.keep(u64::from(map.index(head)) | u64::from(n) << 32);
+    }
+
+    /// Takes over what `n` entries owned that mapped pages of a folio, or one PMD; what they were cleared
+    /// from is told by [`Gather::changed`].
+    #[inline]
+    pub(crate) fn folio(&mut self, head: Pfn, desc: &PageDesc, n: u32) {
+        let index = self.mm.frames.map().index(head);
+        if desc.counts().is_sole(if n == BY_PMD { 1 } else { n }) {
+            // Nobody else maps it, so nobody else unmaps it: its own descriptor holds it.
+            desc.prev.store(n, Relaxed);
+            desc.next.store(self.own, Relaxed);
+            self.own = index;
+        } else {
+            self.keep(u64::from(index) | u64::from(n) << 32);
+        }
     }
 
     /// Keeps an entry of a shared folio for after the flush.
@@ -208,6 +213,7 @@ impl<'m, H: Hardware> Gather<'m, H> {
     ///
     /// Context: any in which tables may be freed; the slots' locks are released.
     #[doc(alias("tlb_finish_mmu", "tlb_flush_mmu"))]
+    #[inline(always)]
     pub fn finish(mut self) {
         self.flush();
     }
@@ -255,12 +261,7 @@ impl<'m, H: Hardware> Gather<'m, H> {
 
     fn free_folios(&mut self) {
         let (mm, map) = (self.mm, self.mm.frames.map());
-        while self.own != NIL {
-            let head = map.pfn(self.own);
-            let desc = map.desc(head);
-            self.own = desc.next.load(Relaxed);
-            mm.entries_put(head, desc.prev.load(Relaxed));
-        }
+        self.free_own();
         for n in 0..self.len {
             let word = match (self.shared.get(n), self.spilled) {
                 (Some(word), _) => *word,
@@ -272,6 +273,23 @@ impl<'m, H: Hardware> Gather<'m, H> {
         self.len = 0;
         if let Some(page) = self.spilled.take() {
             mm.free(page);
+        }
+    }
+
+    /// Those that nobody else maps. Of many pages most are small, and go back together.
+    fn free_own(&mut self) {
+        let (mm, map) = (self.mm, self.mm.frames.map());
+        let mut freed = None;
+        while self.own != NIL {
+            let head = map.pfn(self.own);
+            let desc = map.desc(head);
+            self.own = desc.next.load(Relaxed);
+            let n = desc.prev.load(Relaxed);
+            if n == 1 && desc.is_small_folio() && (self.own != NIL || freed.is_some()) {
+                freed.get_or_insert_with(|| Freed::new(mm)).unmap(head, desc);
+            } else {
+                mm.entries_put(head, n);
+            }
         }
     }
 
@@ -329,7 +347,7 @@ impl<H: Hardware> Mm<H> {
                 match (pte::decode(level, word), level.down()) {
                     (Entry::Table(below), Some(down)) => self.reap(below.pfn(), down),
                     (Entry::Leaf(leaf) | Entry::ProtNone(leaf), _) => self.leaf_put(leaf),
-                    // Soft leaves own nothing.
+                    (Entry::Soft(soft), _) => self.soft_put(level, soft),
                     _ => {}
                 }
             }
@@ -354,9 +372,13 @@ impl<H: Hardware> Mm<H> {
             if word == 0 {
                 continue;
             }
-            let (Entry::Leaf(first) | Entry::ProtNone(first)) = pte::decode(Level::Pte, word)
-            else {
-                continue;
+            let first = match pte::decode(Level::Pte, word) {
+                Entry::Leaf(first) | Entry::ProtNone(first) => first,
+                Entry::Soft(soft) => {
+                    self.soft_put(Level::Pte, soft);
+                    continue;
+                }
+                _ => continue,
             };
             if first.is_special() {
                 continue;

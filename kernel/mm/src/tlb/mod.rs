@@ -19,7 +19,7 @@ pub use gather::Gather;
 use crate::entry::TableLevel;
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
-use abi::{Event, Level, VirtAddr, VirtRange};
+use abi::{Asid, Event, Level, VirtAddr, VirtRange};
 use pte::{AsidMatch, Depth, Invalidation, Plan, Scope, Target, Tlbi};
 use sync::atomic::{AtomicU64, Ordering};
 
@@ -76,13 +76,32 @@ impl<H: Hardware> Mm<H> {
     pub(crate) fn invalidate(&self, space: &Context, what: &Invalidation) {
         let Some(asid) = self.asid(space) else { return };
         let _here = self.hw.mask_irqs();
-        let alone = space.ran.load(Ordering::SeqCst) == 1 << self.hw.id().index();
-        let scope = if alone { Scope::Local } else { Scope::InnerShareable };
+        let scope = self.reach(space);
         self.invalidate_as(&Invalidation { asid: AsidMatch::Only(asid), scope, ..*what });
+    }
+
+    /// How far an invalidation for the space has to go. Interrupts are masked until it is complete.
+    #[inline]
+    fn reach(&self, space: &Context) -> Scope {
+        let alone = space.ran.load(Ordering::SeqCst) == 1 << self.hw.id().index();
+        if alone { Scope::Local } else { Scope::InnerShareable }
     }
 
     /// Issues what `what` describes and waits for it.
     pub(crate) fn invalidate_as(&self, what: &Invalidation) {
+        match what.single() {
+            Some(op) => self.tlbi(op),
+            None => self.carry_out(what),
+        }
+        if !self.commits(Mutant::NoComplete) {
+            self.complete(what.scope);
+            // This CPU may access the range next, from where it is: no exception return in between.
+            self.hw.synchronize_context();
+        }
+    }
+
+    /// Issues the operations that cost least.
+    fn carry_out(&self, what: &Invalidation) {
         // Of one plan nearly all are of one kind: they are counted together.
         let (mut kind, mut run, mut issued) = (Event::TlbiAll, 0, 0);
         for op in Plan::new(what, self.hw.caps(), &self.cost) {
@@ -96,11 +115,6 @@ impl<H: Hardware> Mm<H> {
         }
         self.count_some(kind, run);
         self.count_some(Event::TlbiLocal, if what.scope == Scope::Local { issued } else { 0 });
-        if !self.commits(Mutant::NoComplete) {
-            self.complete(what.scope);
-            // This CPU may access the range next, from where it is: no exception return in between.
-            self.hw.synchronize_context();
-        }
     }
 
     #[inline]
@@ -121,29 +135,38 @@ impl<H: Hardware> Mm<H> {
         Flushed(())
     }
 
-    /// As [`Mm::flush`], for the one leaf of the table's level that translates `va`.
+    /// As [`Mm::flush`], for the one leaf of the table's level that translates `va`: one operation,
+    /// without a plan.
+    #[doc(alias = "flush_tlb_page")]
+    #[inline]
     pub(crate) fn flush_leaf<L: TableLevel>(&self, space: &Context, va: VirtAddr) -> Flushed {
-        let span = L::LEVEL.span();
-        self.flush(space, VirtRange::from_size(va.align_down(span), span), L::LEVEL)
+        self.publish(Scope::InnerShareable);
+        if let Some(asid) = self.asid(space) {
+            let _here = self.hw.mask_irqs();
+            self.invalidate_leaf(va, asid, L::LEVEL, self.reach(space));
+        }
+        Flushed(())
     }
 
     /// Drops this CPU's stale copies of one user page, after its entry was made more permissive:
     /// nobody owes other CPUs anything, they will fault and find the new entry.
     #[doc(alias = "flush_tlb_fix_spurious_fault")]
+    #[inline]
     pub(crate) fn forget_page_here(&self, va: VirtAddr, space: &Context, level: Level) {
         self.publish(Scope::Local);
-        let Some(asid) = self.asid(space) else { return };
-        self.tlbi(Tlbi {
-            target: Target::Va {
-                va,
-                asid: AsidMatch::Only(asid),
-                depth: Depth::LastLevel,
-                hint: Some(level),
-            },
-            scope: Scope::Local,
-        });
-        self.complete(Scope::Local);
-        self.hw.synchronize_context();
+        if let Some(asid) = self.asid(space) {
+            self.invalidate_leaf(va, asid, level, Scope::Local);
+        }
+    }
+
+    #[inline]
+    fn invalidate_leaf(&self, va: VirtAddr, asid: Asid, level: Level, scope: Scope) {
+        let (asid, depth, hint) = (AsidMatch::Only(asid), Depth::LastLevel, Some(level));
+        self.tlbi(Tlbi { target: Target::Va { va, asid, depth, hint }, scope });
+        if !self.commits(Mutant::NoComplete) {
+            self.complete(scope);
+            self.hw.synchronize_context();
+        }
     }
 
     /// Drops everything cached for a space that no CPU runs any more, walk caches included.
