@@ -127,7 +127,9 @@ fn one<W: World, O: Write>(
         ktap.note(format_args!("  audited: {audit}"))?;
     }
     match &result {
-        Ok(audit) => ktap.note(format_args!("  audited at the end: {audit}"))?,
+        Ok(Audit { spaces, folios, .. }) => ktap.note(format_args!(
+            "  audited with everything given back: {spaces} spaces, {folios} folios"
+        ))?,
         Err(failure) => report_failure(ktap, workload.name, options, failure)?,
     }
     let verdict = if result.is_ok() { Verdict::Pass } else { Verdict::Fail };

@@ -13,8 +13,8 @@ use crate::rng::Rng;
 use crate::run::{Failure, Run};
 use crate::world::World;
 use abi::{Access, Order, PAGE_SIZE, Prot, VirtRange};
-use mm::Advice;
 use mm::thp::Policy;
+use mm::{Advice, AdviseError, Hardware};
 
 /// The space's number in stamps.
 const OURS: u8 = 14;
@@ -34,11 +34,13 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
 
 fn drive<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
     let field = Field::new(run, run.options.bytes / 4, OURS)?;
+    field.space.advise(field.range, Advice::PopulateWrite)?;
     run.rounds(watch, |cpu, rng| {
         let own = field.own(field.any(rng), cpu, rng);
         run.inside(&field.space, || {
             if rng.one_in(16) {
                 field.renew(run, cpu, own, rng)?;
+                field.visit(own, || fill(&field, own))?;
             }
             field.visit(own, || {
                 field.write(run, cpu, own)?;
@@ -54,6 +56,14 @@ fn drive<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Fail
         }
         Ok(())
     })
+}
+
+/// Gives the block of a page all its folios, as far as that is permitted just now.
+fn fill<H: Hardware>(field: &Field<'_, H>, page: u64) -> Result<(), Failure> {
+    match field.space.advise(field.block_of(page), Advice::PopulateWrite) {
+        Ok(()) | Err(AdviseError::Denied(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Does something to one page of a set.

@@ -18,6 +18,7 @@ mod ledger;
 mod mprotect_shootdown;
 mod mremap;
 mod oom;
+mod parcel;
 mod shared;
 mod snapshot;
 mod split_migration;

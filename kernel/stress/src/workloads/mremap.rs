@@ -6,77 +6,13 @@
 //! not be denied, or the new one would show zeros, an older version or another page's stamp.
 
 use super::field::BLOCK;
-use super::ledger::Ledger;
 use super::list_of;
+use super::parcel::{Parcel, WINDOW, address, map};
 use crate::rng::Rng;
 use crate::run::{Failure, Run, WORDS};
-use crate::stamp::Stamp;
 use crate::world::World;
-use abi::{Access, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
-use core::sync::atomic::{AtomicU64, Ordering, fence};
-use mm::{Denial, FaultOutcome, Hardware, Huge, Move, Place, Space};
-
-/// The first parcel's first window.
-const START: VirtAddr = VirtAddr(1 << 36);
-/// Places of a parcel, each with room for it at any offset.
-const WINDOWS: u64 = 3;
-const WINDOW: u64 = 2 * PMD_SIZE;
-
-/// A block of memory on its travels.
-struct Parcel {
-    number: u64,
-    /// How many parcels there are: their windows take turns.
-    parcels: u64,
-    ledger: Ledger,
-    /// Its address; in the low bits, the moves so far, odd while one is under way.
-    place: AtomicU64,
-}
-
-/// Set in a parcel's address word: the bits that no address of a page has.
-const MOVES: u64 = PAGE_SIZE - 1;
-
-impl Parcel {
-    /// Parcel `number` of so many, mapped in its first window.
-    fn new<H: Hardware>(space: &Space<'_, H>, number: u64, parcels: u64) -> Result<Self, Failure> {
-        let place = AtomicU64::new((START + number * WINDOW).0);
-        let parcel = Self { number, parcels, ledger: Ledger::new(BLOCK)?, place };
-        let start = Place::At(parcel.window(0));
-        space.map(start, PMD_SIZE, Prot::ReadWrite, Huge::Advised)?;
-        Ok(parcel)
-    }
-
-    /// The place of one of its windows.
-    fn window(&self, n: u64) -> VirtAddr {
-        START + (n * self.parcels + self.number) * WINDOW
-    }
-
-    /// A window that it is not in, seen from `place`.
-    fn other_window(&self, place: u64, rng: &mut Rng) -> VirtAddr {
-        let here = (VirtAddr(place) - START) / WINDOW / self.parcels;
-        self.window((here + 1 + rng.below(WINDOWS - 1)) % WINDOWS)
-    }
-
-    /// Where it is, as one word.
-    fn place(&self) -> u64 {
-        fence(Ordering::SeqCst);
-        self.place.load(Ordering::SeqCst)
-    }
-
-    /// Says where it is, or that it is under way.
-    fn set_place(&self, address: VirtAddr, moves: u64) {
-        self.place.store(address.0 | moves & MOVES, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-    }
-
-    fn stamp(&self, page: u64, version: u16) -> Stamp {
-        Stamp::new(self.number as u8, VirtAddr(page * PAGE_SIZE), version)
-    }
-}
-
-/// The address of a page of a parcel at `place`.
-fn address(place: u64, page: u64) -> VirtAddr {
-    VirtAddr(place & !MOVES) + page * PAGE_SIZE
-}
+use abi::{Access, PAGE_SIZE, PMD_SIZE, VirtRange};
+use mm::{Denial, FaultOutcome, Move, Space};
 
 pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
     let space = Space::new(run.mm())?;
@@ -127,7 +63,7 @@ fn travel<W: World>(
     let was = address(place, rng.below(BLOCK));
     if kept == 0 {
         space.unmap(old)?;
-        space.map(Place::At(new), PMD_SIZE, Prot::ReadWrite, Huge::Advised)?;
+        map(space, new)?;
     } else {
         if kept < BLOCK {
             old = space.remap(old, kept * PAGE_SIZE, Move::No)?;
@@ -195,7 +131,7 @@ fn look<W: World>(
         before.allows(after, word, parcel.stamp(page, 0))
     } else {
         // It may have been here and gone, or be here again: any of its pages.
-        word == 0 || Stamp::read(word).is_some_and(|found| found.space == parcel.number as u8)
+        word == 0 || parcel.has_marked(word)
     };
     let newest = parcel.stamp(page, after.next.wrapping_sub(1));
     if fits { Ok(()) } else { Err(run.wrong_data(space, cpu, va, newest, word)) }

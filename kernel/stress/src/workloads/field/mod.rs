@@ -5,31 +5,33 @@
 //! In blocks of 2 MiB. A block that is worn, because what was huge is in pieces, is renewed by whoever finds
 //! nobody else in it: its content is thrown away, and it begins as one huge page again.
 
+mod blocks;
+
 use super::ledger::{Entry, Ledger};
 use super::list_of;
 use crate::rng::Rng;
 use crate::run::{Failure, Run, WORDS};
 use crate::stamp::Stamp;
 use crate::world::World;
-use abi::{Access, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
+use abi::{PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
-use mm::{Hardware, Huge, Place, Space, SplitError};
+use core::sync::atomic::AtomicU32;
+use mm::{Hardware, Huge, Place, Space};
 
 /// Where the memory is.
 const START: VirtAddr = VirtAddr(1 << 38);
 /// Pages of a block.
-pub(super) const BLOCK: u64 = PMD_SIZE / PAGE_SIZE;
+pub(crate) const BLOCK: u64 = PMD_SIZE / PAGE_SIZE;
 /// More than these are not needed to keep CPUs apart.
 const MOST_BLOCKS: u64 = 16;
 /// A block that is being renewed, in place of the number of its visitors.
 const CLOSED: u32 = u32::MAX;
 
 /// The memory, its space, and what may be found in it.
-pub(super) struct Field<'m, H: Hardware> {
-    pub(super) space: Space<'m, H>,
-    pub(super) range: VirtRange,
-    pub(super) ledger: Ledger,
+pub(crate) struct Field<'m, H: Hardware> {
+    pub(crate) space: Space<'m, H>,
+    pub(crate) range: VirtRange,
+    pub(crate) ledger: Ledger,
     /// The space's number in stamps.
     number: u8,
     cpus: u64,
@@ -41,7 +43,7 @@ pub(super) struct Field<'m, H: Hardware> {
 
 impl<'m, H: Hardware> Field<'m, H> {
     /// As many blocks as fit into `bytes`, at least one and not many. `number`: the space's in stamps.
-    pub(super) fn new<W: World<Machine = H>>(
+    pub(crate) fn new<W: World<Machine = H>>(
         run: &Run<'m, W>,
         bytes: u64,
         number: u8,
@@ -56,59 +58,59 @@ impl<'m, H: Hardware> Field<'m, H> {
     }
 
     /// The same, of content that anybody may throw away at any time.
-    pub(super) fn fleeting(self) -> Self {
+    pub(crate) fn fleeting(self) -> Self {
         Self { fleeting: true, ..self }
     }
 
     /// Whether content may be thrown away at any time, and areas with it.
-    pub(super) const fn is_fleeting(&self) -> bool {
+    pub(crate) const fn is_fleeting(&self) -> bool {
         self.fleeting
     }
 
     // --- which page --------------------------------------------------------------------------
 
     /// Any page.
-    pub(super) fn any(&self, rng: &mut Rng) -> u64 {
+    pub(crate) fn any(&self, rng: &mut Rng) -> u64 {
         rng.below(self.range.pages())
     }
 
     /// Any page of the same block.
-    pub(super) fn near(&self, page: u64, rng: &mut Rng) -> u64 {
+    pub(crate) fn near(&self, page: u64, rng: &mut Rng) -> u64 {
         page - page % BLOCK + rng.below(BLOCK)
     }
 
     /// A page of the same block that `cpu` writes.
-    pub(super) fn own(&self, page: u64, cpu: usize, rng: &mut Rng) -> u64 {
+    pub(crate) fn own(&self, page: u64, cpu: usize, rng: &mut Rng) -> u64 {
         let any = rng.below(BLOCK);
         let own = any - any % self.cpus + cpu as u64;
         page - page % BLOCK + if own < BLOCK { own } else { own - self.cpus }
     }
 
     /// Where a page is.
-    pub(super) fn at(&self, page: u64) -> VirtAddr {
+    pub(crate) fn at(&self, page: u64) -> VirtAddr {
         self.range.start + page * PAGE_SIZE
     }
 
     /// The block of a page.
-    pub(super) fn block_of(&self, page: u64) -> VirtRange {
+    pub(crate) fn block_of(&self, page: u64) -> VirtRange {
         VirtRange::from_size(self.at(page - page % BLOCK), PMD_SIZE)
     }
 
     // --- content -----------------------------------------------------------------------------
 
     /// How a version of a page is marked.
-    pub(super) fn stamp(&self, page: u64, version: u16) -> Stamp {
+    pub(crate) fn stamp(&self, page: u64, version: u16) -> Stamp {
         Stamp::new(self.number, self.at(page), version)
     }
 
     /// Whether somebody may have found `word` in a page who looked between `before` and `after`.
-    pub(super) fn allows(&self, page: u64, (before, after): (Entry, Entry), word: u64) -> bool {
+    pub(crate) fn allows(&self, page: u64, (before, after): (Entry, Entry), word: u64) -> bool {
         let before = if self.fleeting { before.or_zero() } else { before };
         before.allows(after, word, self.stamp(page, 0))
     }
 
     /// Fails unless a word of the page may be `word`, which was read since `before`, through `space`.
-    pub(super) fn judge<W: World<Machine = H>>(
+    pub(crate) fn judge<W: World<Machine = H>>(
         &self,
         run: &Run<'_, W>,
         (space, cpu): (&Space<'_, H>, usize),
@@ -124,7 +126,7 @@ impl<'m, H: Hardware> Field<'m, H> {
     }
 
     /// Reads one word of a page, whoever writes it.
-    pub(super) fn look<W: World<Machine = H>>(
+    pub(crate) fn look<W: World<Machine = H>>(
         &self,
         run: &Run<'_, W>,
         cpu: usize,
@@ -139,7 +141,7 @@ impl<'m, H: Hardware> Field<'m, H> {
     }
 
     /// Reads all words of a page past its mapping, by the frame that is held.
-    pub(super) fn look_behind<W: World<Machine = H>>(
+    pub(crate) fn look_behind<W: World<Machine = H>>(
         &self,
         run: &Run<'_, W>,
         cpu: usize,
@@ -156,7 +158,7 @@ impl<'m, H: Hardware> Field<'m, H> {
     }
 
     /// Checks a page of `cpu`'s own, and writes its next version.
-    pub(super) fn write<W: World<Machine = H>>(
+    pub(crate) fn write<W: World<Machine = H>>(
         &self,
         run: &Run<'_, W>,
         cpu: usize,
@@ -171,7 +173,7 @@ impl<'m, H: Hardware> Field<'m, H> {
     }
 
     /// Writes the next version of a page of `cpu`'s own.
-    pub(super) fn put<W: World<Machine = H>>(
+    pub(crate) fn put<W: World<Machine = H>>(
         &self,
         run: &Run<'_, W>,
         cpu: usize,
@@ -186,7 +188,7 @@ impl<'m, H: Hardware> Field<'m, H> {
 
     /// Writes the next version of a page of `cpu`'s own past its mapping, by the frame that is pinned, as a
     /// device does; the mapping shows it.
-    pub(super) fn write_behind<W: World<Machine = H>>(
+    pub(crate) fn write_behind<W: World<Machine = H>>(
         &self,
         run: &Run<'_, W>,
         cpu: usize,
@@ -204,80 +206,7 @@ impl<'m, H: Hardware> Field<'m, H> {
     }
 
     /// Whether the page has memory of its own: its writer has written it and not thrown it away.
-    pub(super) fn was_written(&self, page: u64) -> bool {
+    pub(crate) fn was_written(&self, page: u64) -> bool {
         !self.ledger.before(page).zero
-    }
-
-    /// Splits the folio of a page into parts of `order`, if nothing is in the way of that just now.
-    pub(super) fn split_folio(&self, page: u64, order: Order) -> Result<(), Failure> {
-        match self.space.split_folio_at(self.at(page), order) {
-            // Another CPU holds it.
-            Ok(()) | Err(SplitError::Busy { .. } | SplitError::Locked) => Ok(()),
-            // Its mapping is taken away for a while, by another CPU; or it shows everybody's zeros.
-            Err(SplitError::NotMapped) => Ok(()),
-            // It is no larger.
-            Err(SplitError::BadOrder { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    // --- blocks ------------------------------------------------------------------------------
-
-    /// Runs `body`, during which the block of `page` is not renewed; not at all if it is just now.
-    pub(super) fn visit(
-        &self,
-        page: u64,
-        body: impl FnOnce() -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let visitors = &self.visitors[(page / BLOCK) as usize];
-        let enter = |n: u32| (n != CLOSED).then(|| n + 1);
-        if visitors.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_err() {
-            return Ok(());
-        }
-        let result = body();
-        visitors.fetch_sub(1, Ordering::Release);
-        result
-    }
-
-    /// Makes the block of `page` new, if nobody is in it: `page`, which is `cpu`'s, is written first.
-    pub(super) fn renew<W: World<Machine = H>>(
-        &self,
-        run: &Run<'_, W>,
-        cpu: usize,
-        page: u64,
-        rng: &mut Rng,
-    ) -> Result<(), Failure> {
-        let visitors = &self.visitors[(page / BLOCK) as usize];
-        if visitors.compare_exchange(0, CLOSED, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return Ok(());
-        }
-        let block = self.block_of(page);
-        self.space.unmap(block)?;
-        if run.world.load(&self.space, self.at(page)).is_ok() {
-            return Err(run.not_denied(&self.space, cpu, self.at(page), Access::Read));
-        }
-        self.space.map(Place::At(block.start), block.bytes(), Prot::ReadWrite, Huge::Advised)?;
-        let first = page - page % BLOCK;
-        for page in first..first + BLOCK {
-            self.ledger.vanish(page);
-            self.ledger.vanished(page);
-        }
-        // Sometimes all zeros at first.
-        if rng.one_in(4) {
-            self.look(run, cpu, self.near(page, rng), rng)?;
-        }
-        self.put(run, cpu, page)?;
-        visitors.store(0, Ordering::Release);
-        Ok(())
-    }
-
-    /// Runs `turn` on all CPUs, inside the space, again and again.
-    pub(super) fn drive<W: World<Machine = H>>(
-        &self,
-        run: &Run<'_, W>,
-        watch: &mut dyn FnMut(),
-        turn: impl Fn(usize, &mut Rng) -> Result<(), Failure> + Sync,
-    ) -> Result<(), Failure> {
-        run.rounds(watch, |cpu, rng| run.inside(&self.space, || turn(cpu, rng)))
     }
 }

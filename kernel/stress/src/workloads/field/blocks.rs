@@ -1,0 +1,82 @@
+//! The blocks of a field: splitting them, and making them new.
+
+use super::{BLOCK, CLOSED, Field};
+use crate::rng::Rng;
+use crate::run::{Failure, Run};
+use crate::world::World;
+use abi::{Access, Order, Prot};
+use core::sync::atomic::Ordering;
+use mm::{Hardware, Huge, Place, SplitError};
+
+impl<H: Hardware> Field<'_, H> {
+    /// Splits the folio of a page into parts of `order`, if nothing is in the way of that just now.
+    pub(crate) fn split_folio(&self, page: u64, order: Order) -> Result<(), Failure> {
+        match self.space.split_folio_at(self.at(page), order) {
+            // Another CPU holds it.
+            Ok(()) | Err(SplitError::Busy { .. } | SplitError::Locked) => Ok(()),
+            // Its mapping is taken away for a while, by another CPU; or it shows everybody's zeros.
+            Err(SplitError::NotMapped) => Ok(()),
+            // It is no larger.
+            Err(SplitError::BadOrder { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Runs `body`, during which the block of `page` is not renewed; not at all if it is just now.
+    pub(crate) fn visit(
+        &self,
+        page: u64,
+        body: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let visitors = &self.visitors[(page / BLOCK) as usize];
+        let enter = |n: u32| (n != CLOSED).then(|| n + 1);
+        if visitors.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_err() {
+            return Ok(());
+        }
+        let result = body();
+        visitors.fetch_sub(1, Ordering::Release);
+        result
+    }
+
+    /// Makes the block of `page` new, if nobody is in it: `page`, which is `cpu`'s, is written first.
+    pub(crate) fn renew<W: World<Machine = H>>(
+        &self,
+        run: &Run<'_, W>,
+        cpu: usize,
+        page: u64,
+        rng: &mut Rng,
+    ) -> Result<(), Failure> {
+        let visitors = &self.visitors[(page / BLOCK) as usize];
+        if visitors.compare_exchange(0, CLOSED, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return Ok(());
+        }
+        let block = self.block_of(page);
+        self.space.unmap(block)?;
+        if run.world.load(&self.space, self.at(page)).is_ok() {
+            return Err(run.not_denied(&self.space, cpu, self.at(page), Access::Read));
+        }
+        self.space.map(Place::At(block.start), block.bytes(), Prot::ReadWrite, Huge::Advised)?;
+        let first = page - page % BLOCK;
+        for page in first..first + BLOCK {
+            self.ledger.vanish(page);
+            self.ledger.vanished(page);
+        }
+        // Sometimes all zeros at first.
+        if rng.one_in(4) {
+            self.look(run, cpu, self.near(page, rng), rng)?;
+        }
+        self.put(run, cpu, page)?;
+        visitors.store(0, Ordering::Release);
+        Ok(())
+    }
+
+    /// Runs `turn` on all CPUs, inside the space, again and again.
+    pub(crate) fn drive<W: World<Machine = H>>(
+        &self,
+        run: &Run<'_, W>,
+        watch: &mut dyn FnMut(),
+        turn: impl Fn(usize, &mut Rng) -> Result<(), Failure> + Sync,
+    ) -> Result<(), Failure> {
+        run.rounds(watch, |cpu, rng| run.inside(&self.space, || turn(cpu, rng)))
+    }
+}
