@@ -48,7 +48,8 @@ fn coordinate(argument: usize) -> usize {
     0
 }
 
-/// Tries an access until the hardware lets it through or the space says no.
+/// An access failed: tries it until the hardware lets it through or the space says no.
+#[cold]
 fn persist<T>(
     space: &Space<'_, Hw>,
     va: VirtAddr,
@@ -56,13 +57,13 @@ fn persist<T>(
     attempt: impl Fn() -> Result<T, arch::uaccess::UserFault>,
 ) -> Result<T, FaultOutcome> {
     loop {
-        if let Ok(value) = attempt() {
-            return Ok(value);
-        }
         // The fault's handler has refused; ask for the reason.
         match space.fault(va, access) {
             FaultOutcome::Mapped | FaultOutcome::Spurious => {}
             stop => return Err(stop),
+        }
+        if let Ok(value) = attempt() {
+            return Ok(value);
         }
     }
 }
@@ -106,12 +107,14 @@ impl World for Kernel {
 
     #[inline]
     fn load(&self, space: &Space<'_, Hw>, va: VirtAddr) -> Result<u64, FaultOutcome> {
-        persist(space, va, Access::Read, || arch::uaccess::read_u64(va))
+        let attempt = || arch::uaccess::read_u64(va);
+        attempt().or_else(|_| persist(space, va, Access::Read, attempt))
     }
 
     #[inline]
     fn store(&self, space: &Space<'_, Hw>, va: VirtAddr, value: u64) -> Result<(), FaultOutcome> {
-        persist(space, va, Access::Write, || arch::uaccess::write_u64(va, value))
+        let attempt = || arch::uaccess::write_u64(va, value);
+        attempt().or_else(|_| persist(space, va, Access::Write, attempt))
     }
 
     fn yield_now(&self) {

@@ -14,6 +14,17 @@ macro_rules! events {
             /// How many there are.
             pub const COUNT: usize = Self::ALL.len();
 
+            /// What one of these is made of: it is counted once, and each of its parts shows it.
+            pub const fn parts(self) -> &'static [Self] {
+                match self {
+                    Self::FlushPage => &[Self::DsbPublish, Self::TlbiVaLast, Self::DsbComplete],
+                    Self::FlushPageLocal => {
+                        &[Self::DsbPublish, Self::TlbiVaLast, Self::TlbiLocal, Self::DsbComplete]
+                    }
+                    _ => &[],
+                }
+            }
+
             /// The name that `vmstat` prints.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -59,6 +70,12 @@ events! {
     PgTableFree => "pgtable_free",
     /// Flushes of gathers; one that clears more than it can hold flushes more than once.
     TlbGather => "tlb_gather_flush",
+    /// Flushes of one leaf from all CPUs: a barrier, a TLBI and a barrier, which count besides.
+    FlushPage => "tlb_flush_page",
+    /// Flushes of one leaf from the issuing CPU alone, which had a stale copy or was the only one to run the
+    /// space.
+    #[doc(alias = "nr_tlb_local_flush_one")]
+    FlushPageLocal => "tlb_flush_page_local",
     /// TLBI by VA, all levels.
     TlbiVa => "tlbi_va",
     /// TLBI by VA, last level only.

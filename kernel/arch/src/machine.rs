@@ -193,7 +193,7 @@ impl<T: Threads> Hardware for Machine<T> {
         unsafe { frames::copy(Self::frame(from), Self::frame(to), order.bytes()) };
     }
 
-    #[inline]
+    #[inline(always)]
     fn tlbi(&self, op: Tlbi) {
         tlbi::execute(op, &self.caps);
     }

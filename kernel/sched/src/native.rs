@@ -94,6 +94,12 @@ impl Engine for Native {
         arch::percpu::set_current_thread(word_of(slot));
     }
 
+    #[inline]
+    fn running(&self) -> Option<Slot> {
+        let word = arch::percpu::current_thread();
+        word.checked_sub(1).map(|index| Slot(index as u16))
+    }
+
     #[expect(unsafe_code, reason = "the contract of a context switch cannot be a type")]
     unsafe fn switch(&self, from: Slot, to: Slot) {
         let from = CONTEXTS[from.index()].0.get().cast::<Context>();

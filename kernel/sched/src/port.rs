@@ -93,6 +93,10 @@ pub trait Engine: Cpu + Sync {
     /// Makes the code that runs on this CPU, on `stack`, the thread in `slot`.
     fn adopt(&self, slot: Slot, stack: VirtRange);
 
+    /// The thread that calls, once one was adopted or switched to: wherever it is by the time it has the
+    /// answer, it is still about itself.
+    fn running(&self) -> Option<Slot>;
+
     /// Saves this CPU's registers as `from`'s and continues with `to`'s; returns when somebody, on
     /// any CPU, switches to `from` again.
     ///

@@ -111,9 +111,9 @@ impl<E: Engine> Scheduler<E> {
 
     /// The user address space of the calling thread: the word its creator or
     /// [`Scheduler::set_space`] gave it, 0 at first.
+    #[inline]
     pub fn space(&self) -> usize {
-        let _irqs = self.engine.mask_irqs();
-        self.here().map_or(0, |here| self.space_of(here.current()))
+        self.engine.running().map_or(0, |slot| self.space_of(slot))
     }
 
     /// Changes the user address space of the calling thread, and of its CPU at once; returns the old

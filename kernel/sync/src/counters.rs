@@ -1,41 +1,70 @@
 //! Per-CPU event counters: each CPU adds to its own cache lines, readers sum them up.
 
 use crate::atomic::{AtomicU64, Ordering};
-use abi::{CpuId, Event};
+use abi::{CpuId, Event, MAX_CPUS};
 use alloc::boxed::Box;
 
-#[repr(align(128))]
+/// One CPU's. As large as it is aligned, so that finding it is a shift.
+#[repr(align(512))]
 struct Row([AtomicU64; Event::COUNT]);
+
+impl Row {
+    /// What was counted, by [`Event`]'s numbers, as itself or as part of something.
+    fn all(&self) -> [u64; Event::COUNT] {
+        let counted: [u64; Event::COUNT] =
+            core::array::from_fn(|event| self.0[event].load(Ordering::Relaxed));
+        let mut all = counted;
+        for &whole in Event::ALL {
+            for &part in whole.parts() {
+                let part = &mut all[part as usize];
+                *part = part.wrapping_add(counted[whole as usize]);
+            }
+        }
+        all
+    }
+}
 
 /// A set of counters, one per event and CPU. They only grow, and wrap after 2^64.
 #[doc(alias("vm_event_state", "vmstat"))]
 pub struct Counters {
-    rows: Box<[Row]>,
+    /// As many as there can be CPUs: so no index is out of range, and none need be compared.
+    rows: Box<[Row; MAX_CPUS]>,
 }
 
+const _: () = assert!(size_of::<Row>() == 512 && MAX_CPUS.is_power_of_two());
+
 impl Counters {
-    /// All zero, for `nr_cpus` CPUs. Allocates: at boot, where running out is the end anyway.
-    pub fn new(nr_cpus: usize) -> Self {
+    /// All zero. Allocates: at boot, where running out is the end anyway.
+    pub fn at_zero() -> Self {
         let row = |_| Row(core::array::from_fn(|_| AtomicU64::new(0)));
-        Self { rows: (0..nr_cpus).map(row).collect() }
+        // Row by row: as one value it would come by way of the stack.
+        let rows: Box<[Row]> = (0..MAX_CPUS).map(row).collect();
+        match rows.try_into() {
+            Ok(rows) => Self { rows },
+            Err(_) => unreachable!("there are as many as asked for"),
+        }
+    }
+
+    #[inline]
+    fn row(&self, cpu: CpuId) -> &Row {
+        &self.rows[cpu.index() % MAX_CPUS]
     }
 
     /// Counts `n` of `event` on behalf of `cpu`. Exact also if the thread moves in between.
     #[doc(alias = "count_vm_events")]
     #[inline]
     pub fn add(&self, cpu: CpuId, event: Event, n: u64) {
-        self.rows[cpu.index()].0[event as usize].fetch_add(n, Ordering::Relaxed);
+        self.row(cpu).0[event as usize].fetch_add(n, Ordering::Relaxed);
     }
 
     /// What was counted on behalf of `cpu`, by [`Event`]'s numbers. Stable only while `cpu` counts
     /// nothing, as when it is the one that asks.
     pub fn of(&self, cpu: CpuId) -> [u64; Event::COUNT] {
-        let row = &self.rows[cpu.index()].0;
-        core::array::from_fn(|event| row[event].load(Ordering::Relaxed))
+        self.row(cpu).all()
     }
 
     /// The sum over all CPUs; a snapshot per CPU, not across them.
     pub fn total(&self, event: Event) -> u64 {
-        self.rows.iter().map(|row| row.0[event as usize].load(Ordering::Relaxed)).sum()
+        self.rows.iter().map(|row| row.all()[event as usize]).fold(0, u64::wrapping_add)
     }
 }

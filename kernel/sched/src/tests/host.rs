@@ -296,6 +296,10 @@ impl Engine for Handle {
         self.0.shared().executing.insert(slot.0);
     }
 
+    fn running(&self) -> Option<Slot> {
+        Some(self.0.sched().cpus[here()].current())
+    }
+
     #[expect(unsafe_code, reason = "the trait's contract; a host thread switches by waiting")]
     unsafe fn switch(&self, from: Slot, to: Slot) {
         let host = self.0;

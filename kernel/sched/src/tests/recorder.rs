@@ -103,6 +103,9 @@ impl Engine for Handle {
     fn wait_for_interrupt(&self) {}
     fn prepare(&self, _slot: Slot, _stack: VirtRange) {}
     fn adopt(&self, _slot: Slot, _stack: VirtRange) {}
+    fn running(&self) -> Option<Slot> {
+        None
+    }
     #[expect(unsafe_code, reason = "the trait's contract; this one switches nothing")]
     unsafe fn switch(&self, _from: Slot, _to: Slot) {}
 }
