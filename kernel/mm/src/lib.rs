@@ -120,7 +120,7 @@ impl<H: Hardware> Mm<H> {
             frames: Frames::new(map, nr_cpus),
             asids: tlb::Asids::new(asid_bits, nr_cpus),
             walkers: Walkers::new(nr_cpus),
-            stats: Counters::new(nr_cpus),
+            stats: Counters::at_zero(),
             cost,
             hazards,
             thp: thp::Thp::new(),

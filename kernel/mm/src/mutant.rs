@@ -127,6 +127,8 @@ mutants! {
     PinForgetsFork => "pin-forgets-fork",
     /// A space is not noted as one whose pages are pinned: fork does not look for pins.
     PinUnnoted => "pin-unnoted",
+    /// The neighbours of a page that is nobody else's are taken to be so too.
+    WriteAroundShared => "write-around-shared",
     /// Who wrote to a page past all tables does not say so when he lets go of it.
     HoldForgetsWrite => "hold-forgets-write",
     /// GUP-fast looks a second time before its reference is visible.

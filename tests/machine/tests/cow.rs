@@ -95,8 +95,8 @@ fn each_one_sees_its_own_writes_only() {
     }
 }
 
-/// Alone again, a program writes to the memory it has, and of a large folio the first write finds that
-/// out for all of it.
+/// Alone again, a program writes to the memory it has, and the first write finds that out for all of a
+/// large folio, or for the 64 KiB around.
 #[test]
 fn what_nobody_shares_any_more_is_not_copied() {
     for config in machines() {
@@ -110,11 +110,47 @@ fn what_nobody_shares_any_more_is_not_copied() {
             assert_eq!((0..16).map(|n| page(&parent, at(n))).collect::<Vec<_>>(), frames);
             assert_eq!(size(&parent, VA), of, "and it is mapped as it was");
             assert_eq!((count(&world, Event::CowCopy), count(&world, Event::PgCopy)), (0, 0));
-            let reused = count(&world, Event::CowReuse);
-            assert_eq!(reused, if of == Size::Page { 16 } else { 1 }, "{of:?}");
+            assert_eq!(
+                count(&world, Event::CowReuse),
+                1,
+                "{of:?}: the first write finds it out for all"
+            );
             world.mm().audit().expect("in order");
         }
     }
+}
+
+/// With the first page, its neighbours become writable that are the program's own again. Not what somebody
+/// holds, what another area has, or what lies beyond the 64 KiB; and a clean page stays clean.
+#[test]
+fn neighbours_become_writable_with_the_first() {
+    let scenario = |mutant| {
+        for config in machines() {
+            let world = SimWorld::new(Config { pages: 1024, ..config });
+            world.mm().arm(mutant);
+            let space = Space::new(world.mm()).expect("memory");
+            space.map(Place::At(VA), 2 * SET, RW, Huge::Never).expect("free");
+            (0..32).for_each(|n| write(&world, &space, n, n));
+            space.protect(VirtRange::from_size(at(12), 4 * PAGE_SIZE), Prot::Read).expect("mapped");
+            drop(space.fork().expect("memory"));
+            let held = space.gup(at(3), Access::Read).expect("mapped");
+            write(&world, &space, 7, 7);
+            let writable = |n| leaf(&space, at(n)).expect("mapped").is_writable();
+            let wrong = (0..32).find(|&n| writable(n) != (n < 12 && n != 3));
+            if let Some(n) = wrong {
+                return Some(format!("page {n}: {}", writable(n)));
+            }
+            let dirty = |n| leaf(&space, at(n)).expect("mapped").is_dirty();
+            assert!((0..32).all(dirty), "as they were");
+            drop(held);
+            assert_eq!(count(&world, Event::CowReuse), 1);
+            (0..12).for_each(|n| write(&world, &space, n, n));
+            assert_eq!(count(&world, Event::CowReuse), 2, "what was held is found to be free");
+            world.mm().audit().expect("in order");
+        }
+        None
+    };
+    misses(scenario, &[Mutant::WriteAroundShared]);
 }
 
 /// A folio that is mapped by pages and of which some are gone is found to be nobody else's all the same,

@@ -18,8 +18,12 @@ fn outcome(config: Config, name: &str, mutant: Option<Mutant>, rounds: u64) -> O
         bytes: 64 << 10,
     };
     let mut report = String::new();
-    let summary = stress::run_all(&world, options, &|n| n == name, &mut report, &mut |_, _, _| {});
-    let summary = summary.expect("writing to a string works");
+    let run = || stress::run_all(&world, options, &|n| n == name, &mut report, &mut |_, _, _| {});
+    // The memory manager's own assertions may be what catches a bug.
+    let summary = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(summary) => summary.expect("writing to a string works"),
+        Err(_) => return Some("an assertion of the memory manager fails".into()),
+    };
     match world.violation() {
         Some(violation) => {
             Some(format!("step {}: cpu {}: {}", violation.step, violation.cpu, violation.what))

@@ -98,13 +98,6 @@ pub enum TableRule {
     },
     /// A page was put aside with it that is no table.
     NoSpare(Pfn),
-    /// It was put aside and is not empty.
-    UsedSpare {
-        /// The entry.
-        index: usize,
-        /// Its word.
-        word: u64,
-    },
 }
 
 /// What is wrong with a folio.
@@ -238,9 +231,6 @@ impl fmt::Display for TableRule {
                 write!(f, "has {huge} huge entries and {spare} tables put aside")
             }
             Self::NoSpare(page) => write!(f, "has page {page} put aside, which is no table"),
-            Self::UsedSpare { index, word } => {
-                write!(f, "was put aside, and its entry {index} is {word:#018x}")
-            }
         }
     }
 }

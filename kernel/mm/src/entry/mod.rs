@@ -26,7 +26,7 @@
 //! | --- | --- |
 //! | `present` | a mapping: changing it in place, taking it out, breaking it |
 //! | `absent` | nothing, or software data, in a slot; what may be put there |
-//! | `tables` | fresh, linked and detached tables |
+//! | `tables` | spare, fresh, linked and detached tables |
 //! | `contpte` | contiguous sets of pages: marking, folding, unfolding |
 //! | [`unrepresentable`] | what does not compile |
 //!
@@ -40,7 +40,8 @@ pub mod unrepresentable;
 
 pub use absent::{Empty, SoftEntry};
 pub use present::{Broken, Present, Unmapped};
-pub use tables::{Detached, Fresh, Linked};
+pub(crate) use tables::Spares;
+pub use tables::{Detached, Fresh, Linked, Spare};
 
 use crate::table::TableLock;
 use crate::{Hardware, Mm, Slot};

@@ -208,7 +208,13 @@ impl<H: Hardware> Mm<H> {
         if leaf.is_special() {
             return;
         }
-        let Some(head) = self.frames.map().head(leaf.pfn()) else { return };
+        let map = self.frames.map();
+        if let Some(desc) = map.find(leaf.pfn())
+            && desc.is_small_folio()
+        {
+            return self.small_unmap(leaf.pfn(), desc);
+        }
+        let Some(head) = map.head(leaf.pfn()) else { return };
         if leaf.level() == abi::Level::Pmd {
             self.uncount_pmd_map(head);
         }

@@ -1,4 +1,4 @@
-//! Fresh, linked and detached tables.
+//! Spare, fresh, linked and detached tables.
 
 use super::{Place, PmdLevel, TableLevel};
 use crate::frame::OutOfMemory;
@@ -6,6 +6,83 @@ use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
 use abi::{ENTRIES, Level, Pfn};
 use pte::{Scope, Table};
+
+/// A table of pages that nobody can reach and that holds whatever it held: one that is put aside with a
+/// huge entry, which is filled throughout before it is used, so it need not be cleared.
+#[must_use = "a table that is not put aside is given back"]
+#[derive(Debug)]
+pub struct Spare {
+    table: Pfn,
+}
+
+impl Spare {
+    /// Takes over a table that nobody can reach.
+    pub(crate) fn of(table: Pfn) -> Self {
+        Self { table }
+    }
+
+    /// The page.
+    pub fn pfn(&self) -> Pfn {
+        self.table
+    }
+
+    /// Writes all entries: the word, and then `step` more for each.
+    pub(crate) fn filled<H: Hardware>(self, mm: &Mm<H>, word: u64, step: u64) -> Fresh {
+        let fresh = Fresh { table: self.table };
+        fresh.fill(mm, 0, ENTRIES, word, step);
+        fresh
+    }
+
+    /// Gives the table back unused.
+    pub(crate) fn discard<H: Hardware>(self, mm: &Mm<H>) {
+        mm.table_free(self.table, Level::Pte);
+    }
+}
+
+/// Spare tables that were fetched together.
+#[must_use = "tables that are not put aside are given back"]
+#[derive(Debug)]
+pub(crate) struct Spares {
+    tables: [Pfn; Self::MOST],
+    len: usize,
+}
+
+impl Spares {
+    /// How many there are at most.
+    pub(crate) const MOST: usize = 8;
+
+    /// None yet.
+    pub(crate) const fn none() -> Self {
+        Self { tables: [Pfn(0); Self::MOST], len: 0 }
+    }
+
+    /// Fetches tables of pages to be put aside, up to `n` and at least one, if there are none. Says how
+    /// many there are.
+    #[doc(alias = "pte_alloc_one")]
+    pub(crate) fn fetch<H: Hardware>(
+        &mut self,
+        mm: &Mm<H>,
+        n: usize,
+    ) -> Result<usize, OutOfMemory> {
+        if self.len == 0 {
+            let n = n.min(Self::MOST);
+            self.len = mm.tables_alloc_blank(Level::Pte, &mut self.tables[..n])?;
+        }
+        Ok(self.len.min(n))
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Spare> {
+        self.len = self.len.checked_sub(1)?;
+        self.tables.get(self.len).copied().map(Spare::of)
+    }
+
+    /// Gives back those that were not used.
+    pub(crate) fn discard<H: Hardware>(&mut self, mm: &Mm<H>) {
+        while let Some(spare) = self.pop() {
+            spare.discard(mm);
+        }
+    }
+}
 
 /// A table of pages that nobody can reach yet: its slots may be written freely.
 #[must_use = "a table that is not linked is given back"]
@@ -15,11 +92,6 @@ pub struct Fresh {
 }
 
 impl Fresh {
-    /// Takes over a table that nobody can reach, filled with zeros.
-    pub(crate) fn of(table: Pfn) -> Self {
-        Self { table }
-    }
-
     /// The page.
     pub fn pfn(&self) -> Pfn {
         self.table
@@ -93,6 +165,12 @@ impl<H: Hardware> Mm<H> {
     /// A table of pages, all zeros, linked nowhere.
     #[doc(alias = "pte_alloc_one")]
     pub(crate) fn fresh_table(&self) -> Result<Fresh, OutOfMemory> {
-        self.table_alloc(Level::Pte).map(Fresh::of)
+        self.table_alloc(Level::Pte).map(|table| Fresh { table })
+    }
+
+    /// A table of pages to be put aside.
+    #[doc(alias = "pte_alloc_one")]
+    pub(crate) fn spare_table(&self) -> Result<Spare, OutOfMemory> {
+        self.table_alloc_blank(Level::Pte).map(Spare::of)
     }
 }

@@ -53,12 +53,9 @@ impl Buddy {
     /// [`Kind::Stocked`]; the caller names the owner.
     #[doc(alias("__rmqueue_smallest", "expand"))]
     pub(super) fn take(&mut self, map: &MemMap, order: Order) -> Option<Pfn> {
-        let mut from = order;
-        while self.heads[from.index()] == NIL {
-            from.0 += 1;
-            if from > Order::MAX {
-                return None;
-            }
+        let mut from = self.smallest(order);
+        if self.heads[from.index()] == NIL {
+            return None;
         }
         let pfn = map.pfn(self.heads[from.index()]);
         self.unlink(map, pfn, from);
@@ -75,6 +72,16 @@ impl Buddy {
     /// Free pages in blocks of orders from `least` to just below `above`.
     pub(super) fn pages_between(&self, least: Order, above: Order) -> u64 {
         (least.index()..above.index()).map(|order| self.blocks[order] << order).sum()
+    }
+
+    /// The order of the smallest free blocks that are no smaller than `least`; the largest order if there
+    /// are none.
+    pub(super) fn smallest(&self, least: Order) -> Order {
+        let mut order = least;
+        while order < Order::MAX && self.heads[order.index()] == NIL {
+            order.0 += 1;
+        }
+        order
     }
 
     /// Puts a block back, merged with as many buddies as are free.

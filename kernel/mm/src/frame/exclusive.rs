@@ -34,6 +34,17 @@ const fn mask(word: u64, pages: &Range<u64>) -> u64 {
     (u64::MAX >> (64 - (end - start))) << (start - low)
 }
 
+impl PageDesc {
+    /// Of a folio of one page: it belongs to the caller's entry alone from now on.
+    ///
+    /// Context: under the lock of the table that maps it.
+    #[doc(alias = "SetPageAnonExclusive")]
+    #[inline]
+    pub(crate) fn made_exclusive(&self) {
+        self.counts.fetch_or(Counts::EXCLUSIVE, Ordering::AcqRel);
+    }
+}
+
 impl<H: Hardware> Mm<H> {
     /// The bitmap's word for pages `64 * word` to `64 * word + 63` of the folio.
     fn bitmap(&self, head: Pfn, word: u64) -> &'static PageDesc {
@@ -121,6 +132,9 @@ impl<H: Hardware> Mm<H> {
         if desc.order() == Order::PAGE {
             return self.share_small(desc, n, pinning);
         }
+        if pages.end - pages.start == desc.order().pages() {
+            return self.share_whole(head, desc, n, pinning);
+        }
         let exclusive =
             desc.counts().is_exclusive() || pages.clone().any(|page| self.is_exclusive(head, page));
         if pinning && exclusive && self.may_be_pinned(head) {
@@ -130,6 +144,25 @@ impl<H: Hardware> Mm<H> {
             self.clear_exclusive(head, pages);
         }
         self.folio_map(head, n);
+        true
+    }
+
+    /// As [`Mm::share`], of all pages of a folio, whose head `desc` describes.
+    #[inline]
+    pub(crate) fn share_whole(&self, head: Pfn, desc: &PageDesc, n: u32, pinning: bool) -> bool {
+        let counts = desc.counts();
+        let exclusive = counts.is_exclusive() || counts.is_mixed();
+        if pinning && exclusive && self.may_be_pinned(head) {
+            return false;
+        }
+        if counts.is_mixed() {
+            self.clear_exclusive(head, 0..desc.order().pages());
+        }
+        // Exclusive it is by the entry whose lock is held, so nobody else touches that bit: one step
+        // counts the mapping and clears it.
+        let clear = counts.0 & Counts::EXCLUSIVE;
+        let clear = if counts.is_mixed() { 0 } else { clear };
+        desc.counts.fetch_add(Counts::mappings(n).wrapping_sub(clear), Ordering::AcqRel);
         true
     }
 

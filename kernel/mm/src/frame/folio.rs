@@ -264,6 +264,16 @@ impl<H: Hardware> Mm<H> {
         }
     }
 
+    /// As [`Mm::folio_unmap`] for one entry of a folio of one page, which `desc` describes.
+    #[inline]
+    pub(crate) fn small_unmap(&self, pfn: Pfn, desc: &PageDesc) {
+        let before = Counts(desc.counts.fetch_sub(Counts::mappings(1), Ordering::AcqRel));
+        debug_assert!(before.maps() > 0, "page {pfn} unmapped once too often: {before:?}");
+        if before.refs() == 1 {
+            self.folio_free_rarely(pfn);
+        }
+    }
+
     /// As [`Mm::folio_unmap`], of a folio whose lock and one more reference the caller holds: it is not
     /// freed here, and a large one is not remembered, since its mappings are to come back.
     #[inline]

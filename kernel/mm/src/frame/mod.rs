@@ -127,11 +127,20 @@ impl Frames {
     /// Takes a block. Its content is whatever the last owner left.
     #[inline]
     fn take<C: Cpu>(&self, cpu: &C, effort: Effort, order: Order) -> Option<Pfn> {
+        if pcp::is_stocked(order)
+            && let Some(pfn) = self.stock(cpu).lock(cpu).pop(order)
+        {
+            return Some(pfn);
+        }
+        self.take_from_zone(cpu, effort, order)
+    }
+
+    /// This CPU has none in stock.
+    #[cold]
+    #[inline(never)]
+    fn take_from_zone<C: Cpu>(&self, cpu: &C, effort: Effort, order: Order) -> Option<Pfn> {
         if pcp::is_stocked(order) {
             let mut stock = self.stock(cpu).lock(cpu);
-            if let Some(pfn) = stock.pop(order) {
-                return Some(pfn);
-            }
             stock.refill(&self.map, &mut self.zone.lock(cpu), order);
             if let Some(pfn) = stock.pop(order) {
                 return Some(pfn);
@@ -149,18 +158,35 @@ impl Frames {
         self.zone.lock(cpu).take(&self.map, order)
     }
 
+    /// Takes single pages of this CPU's stock, as many as there are and fit; says how many.
+    #[doc(alias = "alloc_pages_bulk")]
+    pub(crate) fn take_stocked<C: Cpu>(&self, cpu: &C, pages: &mut [Pfn]) -> usize {
+        self.stock(cpu).lock(cpu).pop_pages(pages)
+    }
+
     /// Takes back a block whose descriptor is `desc` and says its owner's name for the last time.
     #[inline]
     fn give<C: Cpu>(&self, cpu: &C, pfn: Pfn, desc: &PageDesc, order: Order) {
         if pcp::is_stocked(order) {
-            let mut stock = self.stock(cpu).lock(cpu);
             desc.set(Kind::Stocked, order);
-            if !stock.push(pfn, order) {
-                stock.spill(&self.map, &mut self.zone.lock(cpu), order);
-                stock.push(pfn, order);
+            if self.stock(cpu).lock(cpu).push(pfn, order) {
+                return;
             }
-        } else {
-            self.zone.lock(cpu).give(&self.map, pfn, order);
+        }
+        self.give_to_zone(cpu, pfn, order);
+    }
+
+    /// This CPU's stock of such blocks, if it has one, is full.
+    #[cold]
+    #[inline(never)]
+    fn give_to_zone<C: Cpu>(&self, cpu: &C, pfn: Pfn, order: Order) {
+        if !pcp::is_stocked(order) {
+            return self.zone.lock(cpu).give(&self.map, pfn, order);
+        }
+        let mut stock = self.stock(cpu).lock(cpu);
+        if !stock.push(pfn, order) {
+            stock.spill(&self.map, &mut self.zone.lock(cpu), order);
+            stock.push(pfn, order);
         }
     }
 

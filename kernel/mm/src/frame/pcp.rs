@@ -54,32 +54,42 @@ impl<const N: usize> Shelf<N> {
         }
     }
 
-    /// Fetches half a shelf: as one large block, cut up here, unless smaller ones are lying about.
+    /// Fetches half a shelf, and cuts it up here: as one large block, which goes back as one; or, where so
+    /// much is lying about in smaller ones, those, the smallest first and each of them whole.
     fn refill(&mut self, map: &MemMap, zone: &mut Buddy, order: Order) {
-        let wanted = N.div_ceil(2);
-        let block = Order(order.0 + wanted.ilog2() as u8);
-        if self.len == 0
-            && block <= Order::MAX
-            && zone.pages_between(order, block) < block.pages()
-            && let Some(first) = zone.take(map, block)
-        {
+        let mut left = N.div_ceil(2).min(N - self.len);
+        while left > 0 {
+            let most = Order((order.0 + left.ilog2() as u8).min(Order::MAX.0));
+            let lying_about = zone.pages_between(order, most) >= most.pages();
+            let mut block = if lying_about { zone.smallest(order).min(most) } else { most };
+            let first = zone.take(map, block).or_else(|| {
+                // Nothing so large is left.
+                block = order;
+                zone.take(map, block)
+            });
+            let Some(first) = first else { break };
+            let n = 1 << (block.0 - order.0);
             // The lowest comes out first.
-            for n in (0..1 << wanted.ilog2()).rev() {
-                let pfn = first + n * order.pages();
+            for pfn in (0..n as u64).rev().map(|i| first + i * order.pages()) {
                 map.desc(pfn).set(Kind::Stocked, order);
                 self.push(pfn);
             }
-            return;
-        }
-        while self.len < wanted {
-            let Some(pfn) = zone.take(map, order) else { break };
-            self.push(pfn);
+            left -= n;
         }
     }
 
     /// Gives back all but the `keep` blocks that came last.
     fn spill(&mut self, map: &MemMap, zone: &mut Buddy, order: Order, keep: usize) {
-        let gone = self.len.saturating_sub(keep);
+        let mut gone = self.len.saturating_sub(keep);
+        // What was freed upwards goes in whole blocks: the cut is where the next one begins.
+        if keep > 0
+            && let Some(next) = self.pages.get(gone)
+        {
+            let back = (next.0 >> order.0) as usize % keep;
+            if back < gone && is_run(&self.pages[gone - back..=gone], order) {
+                gone -= back;
+            }
+        }
         give_runs(map, zone, order, &mut self.pages[..gone]);
         self.pages.copy_within(gone..self.len, 0);
         self.len -= gone;
@@ -175,6 +185,14 @@ impl Stock {
     #[cold]
     pub(super) fn refill(&mut self, map: &MemMap, zone: &mut Buddy, order: Order) {
         on_shelf!(self, order, |shelf| shelf.refill(map, zone, order));
+    }
+
+    /// Takes as many single pages as there are and fit; says how many.
+    pub(super) fn pop_pages(&mut self, pages: &mut [Pfn]) -> usize {
+        let n = pages.len().min(self.pages.len);
+        self.pages.len -= n;
+        pages[..n].copy_from_slice(&self.pages.pages[self.pages.len..self.pages.len + n]);
+        n
     }
 
     /// Keeps as many of `pages` as there is room for; says how many.

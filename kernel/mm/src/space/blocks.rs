@@ -46,6 +46,28 @@ impl<'m, H: Hardware> Blocks<'m, H> {
     }
 }
 
+impl<H: Hardware> Blocks<'_, H> {
+    /// `part`, which one huge entry of `table` maps, with as much as follows and is mapped the same way by
+    /// the same table: to be gone over under one lock. That is held now, or all of it is excluded.
+    #[inline]
+    pub(super) fn join_huge(&mut self, table: Pfn, part: VirtRange) -> VirtRange {
+        let mut all = part;
+        while self.table.is_some() && self.rest.start + PMD_SIZE <= self.rest.end {
+            let slot = Slot::new(table, Level::Pmd.index(self.rest.start));
+            match pte::decode(Level::Pmd, self.mm.hw.load(slot)) {
+                Entry::None | Entry::Table(_) => break,
+                _ => {}
+            }
+            self.rest.start = self.rest.start + PMD_SIZE;
+            all.end = self.rest.start;
+            if all.end.is_aligned(Level::Pud.span()) {
+                self.table = None;
+            }
+        }
+        all
+    }
+}
+
 impl<H: Hardware> Iterator for Blocks<'_, H> {
     type Item = (Slot, VirtRange);
 
@@ -91,27 +113,31 @@ impl<'m, H: Hardware> Space<'m, H> {
     ///
     /// Context: the part excluded or claimed; no table's lock.
     #[doc(alias("split_huge_pmd", "pte_offset_map_lock"))]
+    #[inline]
     pub(super) fn open(&self, slot: Slot, part: VirtRange) -> Entries<'m, H> {
-        let mm = self.mm;
-        let mut was_split = false;
         loop {
-            if let Some(table) = mm.lock_below(slot) {
+            if let Some(table) = self.mm.lock_below(slot) {
                 table.unfold_edges(&self.core.context, part);
                 return Entries::Pages(table);
             }
-            let table = mm.lock::<PmdLevel>(slot.table());
-            match pte::decode(Level::Pmd, mm.hw.load(slot)) {
+            let table = self.mm.lock::<PmdLevel>(slot.table());
+            match pte::decode(Level::Pmd, self.mm.hw.load(slot)) {
                 Entry::None => return Entries::Nothing,
                 // It was split a moment ago.
                 Entry::Table(_) => {}
                 _ if part.bytes() == PMD_SIZE => return Entries::Huge(table),
+                _ if self.opens(table, part) => {}
                 // What cannot be split is none of ours: memory corruption, and reported by faults.
-                _ if was_split => return Entries::Nothing,
-                _ => {
-                    mm.split_pmd(&self.core, &table, part.start);
-                    was_split = true;
-                }
+                _ => return Entries::Nothing,
             }
         }
+    }
+
+    /// Splits the huge entry of which `part` is only a part. Says whether that did it.
+    #[cold]
+    fn opens(&self, table: Locked<'m, H, PmdLevel>, part: VirtRange) -> bool {
+        self.mm.split_pmd(&self.core, &table, part.start);
+        let word = self.mm.hw.load(Slot::new(table.table(), Level::Pmd.index(part.start)));
+        matches!(pte::decode(Level::Pmd, word), Entry::Table(_))
     }
 }

@@ -23,17 +23,27 @@
 //!
 //! Corresponds to Linux's `do_wp_page`, `wp_can_reuse_anon_folio`, `wp_page_copy`.
 
-use super::Space;
-use super::fault::{Ended, Request, Resolved};
+use super::fault::{Ended, Request, Resolved, Stop};
 use super::touch::Pages;
-use crate::entry::{At, Locked, PmdLevel, Present, PteLevel};
+use super::{Denial, Space};
+use crate::entry::contpte::SET_BYTES;
+use crate::entry::{At, Locked, PmdLevel, Present, PteLevel, Unmapped};
 use crate::frame::{FolioRef, OutOfMemory};
 use crate::mutant::Mutant;
-use crate::{Hardware, Mm, Slot};
-use abi::{Access, ENTRIES, Event, Level, Order, Pfn};
+use crate::tlb::Flushed;
+use crate::{Hardware, Mm, PageDesc, Slot};
+use abi::{Access, ENTRIES, Event, Level, Order, Pfn, VirtRange};
 use core::ops::Range;
 use pte::{CONT_PTES, Leaf};
 use sync::atomic::{Ordering, fence};
+
+/// How a page became the space's own.
+pub(super) enum Owned {
+    /// It was, or nobody else has it any more.
+    InPlace,
+    /// A copy took the place of what the entry showed.
+    Copied(Unmapped, Flushed),
+}
 
 impl<H: Hardware> Mm<H> {
     /// Whether the page is exclusive. Right while the lock of the table that maps it is held.
@@ -61,17 +71,29 @@ impl<H: Hardware> Mm<H> {
     /// now.
     #[doc(alias("wp_can_reuse_anon_folio", "folio_move_anon_rmap"))]
     #[inline]
-    pub(super) fn own(&self, table: &Pages<'_, H>, index: usize, leaf: Leaf) -> bool {
-        let Some(head) = self.frames.map().head(leaf.pfn()) else { return false };
-        let desc = self.desc(head);
-        if desc.order() > Order::PAGE {
-            return self.own_large(table, index, head, leaf.pfn() - head);
+    fn own(&self, table: &Pages<'_, H>, index: usize, leaf: Leaf) -> bool {
+        let map = self.frames.map();
+        match map.find(leaf.pfn()) {
+            Some(desc) if desc.is_small_folio() => self.own_small(desc),
+            Some(_) => map
+                .head(leaf.pfn())
+                .is_some_and(|head| self.own_large(table, index, head, leaf.pfn() - head)),
+            None => false,
         }
+    }
+
+    /// As [`Mm::own`], for a folio of one page, which `desc` describes.
+    #[inline]
+    fn own_small(&self, desc: &PageDesc) -> bool {
         let counts = desc.counts();
-        let alone = counts.is_exclusive() || counts.refs() == 1;
-        if !counts.is_exclusive() && (alone || self.commits(Mutant::CowReuseShared)) {
-            self.made_exclusive(head, 0..1);
+        if counts.is_exclusive() {
             return true;
+        }
+        let alone = counts.refs() == 1 || self.commits(Mutant::CowReuseShared);
+        if alone {
+            // What others did with it comes before what is done now.
+            fence(Ordering::Acquire);
+            desc.made_exclusive();
         }
         alone
     }
@@ -112,15 +134,19 @@ impl<H: Hardware> Space<'_, H> {
     /// The page of an entry is the space's own: what the fault wants is given to the entry, and to the
     /// rest of its contiguous set if all of that is the space's own too.
     #[inline]
-    pub(super) fn write_in_place(
+    fn write_in_place(
         &self,
         fault: &Request,
         table: &Pages<'_, H>,
         entry: Present<'_, H, PteLevel>,
     ) {
         let index = Level::Pte.index(fault.va);
-        if !entry.leaf().is_contiguous() {
+        let seen = entry.leaf();
+        if !seen.is_contiguous() {
             entry.modify(|leaf| self.made_own(fault, leaf));
+            if fault.access == Access::Write {
+                self.write_around(fault, table, seen);
+            }
         } else if fault.access != Access::Write || self.mm.owns_set(index, entry.leaf()) {
             table.update_set(entry, index, |leaf| self.made_own(fault, leaf));
         } else {
@@ -131,22 +157,81 @@ impl<H: Hardware> Space<'_, H> {
         }
     }
 
-    /// Puts a copy of the page that an entry shows, which is `seen`, in its place.
-    #[doc(alias = "wp_page_copy")]
-    pub(super) fn copy_page(&self, fault: &Request, table: Pages<'_, H>, seen: Leaf) -> Resolved {
+    /// A page was found to be the space's own by an entry that was `seen`. Its neighbours mostly are so
+    /// too: a child that has ended leaves its parent with nothing but such entries. Those of the 64 KiB
+    /// around that differ in their memory alone, in the same area, become writable with it: one fault in
+    /// place of sixteen.
+    fn write_around(&self, fault: &Request, table: &Pages<'_, H>, seen: Leaf) {
         let mm = self.mm;
-        let (space, index) = (&self.core.context, Level::Pte.index(fault.va));
+        let block = VirtRange::from_size(fault.va.align_down(SET_BYTES), SET_BYTES);
+        let block = block.intersect(&fault.vma.range);
+        let first = Slot::new(table.table(), Level::Pte.index(block.start));
+        for slot in (0..block.pages() as usize).map(|n| first.ahead(n)) {
+            // The page itself is writable by now, and no sibling.
+            if let Some(leaf) = seen.sibling(mm.hw.load(slot))
+                && let Some(desc) = mm.frames.map().find(leaf.pfn())
+                && desc.is_small_folio()
+                && (mm.own_small(desc) || mm.commits(Mutant::WriteAroundShared))
+            {
+                mm.rewrite(slot, leaf, &Leaf::made_writable);
+            }
+        }
+    }
+
+    /// Puts a copy of the page that `entry` shows in its place.
+    #[doc(alias = "wp_page_copy")]
+    fn copy_page(
+        &self,
+        fault: &Request,
+        table: &Pages<'_, H>,
+        entry: Present<'_, H, PteLevel>,
+    ) -> Result<(Unmapped, Flushed), Stop> {
+        let (space, seen) = (&self.core.context, entry.leaf());
         let (copy, leaf) = self.copy_of(fault, seen.pfn(), seen)?;
+        if !seen.is_contiguous() {
+            return Ok(entry.replace(space, fault.va, leaf));
+        }
         table.unfold(space, fault.va);
-        let At::Present(entry) = table.at(index) else {
-            mm.folio_unmap(copy, 1);
-            return Ok(Ended::Spurious);
-        };
-        let (old, proof) = entry.replace(space, fault.va, leaf);
-        drop(table);
-        old.release(mm, &proof);
-        mm.count(Event::CowCopy, 1);
-        Ok(Ended::Mapped)
+        match table.at(Level::Pte.index(fault.va)) {
+            At::Present(entry) => Ok(entry.replace(space, fault.va, leaf)),
+            _ => {
+                self.mm.folio_unmap(copy, 1);
+                Err(Stop::Denied(Denial::Corrupt(Level::Pte, seen.word())))
+            }
+        }
+    }
+
+    /// Sees to it that the page of an entry is the space's own. What is left to do, without the lock, is
+    /// [`Space::owned`]'s.
+    #[doc(alias = "do_wp_page")]
+    #[inline]
+    pub(super) fn own_page(
+        &self,
+        fault: &Request,
+        table: &Pages<'_, H>,
+        entry: Present<'_, H, PteLevel>,
+    ) -> Result<Owned, Stop> {
+        if self.mm.own(table, Level::Pte.index(fault.va), entry.leaf()) {
+            self.write_in_place(fault, table, entry);
+            return Ok(Owned::InPlace);
+        }
+        self.copy_page(fault, table, entry).map(|(old, proof)| Owned::Copied(old, proof))
+    }
+
+    /// The page is the space's own now.
+    #[inline]
+    pub(super) fn owned(&self, fault: &Request, how: Owned) -> Ended {
+        match how {
+            Owned::InPlace => {
+                self.mm.count(Event::CowReuse, 1);
+                self.touched_ended(fault, Level::Pte, true)
+            }
+            Owned::Copied(old, proof) => {
+                old.release(self.mm, &proof);
+                self.mm.count(Event::CowCopy, 1);
+                Ended::Mapped
+            }
+        }
     }
 
     /// Splits a huge entry, with a copy in the place of the fault's page: the other 511 go on being

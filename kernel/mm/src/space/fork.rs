@@ -27,7 +27,7 @@
 use super::layout::Layout;
 use super::protect::is_settled;
 use super::{Space, pages_around};
-use crate::entry::{At, Fresh, PmdLevel};
+use crate::entry::{At, Fresh, Locked, PmdLevel, Spares};
 use crate::frame::OutOfMemory;
 use crate::mutant::Mutant;
 use crate::rmap::{NO_HEAP, Owner};
@@ -61,18 +61,23 @@ impl<H: Hardware> Space<'_, H> {
         ours.exclude(0..PAGES);
         let write_protecting =
             (!mm.commits(Mutant::ForkNoSequence)).then(|| self.core.write_protect.begin());
+        let mut gather = Gather::new(mm, &self.core.context);
         let mut copy = Copy {
             mm,
             parent: self,
             child: child.core.root,
             table: None,
-            spare: None,
-            gather: Gather::new(mm, &self.core.context),
+            fresh: None,
+            spares: Spares::none(),
+            gather: &mut gather,
             pinning: self.core.pinned.load(Relaxed) && !mm.commits(Mutant::ForkIgnoresPins),
         };
         let result = copy.areas(&ours);
         drop(write_protecting);
-        copy.finish();
+        copy.discard_unused();
+        // What the child has becomes visible to walkers, and then the parent's write protection holds.
+        mm.publish(Scope::InnerShareable);
+        gather.finish();
         result
     }
 }
@@ -85,10 +90,12 @@ struct Copy<'a, 'm, H: Hardware> {
     child: Pfn,
     /// The child's PMD table that was used last, with the first address that it serves.
     table: Option<(VirtAddr, Pfn)>,
-    /// A table of pages for the child.
-    spare: Option<Fresh>,
+    /// A table of pages for the child that was not needed yet, all zeros.
+    fresh: Option<Fresh>,
+    /// Tables to put aside with the child's huge entries.
+    spares: Spares,
     /// What the parent's TLBs must forget.
-    gather: Gather<'m, H>,
+    gather: &'a mut Gather<'m, H>,
     /// Whether pages of the parent may be pinned.
     pinning: bool,
 }
@@ -101,28 +108,23 @@ impl<H: Hardware> Copy<'_, '_, H> {
             let blocks = pages_around(area.range);
             let [start, end] = [blocks.start, blocks.end].map(|page| VirtAddr(page * PAGE_SIZE));
             // Two areas may share a block, which is copied whole.
-            for (slot, block) in self.parent.blocks(VirtRange::new(start.max(done), end)) {
-                self.block(slot, block.start)?;
+            let mut blocks = self.parent.blocks(VirtRange::new(start.max(done), end));
+            while let Some((slot, block)) = blocks.next() {
+                match pte::decode(Level::Pmd, self.mm.hw.load(slot)) {
+                    Entry::Table(_) => self.pages(slot, block.start)?,
+                    _ => self.huge(slot, blocks.join_huge(slot.table(), block))?,
+                }
             }
             done = end;
         }
         Ok(())
     }
 
-    /// Makes what the child has visible to walkers, and the parent's write protection hold.
-    fn finish(self) {
-        if let Some(spare) = self.spare {
-            spare.discard(self.mm);
+    fn discard_unused(&mut self) {
+        if let Some(fresh) = self.fresh.take() {
+            fresh.discard(self.mm);
         }
-        self.mm.publish(Scope::InnerShareable);
-        self.gather.finish();
-    }
-
-    fn block(&mut self, slot: Slot, va: VirtAddr) -> Result<(), OutOfMemory> {
-        match pte::decode(Level::Pmd, self.mm.hw.load(slot)) {
-            Entry::Table(_) => self.pages(slot, va),
-            _ => self.huge(slot, va),
-        }
+        self.spares.discard(self.mm);
     }
 
     /// The child's PMD slot for `va`.
@@ -141,31 +143,50 @@ impl<H: Hardware> Copy<'_, '_, H> {
         Ok(Slot::new(table, Level::Pmd.index(va)))
     }
 
-    fn spare(&mut self) -> Result<Fresh, OutOfMemory> {
-        match self.spare.take() {
-            Some(spare) => Ok(spare),
+    fn fresh(&mut self) -> Result<Fresh, OutOfMemory> {
+        match self.fresh.take() {
+            Some(fresh) => Ok(fresh),
             None => self.mm.fresh_table(),
         }
     }
 
     // --- huge entries ----------------------------------------------------------------------------
 
-    /// Copies a huge entry, or the software data in its place, with a deposited table of its own.
+    /// Copies the huge entries that serve `range`, from `slot` on in one table, or the software data in
+    /// their places; each gets a deposited table of its own.
     #[doc(alias = "copy_huge_pmd")]
-    fn huge(&mut self, slot: Slot, va: VirtAddr) -> Result<(), OutOfMemory> {
+    fn huge(&mut self, slot: Slot, range: VirtRange) -> Result<(), OutOfMemory> {
         let mm = self.mm;
-        let to = self.childs_slot(va)?;
-        let spare = self.spare()?;
-        let table = mm.lock::<PmdLevel>(slot.table());
+        let all = (range.bytes() / PMD_SIZE) as usize;
+        let va = |n: usize| range.start + n as u64 * PMD_SIZE;
+        let mut at = 0;
+        while at < all {
+            let to = self.childs_slot(va(at))?;
+            let (begin, end) = (at, at + self.spares.fetch(mm, all - at)?);
+            let table = mm.lock::<PmdLevel>(slot.table());
+            while at < end && self.huge_entry(&table, va(at), to.ahead(at - begin)) {
+                at += 1;
+            }
+            drop(table);
+            if at < end {
+                // Somebody relies on some of it: page by page.
+                mm.split_huge_at(&self.parent.core, va(at));
+                self.pages(slot.ahead(at), va(at))?;
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies one huge entry to `to`. Not if a pin forbids that its memory be shared.
+    #[inline]
+    fn huge_entry(&mut self, table: &Locked<'_, H, PmdLevel>, va: VirtAddr, to: Slot) -> bool {
+        let mm = self.mm;
         let word = match table.at(Level::Pmd.index(va)) {
             At::Present(entry) => {
                 let leaf = entry.leaf();
                 if !self.share_huge(leaf) {
-                    // Somebody relies on some of it: page by page.
-                    drop(table);
-                    self.spare = Some(spare);
-                    mm.split_huge_at(&self.parent.core, va);
-                    return self.pages(slot, va);
+                    return false;
                 }
                 let mut copy = leaf;
                 if leaf.is_writable() && !leaf.is_special() {
@@ -181,14 +202,13 @@ impl<H: Hardware> Copy<'_, '_, H> {
                 entry.replace(shared);
                 shared.encode(Level::Pmd)
             }
-            At::None(_) | At::Table(_) | At::Corrupt(_) => {
-                self.spare = Some(spare);
-                return Ok(());
-            }
+            At::None(_) | At::Table(_) | At::Corrupt(_) => return true,
         };
         mm.hw.store(to, word);
-        mm.deposit(to.table(), spare);
-        Ok(())
+        if let Some(spare) = self.spares.pop() {
+            mm.deposit(to.table(), spare);
+        }
+        true
     }
 
     /// Counts one more huge entry, and makes the folio shared, unless a pin forbids it.
@@ -197,9 +217,11 @@ impl<H: Hardware> Copy<'_, '_, H> {
         if leaf.is_special() {
             return true;
         }
-        let Some(head) = mm.frames.map().head(leaf.pfn()) else { return true };
+        // A huge leaf maps a whole folio.
+        let head = leaf.pfn();
+        let Some(desc) = mm.frames.map().find(head) else { return true };
         let pinning = self.pinning && !mm.commits(Mutant::ForkIgnoresHugePins);
-        let shared = mm.share(head, 0..Order::PMD.pages(), 1, pinning);
+        let shared = mm.share_whole(head, desc, 1, pinning);
         if shared {
             mm.count_pmd_map(head);
         }
@@ -213,13 +235,13 @@ impl<H: Hardware> Copy<'_, '_, H> {
     fn pages(&mut self, slot: Slot, va: VirtAddr) -> Result<(), OutOfMemory> {
         let mm = self.mm;
         let to = self.childs_slot(va)?;
-        let fresh = self.spare()?;
+        let fresh = self.fresh()?;
         let result = match mm.lock_below(slot) {
             Some(table) => self.entries(table.table(), fresh.pfn(), va),
             None => Ok(false),
         };
         if let Ok(false) = result {
-            self.spare = Some(fresh);
+            self.fresh = Some(fresh);
         } else {
             // Also after an error: what it maps is counted, and goes when the child does.
             mm.hw.store(to, Table::new(fresh.pfn()).word());

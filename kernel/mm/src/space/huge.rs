@@ -6,7 +6,7 @@
 
 use super::Space;
 use super::fault::{Ended, Request, Stop};
-use crate::entry::{At, Fresh, PmdLevel};
+use crate::entry::{At, PmdLevel, Spare};
 use crate::frame::{Effort, OutOfMemory};
 use crate::{Hardware, Slot};
 use abi::{Event, Level, Order, PMD_SIZE, Pfn};
@@ -25,7 +25,7 @@ impl<H: Hardware> Space<'_, H> {
         if !fault.wants_own() && mm.thp.use_zero_page() {
             return Ok(self.map_huge_zero(fault, slot));
         }
-        let memory = mm.fresh_table().and_then(|spare| match self.huge_folio(fault) {
+        let memory = mm.spare_table().and_then(|spare| match self.huge_folio(fault) {
             Ok(pfn) => Ok((spare, pfn)),
             Err(oom) => {
                 spare.discard(mm);
@@ -67,7 +67,7 @@ impl<H: Hardware> Space<'_, H> {
         self.mm.folio_unmap(pfn, 1);
     }
 
-    fn map_huge(&self, fault: &Request, slot: Slot, spare: Fresh, pfn: Pfn) -> Ended {
+    fn map_huge(&self, fault: &Request, slot: Slot, spare: Spare, pfn: Pfn) -> Ended {
         let mm = self.mm;
         let table = mm.lock::<PmdLevel>(slot.table());
         if let At::None(empty) = table.at(Level::Pmd.index(fault.va)) {

@@ -20,11 +20,11 @@
 
 use super::blocks::Entries;
 use super::{ProtectError, Space, Vma, check_range, pages_around};
-use crate::entry::{At, Locked, PmdLevel, PteLevel};
+use crate::entry::{Locked, TableLevel};
 use crate::mutant::Mutant;
 use crate::tlb::Gather;
 use crate::{Hardware, Mm, Slot};
-use abi::{Access, Level, PAGE_SIZE, Prot, VirtRange};
+use abi::{Access, Prot, VirtRange};
 use pte::{Entry, Leaf, Rights};
 
 /// Whether a mapping that permitted `old` permits less with `new`.
@@ -52,10 +52,14 @@ impl<H: Hardware> Space<'_, H> {
         layout.exclude(pages_around(range));
         layout.mutate(|layout| layout.edit(range, &mut room, |area| Some(Vma { prot, ..area })));
         let mut gather = Gather::new(self.mm, &self.core.context);
-        for (slot, part) in self.blocks(range) {
+        let mut blocks = self.blocks(range);
+        while let Some((slot, part)) = blocks.next() {
             match self.open(slot, part) {
-                Entries::Pages(table) => self.protect_pages(&mut gather, &table, part, prot),
-                Entries::Huge(table) => self.protect_huge(&mut gather, &table, part, prot),
+                Entries::Pages(table) => self.protect_entries(&mut gather, &table, part, prot),
+                Entries::Huge(table) => {
+                    let all = blocks.join_huge(table.table(), part);
+                    self.protect_entries(&mut gather, &table, all, prot);
+                }
                 Entries::Nothing => {}
             }
         }
@@ -63,77 +67,40 @@ impl<H: Hardware> Space<'_, H> {
         Ok(())
     }
 
-    /// Changes the entries of `part` in one table of pages.
-    #[doc(alias = "change_pte_range")]
-    fn protect_pages(
+    /// Changes the entries of `part` in one table: pages, or huge entries all of which is meant.
+    #[doc(alias("change_pte_range", "change_huge_pmd"))]
+    fn protect_entries<L: TableLevel>(
         &self,
         gather: &mut Gather<'_, H>,
-        table: &Locked<'_, H, PteLevel>,
+        table: &Locked<'_, H, L>,
         part: VirtRange,
         prot: Prot,
     ) {
         let mm = self.mm;
-        let first = Slot::new(table.table(), Level::Pte.index(part.start));
-        let pages = part.pages() as usize;
-        let page = |n: usize| part.start + n as u64 * PAGE_SIZE;
+        let first = Slot::new(table.table(), L::LEVEL.index(part.start));
+        let entries = (part.bytes() >> L::LEVEL.shift()) as usize;
+        let va = |n: usize| part.start + n as u64 * L::LEVEL.span();
         let mut at = 0;
-        while at < pages {
+        while at < entries {
             let slot = first.ahead(at);
             let begin = at;
             at += 1;
-            let leaf = match pte::decode(Level::Pte, mm.hw.load(slot)) {
+            let leaf = match pte::decode(L::LEVEL, mm.hw.load(slot)) {
                 Entry::Leaf(leaf) | Entry::ProtNone(leaf) => leaf,
                 Entry::Soft(soft) => {
                     let left = if prot.allows(Access::Write) { soft } else { mm.narrowed(soft) };
                     if left != soft {
-                        mm.hw.store(slot, left.encode(Level::Pte));
+                        mm.hw.store(slot, left.encode(L::LEVEL));
                     }
                     continue;
                 }
                 _ => continue,
             };
             let old = leaf.prot();
-            at = begin + mm.protect_run(slot, leaf, pages - begin, prot);
+            at = begin + mm.protect_run(slot, leaf, entries - begin, prot);
             if leaf.is_valid() && takes_away(old, prot) && !mm.commits(Mutant::ProtectNoFlush) {
-                gather.changed(VirtRange::new(page(begin), page(at)), Level::Pte);
+                gather.changed(VirtRange::new(va(begin), va(at)), L::LEVEL);
             }
-        }
-    }
-
-    /// Changes one huge entry, or the software data in its place.
-    #[doc(alias = "change_huge_pmd")]
-    fn protect_huge(
-        &self,
-        gather: &mut Gather<'_, H>,
-        table: &Locked<'_, H, PmdLevel>,
-        part: VirtRange,
-        prot: Prot,
-    ) {
-        let mm = self.mm;
-        let index = Level::Pmd.index(part.start);
-        match table.at(index) {
-            At::Present(entry) => {
-                if mm.commits(Mutant::ProtectThroughNone) {
-                    mm.hw.store(Slot::new(table.table(), index), 0);
-                    mm.hw.relax();
-                }
-                let writable = mm.with_rights(entry.leaf(), Rights::of(prot)).is_writable();
-                let old = entry.modify(|leaf| {
-                    let new = leaf.with_prot(prot);
-                    if writable { new } else { new.write_protected() }
-                });
-                if old.is_valid()
-                    && takes_away(old.prot(), prot)
-                    && !mm.commits(Mutant::ProtectNoFlush)
-                {
-                    gather.changed(part, Level::Pmd);
-                }
-            }
-            At::Soft(entry) if !prot.allows(Access::Write) => {
-                let left = mm.narrowed(entry.soft());
-                entry.replace(left);
-            }
-            At::None(_) | At::Table(_) | At::Soft(_) | At::Corrupt(_) => {}
         }
     }
 }
@@ -145,6 +112,11 @@ impl<H: Hardware> Mm<H> {
     #[inline]
     fn protect_run(&self, slot: Slot, first: Leaf, most: usize, prot: Prot) -> usize {
         let rights = Rights::of(prot);
+        if self.commits(Mutant::ProtectThroughNone) {
+            self.hw.store(slot, 0);
+            self.hw.relax();
+            self.hw.store(slot, first.word());
+        }
         if !rights.is_writable() {
             // Nothing but the words is looked at.
             let clean = self.commits(Mutant::ProtectDropsDirty);
@@ -222,6 +194,17 @@ impl<H: Hardware> Mm<H> {
                 Some(next) => leaf = next,
                 None => return n,
             }
+        }
+    }
+
+    /// Stores `change` of the leaf in `slot`, which was `seen`. Under the table's lock; see
+    /// [`Mm::rewrite_run`].
+    #[inline]
+    pub(super) fn rewrite(&self, slot: Slot, seen: Leaf, change: &impl Fn(Leaf) -> Leaf) {
+        if self.hw_writes_entries() && !is_settled(seen) {
+            self.exchange(slot, seen, change);
+        } else {
+            self.hw.store(slot, change(seen).word());
         }
     }
 

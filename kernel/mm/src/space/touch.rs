@@ -68,13 +68,9 @@ impl<H: Hardware> Space<'_, H> {
                 Ok(self.touched_ended(fault, Level::Pte, changed))
             }
             Need::Own => {
-                if !mm.own(&table, index, leaf) {
-                    return self.copy_page(fault, table, leaf);
-                }
-                self.write_in_place(fault, &table, entry);
+                let owned = self.own_page(fault, &table, entry)?;
                 drop(table);
-                mm.count(Event::CowReuse, 1);
-                Ok(self.touched_ended(fault, Level::Pte, true))
+                Ok(self.owned(fault, owned))
             }
             Need::Memory => self.replace_zero_page(fault, entry),
             Need::Rights => {

@@ -108,7 +108,7 @@ impl<H: Hardware> Space<'_, H> {
 
     /// Lets the page show zeros, and up to `most` with those behind it whose entries are empty. Says how
     /// many: none, if something came in between.
-    #[inline]
+    #[inline(always)]
     pub(super) fn map_zero_pages(
         &self,
         fault: &Request,
@@ -136,7 +136,7 @@ impl<H: Hardware> Space<'_, H> {
     pub(super) fn map_huge_zero(&self, fault: &Request, slot: Slot) -> Option<Ended> {
         let mm = self.mm;
         let zeros = mm.huge_zero_page().ok()?;
-        let spare = mm.fresh_table().ok()?;
+        let spare = mm.spare_table().ok()?;
         let table = mm.lock::<PmdLevel>(slot.table());
         let ended = if let At::None(empty) = table.at(Level::Pmd.index(fault.va)) {
             mm.deposit(table.table(), spare);

@@ -1,12 +1,12 @@
-//! Tables put aside: every huge entry of an anonymous area has an empty table of pages deposited with
-//! the PMD table that holds it, so that splitting it later cannot fail for memory.
+//! Tables put aside: every huge entry of an anonymous area has a table of pages deposited with the
+//! PMD table that holds it, so that splitting it later cannot fail for memory.
 //!
 //! The deposit is a chain through the spare tables' descriptors, headed by the PMD table's, under the
 //! PMD table's lock.
 //!
 //! Corresponds to Linux's `pgtable_trans_huge_deposit` and `pgtable_trans_huge_withdraw`.
 
-use crate::entry::Fresh;
+use crate::entry::Spare;
 use crate::frame::NIL;
 use crate::{Hardware, Mm};
 use abi::Pfn;
@@ -15,7 +15,7 @@ use core::sync::atomic::Ordering::Relaxed;
 impl<H: Hardware> Mm<H> {
     /// Puts a spare table aside with a PMD table. Under the PMD table's lock.
     #[doc(alias = "pgtable_trans_huge_deposit")]
-    pub(crate) fn deposit(&self, pmd_table: Pfn, spare: Fresh) {
+    pub(crate) fn deposit(&self, pmd_table: Pfn, spare: Spare) {
         let head = &self.desc(pmd_table).next;
         self.desc(spare.pfn()).next.store(head.load(Relaxed), Relaxed);
         head.store(self.frames.map().index(spare.pfn()), Relaxed);
@@ -23,7 +23,7 @@ impl<H: Hardware> Mm<H> {
 
     /// Takes a spare table back. Under the PMD table's lock, or when nobody else can reach it.
     #[doc(alias = "pgtable_trans_huge_withdraw")]
-    pub(crate) fn withdraw(&self, pmd_table: Pfn) -> Option<Fresh> {
+    pub(crate) fn withdraw(&self, pmd_table: Pfn) -> Option<Spare> {
         let head = &self.desc(pmd_table).next;
         let index = head.load(Relaxed);
         if index == NIL {
@@ -33,6 +33,6 @@ impl<H: Hardware> Mm<H> {
         let next = &self.desc(spare).next;
         head.store(next.load(Relaxed), Relaxed);
         next.store(NIL, Relaxed);
-        Some(Fresh::of(spare))
+        Some(Spare::of(spare))
     }
 }

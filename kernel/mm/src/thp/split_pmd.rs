@@ -19,7 +19,7 @@
 //!
 //! Corresponds to Linux's `__split_huge_pmd_locked`.
 
-use crate::entry::{At, Broken, Fresh, Locked, PmdLevel, Present, SoftEntry};
+use crate::entry::{At, Broken, Locked, PmdLevel, Present, SoftEntry, Spare};
 use crate::frame::Flag;
 use crate::mutant::Mutant;
 use crate::space::Core;
@@ -51,8 +51,8 @@ impl<H: Hardware> Mm<H> {
                 self.split_uncounted(core, table, entry, va);
             }
             At::Present(entry) => {
-                let Some(fresh) = self.spare(table) else { return };
-                self.split_mapping(entry.invalidate(&core.context, va), fresh, None);
+                let Some(spare) = self.spare(table) else { return };
+                self.split_mapping(entry.invalidate(&core.context, va), spare, None);
             }
             At::Soft(entry) => self.split_soft(core, table, entry, va),
             // Somebody was faster, or there is nothing to split.
@@ -76,9 +76,9 @@ impl<H: Hardware> Mm<H> {
     ) -> bool {
         match table.at(Level::Pmd.index(va)) {
             At::Present(entry) if entry.leaf().same_mapping(seen) => {
-                let Some(fresh) = self.spare(table) else { return false };
+                let Some(spare) = self.spare(table) else { return false };
                 let copy = Some((Level::Pte.index(va), copy));
-                self.split_mapping(entry.invalidate(&core.context, va), fresh, copy);
+                self.split_mapping(entry.invalidate(&core.context, va), spare, copy);
                 true
             }
             _ => false,
@@ -97,16 +97,16 @@ impl<H: Hardware> Mm<H> {
         entry: Present<'_, H, PmdLevel>,
         va: VirtAddr,
     ) -> Result<(), Pinned> {
-        let Some(fresh) = self.spare(table) else { return Err(Pinned) };
+        let Some(spare) = self.spare(table) else { return Err(Pinned) };
         let broken = entry.invalidate(&core.context, va);
         let head = self.note_dirty(broken.leaf());
         let exclusive = self.is_exclusive(head, 0);
         if exclusive && !self.try_share(head, 0..ENTRIES as u64) {
-            self.split_mapping(broken, fresh, None);
+            self.split_mapping(broken, spare, None);
             return Err(Pinned);
         }
         let first = Soft::migration_of(broken.leaf(), exclusive).encode(Level::Pte);
-        fresh.fill(self, 0, ENTRIES, first, Leaf::step(Level::Pte));
+        let fresh = spare.filled(self, first, Leaf::step(Level::Pte));
         // The folio's lock keeps the entries; they count nothing.
         self.uncount_pmd_map(head);
         match self.commits(Mutant::SplitKeepsMapping) {
@@ -123,14 +123,14 @@ impl<H: Hardware> Mm<H> {
     /// mapped. The exclusive bit for all pages says the same before and after.
     ///
     /// One of the pages may be replaced on the way: its entry is counted here all the same.
-    fn split_mapping(&self, broken: Broken<'_, H>, fresh: Fresh, replaced: Option<(usize, Leaf)>) {
+    fn split_mapping(&self, broken: Broken<'_, H>, spare: Spare, replaced: Option<(usize, Leaf)>) {
         let head = self.note_dirty(broken.leaf());
         self.folio_map(head, ENTRIES as u32 - 1);
         let first = broken.leaf().piece(0);
         let step = Leaf::step(Level::Pte);
         // A table full of one folio is a table full of contiguous sets.
         let marked = ContSet::new(0, first).map_or(first, ContSet::folded);
-        fresh.fill(self, 0, ENTRIES, marked.word(), step);
+        let fresh = spare.filled(self, marked.word(), step);
         if let Some((index, leaf)) = replaced {
             let set = index - index % CONT_PTES;
             fresh.fill(self, set, CONT_PTES, first.nth(set as u64).word(), step);
@@ -168,10 +168,10 @@ impl<H: Hardware> Mm<H> {
         entry: Present<'_, H, PmdLevel>,
         va: VirtAddr,
     ) {
-        let Some(fresh) = self.spare(table) else { return };
+        let Some(spare) = self.spare(table) else { return };
         let broken = entry.invalidate(&core.context, va);
         let first = broken.leaf().piece(0);
-        fresh.fill(self, 0, ENTRIES, first.word(), Leaf::step(Level::Pte));
+        let fresh = spare.filled(self, first.word(), Leaf::step(Level::Pte));
         broken.link(fresh);
         self.count(Event::ThpSplitPmd, 1);
         if self.shows_zeros(first.pfn()) {
@@ -188,7 +188,7 @@ impl<H: Hardware> Mm<H> {
         entry: SoftEntry<'_, H, PmdLevel>,
         va: VirtAddr,
     ) {
-        let Some(fresh) = self.spare(table) else { return };
+        let Some(spare) = self.spare(table) else { return };
         let mut soft = entry.soft();
         match soft {
             Soft::DevicePrivate { pfn, .. } => {
@@ -208,7 +208,7 @@ impl<H: Hardware> Mm<H> {
             }
             _ => {}
         }
-        fresh.fill(self, 0, ENTRIES, soft.encode(Level::Pte), Leaf::step(Level::Pte));
+        let fresh = spare.filled(self, soft.encode(Level::Pte), Leaf::step(Level::Pte));
         entry.link(fresh);
         self.count(Event::ThpSplitPmd, 1);
     }
@@ -223,7 +223,7 @@ impl<H: Hardware> Mm<H> {
 
     /// The table that was put aside with a huge entry of `table`. There is one for each; without it,
     /// memory is corrupt, and the entry stays as it is.
-    fn spare(&self, table: &Locked<'_, H, PmdLevel>) -> Option<Fresh> {
+    fn spare(&self, table: &Locked<'_, H, PmdLevel>) -> Option<Spare> {
         let spare = self.withdraw(table.table());
         debug_assert!(spare.is_some(), "no table was put aside with {}", table.table());
         spare

@@ -102,9 +102,20 @@ impl<H: Hardware> Mm<H> {
 
     /// Issues the operations that cost least.
     fn carry_out(&self, what: &Invalidation) {
+        let plan = Plan::new(what, self.hw.caps(), &self.cost);
+        if let Some((n, first, bytes, asid)) = plan.leaves() {
+            let (asid, depth, hint) = (AsidMatch::Only(asid), Depth::LastLevel, plan.hint());
+            for va in (0..n).map(|i| first + i * bytes) {
+                let target = Target::Va { va, asid, depth, hint };
+                self.hw.tlbi(Tlbi { target, scope: what.scope });
+            }
+            self.count(Event::TlbiVaLast, n);
+            self.count_some(Event::TlbiLocal, if what.scope == Scope::Local { n } else { 0 });
+            return;
+        }
         // Of one plan nearly all are of one kind: they are counted together.
         let (mut kind, mut run, mut issued) = (Event::TlbiAll, 0, 0);
-        for op in Plan::new(what, self.hw.caps(), &self.cost) {
+        for op in plan {
             if kind != op.event() {
                 self.count_some(kind, run);
                 (kind, run) = (op.event(), 0);
@@ -140,10 +151,14 @@ impl<H: Hardware> Mm<H> {
     #[doc(alias = "flush_tlb_page")]
     #[inline]
     pub(crate) fn flush_leaf<L: TableLevel>(&self, space: &Context, va: VirtAddr) -> Flushed {
-        self.publish(Scope::InnerShareable);
-        if let Some(asid) = self.asid(space) {
-            let _here = self.hw.mask_irqs();
-            self.invalidate_leaf(va, asid, L::LEVEL, self.reach(space));
+        self.hw.publish(Scope::InnerShareable);
+        // As in `invalidate`: only now.
+        match self.asid(space) {
+            Some(asid) => {
+                let _here = self.hw.mask_irqs();
+                self.invalidate_leaf(va, asid, L::LEVEL, self.reach(space));
+            }
+            None => self.count(Event::DsbPublish, 1),
         }
         Flushed(())
     }
@@ -153,20 +168,24 @@ impl<H: Hardware> Mm<H> {
     #[doc(alias = "flush_tlb_fix_spurious_fault")]
     #[inline]
     pub(crate) fn forget_page_here(&self, va: VirtAddr, space: &Context, level: Level) {
-        self.publish(Scope::Local);
-        if let Some(asid) = self.asid(space) {
-            self.invalidate_leaf(va, asid, level, Scope::Local);
+        self.hw.publish(Scope::Local);
+        match self.asid(space) {
+            Some(asid) => self.invalidate_leaf(va, asid, level, Scope::Local),
+            None => self.count(Event::DsbPublish, 1),
         }
     }
 
+    /// Removes one leaf and waits. The change was published, and is counted here with the rest.
     #[inline]
     fn invalidate_leaf(&self, va: VirtAddr, asid: Asid, level: Level, scope: Scope) {
         let (asid, depth, hint) = (AsidMatch::Only(asid), Depth::LastLevel, Some(level));
-        self.tlbi(Tlbi { target: Target::Va { va, asid, depth, hint }, scope });
+        self.hw.tlbi(Tlbi { target: Target::Va { va, asid, depth, hint }, scope });
         if !self.commits(Mutant::NoComplete) {
-            self.complete(scope);
+            self.hw.complete(scope);
             self.hw.synchronize_context();
         }
+        let event = if scope == Scope::Local { Event::FlushPageLocal } else { Event::FlushPage };
+        self.count(event, 1);
     }
 
     /// Drops everything cached for a space that no CPU runs any more, walk caches included.

@@ -91,7 +91,7 @@ fn as_many_tables_put_aside_as_huge_entries() {
         world.finds_table(table, TableRule::Deposits { huge: 1, spare: 0 });
         world.mm.deposit(table, spare);
         assert!(world.mm.audit().is_ok());
-        world.mm.deposit(table, world.mm.fresh_table().expect("memory"));
+        world.mm.deposit(table, world.mm.spare_table().expect("memory"));
         world.finds_table(table, TableRule::Deposits { huge: 1, spare: 2 });
     });
 }
@@ -103,17 +103,5 @@ fn something_else_put_aside() {
         let page = world.mm.alloc(Order::PAGE).expect("memory");
         world.mm.desc(table).next.store(world.mm.frames.map().index(page), Relaxed);
         world.finds_table(table, TableRule::NoSpare(page));
-    });
-}
-
-#[test]
-fn a_table_put_aside_with_something_in_it() {
-    world(|world| {
-        let table = world.table(HUGE, Level::Pmd);
-        let spare = world.mm.withdraw(table).expect("a deposit");
-        let page = spare.pfn();
-        world.mm.deposit(table, spare);
-        world.mm.hw.store(Slot::new(page, 511), 0x123);
-        world.finds_table(page, TableRule::UsedSpare { index: 511, word: 0x123 });
     });
 }
