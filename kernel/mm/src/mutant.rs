@@ -216,6 +216,11 @@ mutants! {
     HugeZeroNotSpecial => "huge-zero-not-special",
     /// A write to a page that others have too goes to it in place (2020).
     CowReuseShared => "cow-reuse-shared",
+
+    // --- a gather that is full -------------------------------------------------------------------
+    /// Clearing entries fills a gather that does not know yet where they were: what it frees when it
+    /// flushes in between is still cached.
+    ZapFillsUntold => "zap-fills-untold",
 }
 
 /// Which bug is armed in one memory manager.

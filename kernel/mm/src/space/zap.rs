@@ -156,7 +156,7 @@ impl<H: Hardware> Space<'_, H> {
 
 impl<H: Hardware> Mm<H> {
     /// Clears the entries from `slot` on, at most `most`, that have the rights of `first`, which was read
-    /// there, and hands over what they owned. Says how many it were.
+    /// there, and hands over what they owned. Says how many it were; the caller tells the gather where.
     #[doc(alias("clear_full_ptes", "zap_present_ptes"))]
     #[inline]
     fn clear_like(
@@ -184,7 +184,8 @@ impl<H: Hardware> Mm<H> {
             }
             (n..n + run).for_each(|n| self.hw.store(slot.ahead(n), 0));
             n += run;
-            if n == most {
+            let full = gather.is_full() && !self.commits(Mutant::ZapFillsUntold);
+            if n == most || full {
                 return n;
             }
             match first.sibling(self.hw.load(slot.ahead(n))) {

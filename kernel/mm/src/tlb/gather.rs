@@ -121,7 +121,8 @@ impl<'m, H: Hardware> Gather<'m, H> {
     }
 
     /// Takes over what `n` entries owned that mapped pages of a folio, or one PMD; what they were cleared
-    /// from is told by [`Gather::changed`].
+    /// from is told by [`Gather::changed`], before one is given to a full gather: see
+    /// [`Gather::is_full`].
     #[inline]
     pub(crate) fn folio(&mut self, head: Pfn, desc: &PageDesc, n: u32) {
         let index = self.mm.frames.map().index(head);
@@ -133,6 +134,13 @@ impl<'m, H: Hardware> Gather<'m, H> {
         } else {
             self.keep(u64::from(index) | u64::from(n) << 32);
         }
+    }
+
+    /// Whether it flushes when it is given one more shared folio: whoever has cleared entries that it does
+    /// not know of yet tells it of them first, or it would free what they mapped without a flush.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.len == SHARED || self.len == SHARED + SPILLED
     }
 
     /// Keeps an entry of a shared folio for after the flush.

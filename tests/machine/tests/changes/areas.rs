@@ -1,10 +1,11 @@
 //! Areas: joined where nothing tells them apart, cut where something does, and found quickly where there
 //! is room.
 
-use crate::common::machines;
+use crate::common::{Untouched, machines};
 use crate::heap::{Refused, refusing};
 use crate::scene::*;
 use abi::{Access, PAGE_SIZE, Prot, VirtAddr, VirtRange};
+use granule_machine::Config;
 use mm::mutant::Mutant;
 use mm::{Advice, FaultOutcome, Huge, MapError, Move, Place, Space};
 use stress::World;
@@ -123,4 +124,35 @@ fn a_huge_page_leaves_no_table_behind() {
         space.unmap(pages(0, BLOCK)).expect("memory");
         wrong(&world)
     });
+}
+
+/// Of folios that others map too, or have mapped, a gather keeps so many, or very few without memory for its
+/// list; then it flushes in between, and gives nothing back that it was not told of.
+#[test]
+fn a_full_gather_flushes_all_that_it_gives_back() {
+    let all = pages(0, 2 * BLOCK);
+    for starved in [false, true] {
+        catches(Mutant::ZapFillsUntold, |mutant| {
+            machines().into_iter().find_map(|config| {
+                let world = world(Config { pages: 3072, ..config }, Kind::Small);
+                world.mm().arm(mutant);
+                let untouched = Untouched::new(&world);
+                let parent = stamped(&world, all);
+                let child = parent.fork().expect("memory");
+                drop(parent);
+                let famine = starved.then(|| Famine::but(&world, 0));
+                // The ends stay, and with them both tables.
+                world.inside(&child, &mut || {
+                    child.unmap(pages(1, 2 * BLOCK - 2)).expect("memory");
+                });
+                drop(famine);
+                let found = wrong(&world);
+                drop(child);
+                if found.is_none() {
+                    untouched.check(&world);
+                }
+                found
+            })
+        });
+    }
 }
