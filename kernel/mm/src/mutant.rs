@@ -221,6 +221,9 @@ mutants! {
     /// Clearing entries fills a gather that does not know yet where they were: what it frees when it
     /// flushes in between is still cached.
     ZapFillsUntold => "zap-fills-untold",
+    /// Reclaim may read that a page was given up before it reads that nobody holds it: a write through a
+    /// hold that ends in between is lost.
+    LazyMarkFirst => "lazy-mark-first",
 }
 
 /// Which bug is armed in one memory manager.

@@ -51,7 +51,7 @@ fn misses_order(scenario: Scenario, order: Order) {
 
 #[test]
 fn everything_holds_as_it_is() {
-    let scenarios: [Scenario; 11] = [
+    let scenarios: [Scenario; 12] = [
         models::freezing_against_getting,
         models::cutting_against_getting,
         models::cutting_against_waiting,
@@ -60,6 +60,7 @@ fn everything_holds_as_it_is() {
         models::sharing_a_large_folio,
         models::forking_against_pinning,
         models::discarding_against_referencing,
+        models::reclaiming_against_writing,
         models::linking_against_walking,
         models::faulting_against_reading,
         models::going_on_against_a_rollover,
@@ -84,6 +85,14 @@ fn the_freezes_acquire() {
 #[test]
 fn the_references_fence() {
     misses_step(models::discarding_against_referencing, Mutant::GupUnfenced);
+}
+
+/// Who gives a page back that he held to write to it has taken the mark away, and reclaim sees both or none.
+#[test]
+fn the_references_are_read_before_the_mark() {
+    misses_step(models::reclaiming_against_writing, Mutant::LazyMarkFirst);
+    misses_step(models::reclaiming_against_writing, Mutant::HoldForgetsWrite);
+    misses_step(models::reclaiming_against_writing, Mutant::GupUnfenced);
 }
 
 // --- a folio is cut, and each part is whole -----------------------------------------------------------

@@ -22,7 +22,8 @@ mod tables;
 pub use asids::going_on_against_a_rollover;
 pub use folios::freezing_against_getting;
 pub use pins::{
-    discarding_against_referencing, forking_against_pinning, sharing_a_large_folio, sharing_a_page,
+    discarding_against_referencing, forking_against_pinning, reclaiming_against_writing,
+    sharing_a_large_folio, sharing_a_page,
 };
 pub use splits::{cutting_against_getting, cutting_against_marking, cutting_against_waiting};
 pub use tables::{faulting_against_reading, linking_against_walking};

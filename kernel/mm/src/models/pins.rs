@@ -4,6 +4,7 @@
 use super::machine::Machine;
 use super::{Without, machine};
 use crate::entry::{At, PteLevel};
+use crate::frame::{Flag, FolioRef};
 use crate::gup::Hold;
 use crate::rmap::{Owner, index_of};
 use crate::{Hardware, Huge, Mm, Place, Slot, Space};
@@ -125,4 +126,30 @@ pub fn discarding_against_referencing(without: Without) {
     if held {
         mm.folio_put(page.folio(), 1);
     }
+}
+
+/// A page was given up. Somebody holds it to write to it and lets go, while reclaim takes the entry out and
+/// looks whether it is still given up, and nobody's else: if so, its content is thrown away.
+pub fn reclaiming_against_writing(without: Without) {
+    let mm = without.boot();
+    let page = Page::new(&mm, Order::PAGE);
+    let leaf = page.leaf.made_writable();
+    mm.hw.store(page.slot, leaf.word());
+    mm.desc(page.folio()).raise(Flag::Lazy);
+    let (theirs, core) = (mm.clone(), page.space.core().clone());
+    let writer = thread::spawn(move || {
+        machine::be(1);
+        let found = theirs.hold_fast(&core, VA, Access::Write, Hold::Reference);
+        found.map(|page| drop(FolioRef::adopt(&theirs, page).for_writing(true))).is_some()
+    });
+    let taken = {
+        let table = mm.lock::<PteLevel>(page.slot.table());
+        let At::Present(entry) = table.at(Level::Pte.index(VA)) else { panic!("a leaf") };
+        let _out = entry.clear();
+        fence(Ordering::SeqCst);
+        mm.is_given_up(leaf, 1)
+    };
+    let written = writer.join().expect("no panic");
+    assert!(!(taken && written), "wrong: what was written is thrown away");
+    mm.folio_unmap(page.folio(), 1);
 }

@@ -9,7 +9,8 @@
 //! Reclaim clears the entry, waits until no CPU has it, and only then looks: at the history that left
 //! the entry with it, which nothing can add to any more, and at the references, of which a lockless
 //! walker has taken one visibly before it looked at the entry again. If either speaks for the page, the
-//! entry comes back as it was.
+//! entry comes back as it was. The mark is read after the references: whoever held the page to write to it
+//! takes the mark away first and gives his reference back then.
 //!
 //! Whole folios are given up, or nothing of them: the mark is the folio's.
 //!
@@ -19,7 +20,7 @@
 use super::blocks::Blocks;
 use super::{AdviseError, Backing, Core, Space, Vma};
 use crate::entry::{At, Locked, PmdLevel, PteLevel};
-use crate::frame::Flag;
+use crate::frame::{Counts, Flag};
 use crate::mutant::Mutant;
 use crate::tlb::Gather;
 use crate::{Hardware, Mm, Slot};
@@ -119,7 +120,9 @@ impl<H: Hardware> Mm<H> {
             return None;
         }
         let head = self.frames.map().head(leaf.pfn())?;
-        let counts = self.desc(head).counts();
+        // Acquire: whoever held it for writing and gave it back took the mark away before.
+        let order = self.order(Ordering::Acquire, Mutant::LazyMarkFirst);
+        let counts = Counts(self.desc(head).counts.load(order));
         let pages = self.desc(head).order().pages();
         let whole = leaf.pfn() == head && leaf.order().pages() * u64::from(n) == pages;
         (whole && counts.is_exclusive() && counts.maps() == n && counts.refs() == n).then_some(head)
@@ -241,7 +244,7 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Whether these entries are all that is left of a folio that was given up and not written since.
-    fn is_given_up(&self, leaf: Leaf, n: u32) -> bool {
+    pub(crate) fn is_given_up(&self, leaf: Leaf, n: u32) -> bool {
         !leaf.is_dirty()
             && self.sole_owner(leaf, n).is_some_and(|head| self.desc(head).has(Flag::Lazy))
     }
