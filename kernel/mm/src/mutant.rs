@@ -224,6 +224,8 @@ mutants! {
     /// Reclaim may read that a page was given up before it reads that nobody holds it: a write through a
     /// hold that ends in between is lost.
     LazyMarkFirst => "lazy-mark-first",
+    /// Mappings come back to a folio of which some were unmapped meanwhile, and nobody remembers it.
+    ThawForgetsPartial => "thaw-forgets-partial",
 }
 
 /// Which bug is armed in one memory manager.

@@ -11,6 +11,7 @@ use granule_machine::{Machine, SimWorld};
 use huge::{RW, VA, entry, page, stamped};
 use mm::audit::Allow;
 use mm::frame::Kind;
+use mm::mutant::Mutant;
 use mm::{FaultOutcome, Hardware, Huge, Place, Space, SplitError};
 use pte::Entry;
 use stress::World;
@@ -200,6 +201,37 @@ fn a_huge_page_can_be_frozen_and_thawed() {
         drop(space);
         untouched.check(&world);
     }
+}
+
+/// What is unmapped while the entries are migration entries is missed when the mappings come back, whoever took
+/// them away: of a folio, and of each part that a split has made.
+#[test]
+fn what_was_unmapped_meanwhile_is_missed() {
+    let scene = |mutant| {
+        let world = SimWorld::new(machines()[0]);
+        world.mm().arm(mutant);
+        let untouched = Untouched::new(&world);
+        let mm = world.mm();
+        let space = stamped(&world);
+        let frozen = space.freeze_folio_at(VA).expect("nobody holds it");
+        space.unmap(VirtRange::from_size(page(100), 20 * PAGE_SIZE)).expect("memory");
+        drop(frozen);
+        let found = mm.deferred_folios();
+        if found == 1 {
+            // By a page of the second of the two parts that it concerns.
+            assert_eq!(space.split_folio_at(page(100 + 20), Order(4)), Ok(()));
+            assert_eq!(mm.deferred_folios(), 2);
+            assert_eq!(mm.shrink(u64::MAX), 20);
+            assert_eq!(mm.deferred_folios(), 0);
+            check_stamps(&world, &space, (0..100).chain(120..512));
+        }
+        mm.audit().expect("nothing is broken");
+        drop(space);
+        untouched.check(&world);
+        found
+    };
+    assert_eq!(scene(None), 1);
+    assert_eq!(scene(Some(Mutant::ThawForgetsPartial)), 0);
 }
 
 #[test]

@@ -89,5 +89,9 @@ impl<H: Hardware> Mm<H> {
             self.put_back(extent, stretch, &to);
             ControlFlow::Continue(())
         });
+        // Whoever unmapped some of it meanwhile found entries that own nothing.
+        if !self.commits(Mutant::ThawForgetsPartial) {
+            self.note_partial(extent.head, self.desc(extent.head).counts());
+        }
     }
 }

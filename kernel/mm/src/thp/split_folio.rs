@@ -207,16 +207,20 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Unlocks the parts and gives up the split's references to them but the one for `keep`; what nobody
-    /// maps is freed. Says how many pages that were.
+    /// maps is freed, and what is mapped in part remembered. Says how many pages were freed.
     fn release_parts(&self, lock: FolioLock<'_, H>, from: Order, to: Order, keep: Pfn) -> u64 {
         let head = lock.head();
         let kept = ((keep - head) >> to.0) as usize;
         let parts = self.frames.map().block(head, from).chunks_exact(to.pages() as usize);
         let mut freed = 0;
         for (n, part) in parts.enumerate().skip(1) {
-            self.unlock(&part[0]);
+            let (page, part) = (head + ((n as u64) << to.0), &part[0]);
+            self.unlock(part);
+            if to > Order(1) && part.maps() > 0 {
+                self.note_partial(page, part.counts());
+            }
             if n != kept {
-                freed += self.put_part(head + ((n as u64) << to.0), &part[0], to);
+                freed += self.put_part(page, part, to);
             }
         }
         drop(lock);
@@ -226,9 +230,6 @@ impl<H: Hardware> Mm<H> {
     /// Gives up one reference to a part. Says how many pages were freed.
     #[inline]
     fn put_part(&self, part: Pfn, desc: &PageDesc, order: Order) -> u64 {
-        if order > Order(1) && desc.maps() > 0 {
-            self.note_partial(part, desc.counts());
-        }
         if self.put_is_last(part, desc) { order.pages() } else { 0 }
     }
 }
