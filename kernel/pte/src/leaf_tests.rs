@@ -1,6 +1,6 @@
 use super::*;
 use crate::bits::GP;
-use crate::{Entry, Leaf, decode};
+use crate::{Entry, Leaf, Rights, decode};
 use proptest::prelude::*;
 
 const PFN: Pfn = Pfn(0x4_8000);
@@ -47,6 +47,23 @@ fn nothing_is_executable_by_both_or_writable_and_executable() {
             assert!(leaf.word() & PXN != 0, "user memory is never executable at EL1");
             assert_eq!(leaf.is_exec(), matches!(prot, Prot::ReadExec | Prot::Exec));
             assert!(!leaf.is_global());
+        }
+    }
+}
+
+/// Rights worked out as bits are those given step by step, whatever the leaf says: also where no step leads.
+#[test]
+fn rights_as_bits_are_rights_step_by_step() {
+    let bits = [VALID, NG, USER, RDONLY, WRITE, PXN, UXN, GP, CONT, DIRTY, AF, SPECIAL, UFFD_WP];
+    let replaced = bits[..8].iter().sum();
+    for all in 0..1_u64 << bits.len() {
+        let word = (0..bits.len()).filter(|n| all >> n & 1 != 0).map(|n| bits[n]).sum::<u64>();
+        let leaf = Leaf::from_raw(Level::Pte, word | PFN.0 << 12);
+        for prot in PROTS {
+            let other = leaf.clear(replaced).set(rights(prot));
+            let other = if leaf.is_dirty() { other.made_dirty() } else { other };
+            let other = if other.is_valid() { other } else { other.contiguous(false) };
+            assert_eq!(leaf.with_rights(Rights::of(prot)), other, "{leaf:?} {prot}");
         }
     }
 }
