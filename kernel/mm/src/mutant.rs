@@ -226,6 +226,8 @@ mutants! {
     LazyMarkFirst => "lazy-mark-first",
     /// Mappings come back to a folio of which some were unmapped meanwhile, and nobody remembers it.
     ThawForgetsPartial => "thaw-forgets-partial",
+    /// Populating takes a page for done that somebody else has mapped meanwhile, for reading perhaps.
+    PopulatePassesOver => "populate-passes-over",
 }
 
 /// Which bug is armed in one memory manager.

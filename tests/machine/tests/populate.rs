@@ -3,12 +3,16 @@
 mod common;
 #[allow(dead_code, reason = "each suite looks at something else")]
 mod look;
+#[allow(dead_code, reason = "each suite uses what it needs")]
+mod races;
 
 use abi::{Access, Event, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
 use common::{Untouched, machines};
 use granule_machine::{Config, Machine, SimWorld};
 use look::{Size, count, leaf, size};
+use mm::mutant::Mutant;
 use mm::{Advice, AdviseError, FaultOutcome, Huge, Place, Space};
+use races::{at_each_step, misses, world, wrong};
 use stress::{Rng, World};
 
 const VA: VirtAddr = VirtAddr(1 << 40);
@@ -94,6 +98,30 @@ fn populating_and_touching_meet() {
             untouched.check(&world);
         }
     }
+}
+
+/// What somebody else maps meanwhile, for reading only, is no less ready for writing in the end.
+#[test]
+fn what_is_read_meanwhile_can_be_written() {
+    let scenario = |mutant| {
+        at_each_step(1, |steps| {
+            let world = world(mutant);
+            let space = space(&world, SET, Huge::Never);
+            let all = VirtRange::from_size(VA, SET);
+            let populates = || assert_eq!(space.advise(all, Advice::PopulateWrite), Ok(()));
+            let reads = || {
+                let _ = space.fault(VA + 5 * PAGE_SIZE, Access::Read);
+            };
+            if !world.intrude(steps, &populates, &reads) {
+                return None;
+            }
+            let ready =
+                |n| space.fault(VA + n * PAGE_SIZE, Access::Write) == FaultOutcome::Spurious;
+            let found = (0..16).find(|n| !ready(*n)).map(|n| format!("page {n} is not ready"));
+            Some(found.or_else(|| wrong(&world)).map_or(Ok(()), Err))
+        })
+    };
+    misses(scenario, &[Mutant::PopulatePassesOver]);
 }
 
 /// Out of memory half way: what comes before is ready, and the place is told.

@@ -12,6 +12,7 @@ use super::layout::Layout;
 use super::{AdviseError, Backing, Denial, FaultOutcome, Space};
 use crate::entry::At;
 use crate::entry::contpte::SET_BYTES;
+use crate::mutant::Mutant;
 use crate::{Hardware, Slot};
 use abi::{Access, Level, Order, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
 use pte::{Entry, Leaf};
@@ -136,7 +137,8 @@ impl<H: Hardware> Space<'_, H> {
         self.map_pages(fault, pmd, table, most)
     }
 
-    /// Maps a batch of pages of zeros, each where nothing is by now.
+    /// Maps a batch of pages of zeros, up to the first place where something is by now: it may be less than
+    /// is wanted, and is looked at like any. Says how many.
     fn map_pages(
         &self,
         fault: &Request,
@@ -158,22 +160,17 @@ impl<H: Hardware> Space<'_, H> {
             mm.zero(pages[n], Order::PAGE);
             n += 1;
         }
-        let pages = &mut pages[..n];
-        // The pages that found no place are moved to the front.
-        let mut left = n;
+        let mut done = 0;
         if let Some(table) = mm.lock_below(pmd) {
-            left = 0;
-            for i in 0..n {
-                match table.at(Level::Pte.index(fault.va) + i) {
-                    At::None(empty) => empty.set(self.first_leaf(fault, Level::Pte, pages[i])),
-                    _ => {
-                        pages[left] = pages[i];
-                        left += 1;
-                    }
-                }
+            let first = Level::Pte.index(fault.va);
+            while done < n
+                && let At::None(empty) = table.at(first + done)
+            {
+                empty.set(self.first_leaf(fault, Level::Pte, pages[done]));
+                done += 1;
             }
         }
-        pages[..left].iter().for_each(|&pfn| mm.folio_unmap(pfn, 1));
-        Ok(n)
+        pages[done..n].iter().for_each(|&pfn| mm.folio_unmap(pfn, 1));
+        Ok(if mm.commits(Mutant::PopulatePassesOver) { n } else { done })
     }
 }
