@@ -13,3 +13,4 @@ mod lazy;
 mod protect;
 mod remap;
 mod scene;
+mod starved;
