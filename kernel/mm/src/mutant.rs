@@ -228,6 +228,8 @@ mutants! {
     ThawForgetsPartial => "thaw-forgets-partial",
     /// Populating takes a page for done that somebody else has mapped meanwhile, for reading perhaps.
     PopulatePassesOver => "populate-passes-over",
+    /// A fault that lacks memory leaves alone what programs have given up.
+    FaultKeepsLazy => "fault-keeps-lazy",
 }
 
 /// Which bug is armed in one memory manager.

@@ -27,6 +27,11 @@ use crate::{Hardware, Slot, table};
 use abi::{Access, Event, Level, PAGE_SHIFT, Pfn, VirtAddr};
 use pte::{Entry, Leaf};
 
+/// Pages that are made free at least where one was missing: a fault may want tables as well, and the next
+/// one comes soon.
+#[doc(alias = "SWAP_CLUSTER_MAX")]
+const AT_ONCE: u64 = 32;
+
 /// How a case ended the fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Ended {
@@ -143,7 +148,11 @@ impl<H: Hardware> Space<'_, H> {
         let mm = self.mm;
         let mut stop = stop;
         if let Stop::OutOfMemory(oom) = stop {
-            mm.reclaim_deferred(oom.order.pages());
+            let wanted = oom.order.pages().max(AT_ONCE);
+            match mm.commits(Mutant::FaultKeepsLazy) {
+                true => mm.reclaim_deferred(wanted),
+                false => mm.shrink(wanted),
+            };
             match self.attempt(va, access, unshare, true) {
                 Ok(Ended::Mapped) => return FaultOutcome::Mapped,
                 Ok(Ended::Spurious) => return self.spurious(),

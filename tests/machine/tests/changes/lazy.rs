@@ -2,10 +2,10 @@
 
 use crate::common::{Untouched, machines};
 use crate::scene::*;
-use abi::{Access, Prot};
+use abi::{Access, PAGE_SIZE, Prot};
 use granule_machine::Config;
-use mm::Advice;
 use mm::mutant::Mutant;
+use mm::{Advice, Huge, Place};
 use std::sync::Mutex;
 use stress::World;
 
@@ -63,6 +63,27 @@ fn as_much_is_taken_as_is_wanted() {
     assert_eq!(world.mm().reclaim_lazy(1), BLOCK);
     assert_eq!(world.mm().reclaim_lazy(BLOCK + 1), 2 * BLOCK);
     assert_eq!(world.mm().reclaim_lazy(1), 0);
+}
+
+/// Memory is short when a fault finds none: it takes what was given up, for its tables as well.
+#[test]
+fn a_fault_takes_what_was_given_up() {
+    catches(Mutant::FaultKeepsLazy, |mutant| {
+        KINDS.into_iter().find_map(|kind| {
+            let world = world(machines()[1], kind);
+            world.mm().arm(mutant);
+            let all = pages(0, BLOCK);
+            let space = stamped(&world, all);
+            // Nothing is mapped for a tebibyte around.
+            let far = page(BLOCK * BLOCK * BLOCK * 2);
+            space.map(Place::At(far), PAGE_SIZE, RW, Huge::Never).expect("free");
+            space.advise(all, Advice::Free).expect("mapped");
+            let famine = Famine::but(&world, 0);
+            let written = access(&world, &space, far, Access::Write);
+            drop(famine);
+            written.err().map(|refused| format!("{kind:?}: {refused:?}")).or_else(|| wrong(&world))
+        })
+    });
 }
 
 /// What somebody else holds or has too is not given up: it is kept.
