@@ -1,12 +1,20 @@
-//! The atomics façade. Code that loom must see takes its atomics from here.
+//! The atomics façade. Code that loom must see, or whose shared lines a test counts, takes its atomics
+//! from here.
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, feature = "watched")))]
 pub use core::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+#[cfg(all(not(loom), feature = "watched"))]
+mod watched;
 #[cfg(loom)]
 pub use loom::sync::atomic::{
     AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+#[cfg(all(not(loom), feature = "watched"))]
+pub use watched::{
+    AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, Touch,
+    fence, touch, watch,
 };
 
 /// A function that makes atomics: `const`, but under loom, whose atomics are made at run time.

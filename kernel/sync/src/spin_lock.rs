@@ -75,6 +75,7 @@ impl<T: ?Sized> SpinLock<T> {
     /// Context: any, interrupt handlers included. Never sleeps.
     #[doc(alias = "spin_lock_irqsave")]
     #[inline]
+    #[cfg_attr(feature = "watched", track_caller)]
     pub fn lock<'a, C: Cpu>(&'a self, cpu: &'a C) -> SpinGuard<'a, T, C> {
         self.lock_as(cpu, self.class)
     }
@@ -82,9 +83,12 @@ impl<T: ?Sized> SpinLock<T> {
     /// As [`SpinLock::lock`], for a lock whose place in the order depends on what it guards today:
     /// a table page's is a PMD table's or a PTE table's.
     #[inline]
+    #[cfg_attr(feature = "watched", track_caller)]
     pub fn lock_as<'a, C: Cpu>(&'a self, cpu: &'a C, class: Class) -> SpinGuard<'a, T, C> {
         let irq = cpu.irq_save();
         cpu.lock_wanted(class);
+        #[cfg(feature = "watched")]
+        crate::atomic::touch((&raw const self.inner).addr(), true);
         let inner = self.inner.lock(|| cpu.relax());
         SpinGuard { inner: Some(inner), cpu, irq, class }
     }
@@ -94,18 +98,22 @@ impl<T: ?Sized> SpinLock<T> {
     /// Context: any.
     #[doc(alias = "spin_trylock_irqsave")]
     #[inline]
+    #[cfg_attr(feature = "watched", track_caller)]
     pub fn try_lock<'a, C: Cpu>(&'a self, cpu: &'a C) -> Option<SpinGuard<'a, T, C>> {
         self.try_lock_as(cpu, self.class)
     }
 
     /// [`SpinLock::try_lock`], as [`SpinLock::lock_as`] is for `lock`.
     #[inline]
+    #[cfg_attr(feature = "watched", track_caller)]
     pub fn try_lock_as<'a, C: Cpu>(
         &'a self,
         cpu: &'a C,
         class: Class,
     ) -> Option<SpinGuard<'a, T, C>> {
         let irq = cpu.irq_save();
+        #[cfg(feature = "watched")]
+        crate::atomic::touch((&raw const self.inner).addr(), true);
         let Some(inner) = self.inner.try_lock() else {
             cpu.irq_restore(irq);
             return None;

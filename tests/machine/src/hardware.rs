@@ -105,6 +105,11 @@ impl Machine {
     }
 }
 
+/// Tells who watches of an access to an entry. The host has nothing at such low addresses.
+fn touch(at: PhysAddr, writes: bool) {
+    sync::atomic::touch(at.0 as usize, writes);
+}
+
 impl Hardware for Machine {
     fn caps(&self) -> &Caps {
         &self.inner().caps
@@ -115,18 +120,22 @@ impl Hardware for Machine {
     }
 
     fn load(&self, slot: Slot) -> u64 {
+        touch(slot.0, false);
         self.between(|state, cpu| state.load_slot(cpu, slot.0))
     }
 
     fn store(&self, slot: Slot, word: u64) {
+        touch(slot.0, true);
         self.between(|state, cpu| state.store_slot(cpu, slot.0, word, How::Store));
     }
 
     fn swap(&self, slot: Slot, word: u64) -> u64 {
+        touch(slot.0, true);
         self.between(|state, cpu| state.store_slot(cpu, slot.0, word, How::Exchange))
     }
 
     fn compare_exchange(&self, slot: Slot, old: u64, new: u64) -> Result<(), u64> {
+        touch(slot.0, true);
         let (result, refusals) = self.between(|state, cpu| {
             let now = state.load_slot(cpu, slot.0);
             if now != old {
@@ -149,6 +158,7 @@ impl Hardware for Machine {
         let mut state = self.state();
         for i in 0..n {
             let word = word.wrapping_add(step.wrapping_mul(i as u64));
+            touch(first.ahead(i).0, true);
             state.store_slot(self.me(), first.ahead(i).0, word, How::Fill);
         }
     }

@@ -8,6 +8,9 @@ use mm::{FaultOutcome, Hardware, MemMap, Mm, PageDesc, Space};
 use stress::World;
 use sync::Cpu;
 
+/// The bytes of a cache line.
+const LINE: usize = 64;
+
 /// A machine with its memory managed.
 pub struct SimWorld {
     mm: Mm<Machine>,
@@ -17,9 +20,11 @@ impl SimWorld {
     /// Boots a memory manager on a machine like `config`.
     pub fn new(config: Config) -> Self {
         let machine = Machine::new(config);
-        let descs: Vec<_> = (0..config.pages).map(|_| PageDesc::blank()).collect();
-        // The memmap lives as long as the program, in the kernel as here.
-        let map = MemMap::new(RAM, descs.leak());
+        let descs: Vec<_> = (0..=config.pages).map(|_| PageDesc::blank()).collect();
+        // The memmap lives as long as the program, in the kernel as here. It begins with a cache line,
+        // in the kernel as here: tests see which descriptors share one.
+        let skipped = usize::from(descs.as_ptr().addr() % LINE != 0);
+        let map = MemMap::new(RAM, &descs.leak()[skipped..][..config.pages as usize]);
         let mm = Mm::new(machine, map);
         let ram = PhysRange::new(RAM.base(), (RAM + config.pages).base());
         mm.frames.add(&mm.hw, ram);

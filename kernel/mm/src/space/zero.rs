@@ -17,8 +17,8 @@ use crate::frame::{Flag, OutOfMemory};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
 use abi::{Event, Level, Order, PMD_SIZE, Pfn, Prot};
-use core::sync::atomic::{AtomicU64, Ordering};
 use pte::Leaf;
+use sync::atomic::{AtomicU64, Ordering};
 
 /// A folio of zeros, made when it is first wanted and kept.
 #[derive(Debug)]
