@@ -88,16 +88,28 @@ unsafe fn zero_by(method: ZeroMethod, va: u64, bytes: u64) {
                 va = inout(reg) va => _, end = in(reg) end, options(nostack),
             );
         },
-        // SAFETY: as above; sixteen blocks divide a page, so [va, end) is cleared and nothing else.
+        // SAFETY: as above; a turn clears a page where blocks are 64 bytes, and sixteen blocks, which divide
+        // a page, where they are larger: so [va, end) is cleared and nothing else.
         ZeroMethod::CacheBlocks => unsafe {
             asm!(
+                "cmp {block}, #64",
+                "b.ne 2f",
                 "1:",
+                ".rept 64",
+                "dc zva, {va}",
+                "add {va}, {va}, #64",
+                ".endr",
+                "cmp {va}, {end}",
+                "b.lo 1b",
+                "b 3f",
+                "2:",
                 ".rept 16",
                 "dc zva, {va}",
                 "add {va}, {va}, {block}",
                 ".endr",
                 "cmp {va}, {end}",
-                "b.lo 1b",
+                "b.lo 2b",
+                "3:",
                 va = inout(reg) va => _, end = in(reg) end,
                 block = in(reg) cache::zero_block().unwrap_or(256), options(nostack),
             );

@@ -178,6 +178,7 @@ impl Unmapped {
     }
 
     /// Gives back what the entry owned, now that no CPU has it.
+    #[inline]
     pub fn release<H: Hardware>(self, mm: &Mm<H>, proof: &Flushed) {
         let _ = proof;
         mm.leaf_put(self.leaf);
@@ -205,16 +206,17 @@ impl<H: Hardware> Mm<H> {
     /// that nobody counts.
     #[inline]
     pub(crate) fn leaf_put(&self, leaf: Leaf) {
-        if leaf.is_special() {
-            return;
+        match self.frames.map().find(leaf.pfn()) {
+            _ if leaf.is_special() => {}
+            Some(desc) if desc.is_small_folio() => self.small_unmap(leaf.pfn(), desc),
+            Some(_) => self.large_leaf_put(leaf),
+            None => {}
         }
-        let map = self.frames.map();
-        if let Some(desc) = map.find(leaf.pfn())
-            && desc.is_small_folio()
-        {
-            return self.small_unmap(leaf.pfn(), desc);
-        }
-        let Some(head) = map.head(leaf.pfn()) else { return };
+    }
+
+    #[inline(never)]
+    fn large_leaf_put(&self, leaf: Leaf) {
+        let Some(head) = self.frames.map().head(leaf.pfn()) else { return };
         if leaf.level() == abi::Level::Pmd {
             self.uncount_pmd_map(head);
         }

@@ -183,20 +183,17 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Takes `n` references on what was the head of the folio of `pfn` a moment ago, if it still is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn head_try_get(&self, head: Pfn, pfn: Pfn, n: u32) -> bool {
-        let map = self.frames.map();
+        let desc = self.desc(head);
         let most = if self.commits(Mutant::RefsUnlimited) { u32::MAX } else { MOST_REFS };
         self.hw.note(Note::Count(head));
         let more = |word| (1..most).contains(&Counts(word).refs()).then(|| word + u64::from(n));
-        let counts = &map.desc(head).counts;
-        if counts.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_err() {
+        if desc.counts.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_err() {
             return false;
         }
         // The block may have been freed and cut anew between finding its head and counting on it.
-        if map.head(pfn) == Some(head) && map.desc(head).kind() == Kind::Folio
-            || self.commits(Mutant::GupNoHeadRecheck)
-        {
+        if desc.is_folio_with(pfn - head) || self.commits(Mutant::GupNoHeadRecheck) {
             return true;
         }
         // Put it on the head that was counted, not on today's.
@@ -334,22 +331,28 @@ impl<H: Hardware> Mm<H> {
     #[inline]
     pub(crate) fn folio_try_pin(&self, pfn: Pfn) -> Option<Pfn> {
         let head = self.frames.map().head(pfn)?;
+        self.head_try_pin(head, pfn).then_some(head)
+    }
+
+    /// Pins what was the head of the folio of `pfn` a moment ago, if it still is.
+    #[inline(always)]
+    pub(crate) fn head_try_pin(&self, head: Pfn, pfn: Pfn) -> bool {
         let desc = self.desc(head);
         // Right once there is a reference; until then a guess, which is checked.
         let small = desc.order() == Order::PAGE;
         let refs = if small { PIN_BIAS } else { 1 };
         if !self.head_try_get(head, pfn, refs) {
-            return None;
+            return false;
         }
         if (desc.order() == Order::PAGE) != small {
             self.head_put(head, refs);
-            return None;
+            return false;
         }
         if !small {
             self.desc(head + PINS).counts.fetch_add(Counts::maps_only(1), Ordering::Relaxed);
         }
         self.count(Event::PinAcquired, 1);
-        Some(head)
+        true
     }
 
     /// Gives back a pin of the folio that contains `pfn`. Pins of the shared zeros are counted by nobody.
@@ -519,7 +522,18 @@ impl<H: Hardware> Mm<H> {
     #[inline]
     pub(crate) fn give_back(&self, pfn: Pfn, kind: Kind) {
         let desc = self.desc(pfn);
-        let order = desc.disown(pfn, kind);
+        match desc.disown(pfn, kind) {
+            Order::PAGE => {
+                self.count(Event::PgFree, 1);
+                self.hw.note(Note::FrameFree(pfn, Order::PAGE));
+                self.frames.give_page(&self.hw, pfn, desc);
+            }
+            order => self.give_back_block(pfn, desc, order),
+        }
+    }
+
+    #[inline(never)]
+    fn give_back_block(&self, pfn: Pfn, desc: &PageDesc, order: Order) {
         self.count(Event::PgFree, order.pages());
         self.hw.note(Note::FrameFree(pfn, order));
         self.frames.give(&self.hw, pfn, desc, order);

@@ -118,6 +118,13 @@ impl PageDesc {
         self.state.load(Ordering::Relaxed) & 0xffff == Kind::Folio as u32
     }
 
+    /// Whether this is the head of a folio that contains the page `behind` pages further on.
+    #[inline]
+    pub(crate) fn is_folio_with(&self, behind: u64) -> bool {
+        let state = self.state.load(Ordering::Acquire);
+        state & 0xff == Kind::Folio as u32 && behind >> (state >> 8 & 0xff) == 0
+    }
+
     /// What a folio's head counts, as it is right now.
     #[inline]
     pub fn counts(&self) -> Counts {
@@ -217,10 +224,17 @@ impl PageDesc {
     #[inline]
     pub(crate) fn disown(&self, pfn: Pfn, kind: Kind) -> Order {
         let state = self.state.load(Ordering::Relaxed);
-        let was = Kind::from_bits(state);
-        assert!(was == kind, "freeing frame {pfn} as {kind:?}, but it is {was:?}");
+        if state & 0xff != kind as u32 {
+            wrong_owner(pfn, kind, Kind::from_bits(state));
+        }
         Order((state >> 8) as u8)
     }
+}
+
+#[cold]
+#[inline(never)]
+fn wrong_owner(pfn: Pfn, kind: Kind, was: Kind) -> ! {
+    panic!("freeing frame {pfn} as {kind:?}, but it is {was:?}")
 }
 
 /// What is true of a folio besides its counts. In the upper half of `state`.
@@ -315,6 +329,11 @@ impl MemMap {
     #[doc(alias = "compound_head")]
     #[inline]
     pub fn head(&self, pfn: Pfn) -> Option<Pfn> {
+        let state = self.find(pfn)?.state.load(Ordering::Acquire);
+        if Kind::from_bits(state) != Kind::Tail { Some(pfn) } else { self.head_of_tail(pfn) }
+    }
+
+    fn head_of_tail(&self, pfn: Pfn) -> Option<Pfn> {
         let mut refused = None;
         loop {
             let (head, order) = self.nearest(pfn)?;
@@ -331,7 +350,6 @@ impl MemMap {
     }
 
     /// The nearest head at or below `pfn` of a block that could contain it, and the block's size.
-    #[inline]
     fn nearest(&self, pfn: Pfn) -> Option<(Pfn, Order)> {
         let mut at = pfn.0;
         // Blocks are aligned to their size and at most of the largest order.

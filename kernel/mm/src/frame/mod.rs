@@ -164,8 +164,16 @@ impl Frames {
         self.stock(cpu).lock(cpu).pop_pages(pages)
     }
 
-    /// Takes back a block whose descriptor is `desc` and says its owner's name for the last time.
+    /// Takes back a page whose descriptor is `desc` and says its owner's name for the last time.
     #[inline]
+    fn give_page<C: Cpu>(&self, cpu: &C, pfn: Pfn, desc: &PageDesc) {
+        desc.set(Kind::Stocked, Order::PAGE);
+        if !self.stock(cpu).lock(cpu).push(pfn, Order::PAGE) {
+            self.give_to_zone(cpu, pfn, Order::PAGE);
+        }
+    }
+
+    /// Takes back a block, likewise.
     fn give<C: Cpu>(&self, cpu: &C, pfn: Pfn, desc: &PageDesc, order: Order) {
         if pcp::is_stocked(order) {
             desc.set(Kind::Stocked, order);

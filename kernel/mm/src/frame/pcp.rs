@@ -10,9 +10,9 @@ use super::buddy::Buddy;
 use super::memmap::{Kind, MemMap};
 use abi::{Order, Pfn};
 
-/// How many blocks of each stocked order a CPU keeps at most. 64 + 8 x 16 + 2 x 512 pages: below
-/// 5 MiB a CPU.
-const PAGES: usize = 64;
+/// How many blocks of each stocked order a CPU keeps at most. 256 + 8 x 16 + 2 x 512 pages: below
+/// 6 MiB a CPU. Who finds none anywhere else takes them back.
+const PAGES: usize = 256;
 const RUNS: usize = 8;
 const HUGE: usize = 2;
 /// 64 KiB: one contiguous-PTE set.
@@ -44,10 +44,11 @@ impl<const N: usize> Shelf<N> {
     /// Keeps a block, if there is room.
     #[inline]
     fn push(&mut self, pfn: Pfn) -> bool {
-        match self.pages.get_mut(self.len) {
+        let len = self.len;
+        match self.pages.get_mut(len) {
             Some(place) => {
                 *place = pfn;
-                self.len += 1;
+                self.len = len + 1;
                 true
             }
             None => false,
@@ -80,51 +81,42 @@ impl<const N: usize> Shelf<N> {
 
     /// Gives back all but the `keep` blocks that came last.
     fn spill(&mut self, map: &MemMap, zone: &mut Buddy, order: Order, keep: usize) {
-        let mut gone = self.len.saturating_sub(keep);
-        // What was freed upwards goes in whole blocks: the cut is where the next one begins.
-        if keep > 0
-            && let Some(next) = self.pages.get(gone)
-        {
-            let back = (next.0 >> order.0) as usize % keep;
-            if back < gone && is_run(&self.pages[gone - back..=gone], order) {
-                gone -= back;
-            }
-        }
-        give_runs(map, zone, order, &mut self.pages[..gone]);
+        let gone = self.len.saturating_sub(keep);
+        give_runs(map, zone, order, &self.pages[..gone]);
         self.pages.copy_within(gone..self.len, 0);
         self.len -= gone;
     }
 }
 
-/// Gives blocks of `order` back to the zone; what lies next to each other goes as one block.
-pub(super) fn give_runs(map: &MemMap, zone: &mut Buddy, order: Order, blocks: &mut [Pfn]) {
-    // Nearly always they are sorted already, one way or the other.
-    if blocks.first() > blocks.last() {
-        blocks.reverse();
-    }
-    let mut rest = &*blocks;
+/// Gives blocks of `order` back to the zone; what lies next to each other, one way or the other, goes as few
+/// large blocks.
+pub(super) fn give_runs(map: &MemMap, zone: &mut Buddy, order: Order, blocks: &[Pfn]) {
+    let follows = |one: Pfn, other: Pfn| one.0 + order.pages() == other.0;
+    let mut rest = blocks;
     while let Some(&first) = rest.first() {
-        let mut joint = order;
-        while joint < Order::MAX {
-            let twice = Order(joint.0 + 1);
-            let n = 1 << (twice.0 - order.0);
-            // The first half is a run already.
-            if !first.is_aligned(twice) || rest.len() < n || !is_run(&rest[n / 2 - 1..n], order) {
-                break;
-            }
-            joint = twice;
-        }
-        let n = 1 << (joint.0 - order.0);
-        // All but the first are no heads any more.
-        rest[1..n].iter().for_each(|pfn| map.desc(*pfn).set(Kind::Tail, Order::PAGE));
-        zone.give(map, first, joint);
+        let up = 1 + rest.windows(2).take_while(|pair| follows(pair[0], pair[1])).count();
+        let n = match up {
+            1 => 1 + rest.windows(2).take_while(|pair| follows(pair[1], pair[0])).count(),
+            n => n,
+        };
+        give_run(map, zone, order, first.min(rest[n - 1]), n as u64);
         rest = &rest[n..];
     }
 }
 
-/// Whether each block lies right behind the one before it.
-fn is_run(blocks: &[Pfn], order: Order) -> bool {
-    blocks.windows(2).all(|pair| pair[1].0 == pair[0].0 + order.pages())
+/// Gives back `n` blocks of `order` from `first` on, as the largest blocks that they make.
+fn give_run(map: &MemMap, zone: &mut Buddy, order: Order, first: Pfn, n: u64) {
+    let (mut at, mut left) = (first, n);
+    while left > 0 {
+        let aligned = at.0.trailing_zeros().min(Order::MAX.0.into()) as u8;
+        let joint = Order(aligned.min(order.0 + left.ilog2() as u8));
+        // All but the first are no heads any more.
+        let heads = map.block(at, joint).iter().step_by(order.pages() as usize);
+        heads.skip(1).for_each(|desc| desc.set(Kind::Tail, Order::PAGE));
+        zone.give(map, at, joint);
+        at = at + joint.pages();
+        left -= joint.pages() >> order.0;
+    }
 }
 
 /// What one CPU keeps.

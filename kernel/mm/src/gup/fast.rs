@@ -72,10 +72,18 @@ impl<H: Hardware> Mm<H> {
         let _epoch = (!self.commits(Mutant::GupNoEpoch)).then(|| self.walkers.enter(&self.hw));
         self.hw.note(Note::Walk(va));
         let seen = self.sight(space.root, va, access)?;
-        let head = match hold {
-            Hold::Reference => self.folio_try_get(seen.pfn, 1)?,
-            Hold::Pin => self.folio_try_pin(seen.pfn)?,
+        let head = match seen.leaf.level() {
+            Level::Pte => self.frames.map().head(seen.pfn)?,
+            // A block maps a folio from its first page on.
+            _ => seen.leaf.pfn(),
         };
+        let held = match hold {
+            Hold::Reference => self.head_try_get(head, seen.pfn, 1),
+            Hold::Pin => self.head_try_pin(head, seen.pfn),
+        };
+        if !held {
+            return None;
+        }
         // The count is visible before the second look. Where a fork is asked for, so is the fence.
         let undisturbed = match before {
             Some(sample) if !self.commits(Mutant::PinForgetsFork) => {
@@ -115,20 +123,23 @@ impl<H: Hardware> Mm<H> {
     fn sight(&self, root: Pfn, va: VirtAddr, access: Access) -> Option<Sighting> {
         let mut table = root;
         let mut above = None;
-        for level in Level::ALL {
+        // The last level stands by itself: so each turn of the loop is compiled for its level.
+        for &level in Level::Pte.above() {
             let slot = Slot::new(table, level.index(va));
             let word = self.hw.load(slot);
-            let entry = pte::decode(level, word);
-            if let Entry::Table(next) = entry {
-                above = Some((slot, word));
-                table = next.pfn();
-                continue;
+            match pte::decode(level, word) {
+                Entry::Table(next) => table = next.pfn(),
+                entry => {
+                    let leaf = self.usable(entry, access)?;
+                    let pfn = leaf.pfn() + va.0 % level.span() / PAGE_SIZE;
+                    return Some(Sighting { pfn, leaf, slot, above });
+                }
             }
-            let leaf = self.usable(entry, access)?;
-            let pfn = leaf.pfn() + va.0 % level.span() / PAGE_SIZE;
-            return Some(Sighting { pfn, leaf, slot, above });
+            above = Some((slot, word));
         }
-        None
+        let slot = Slot::new(table, Level::Pte.index(va));
+        let leaf = self.usable(pte::decode(Level::Pte, self.hw.load(slot)), access)?;
+        Some(Sighting { pfn: leaf.pfn(), leaf, slot, above })
     }
 
     /// The leaf, if the entry is one that hardware may use for `access` right now, of memory that is
@@ -156,10 +167,12 @@ impl<H: Hardware> Mm<H> {
             return true;
         }
         let linked = |(slot, word): (Slot, u64)| self.hw.load(slot) == word;
-        let entry = pte::decode(seen.leaf.level(), self.hw.load(seen.slot));
-        let Some(leaf) = self.usable(entry, access) else { return false };
-        if !leaf.same_mapping(seen.leaf) {
-            return false;
+        let (word, mut leaf) = (self.hw.load(seen.slot), seen.leaf);
+        if word != leaf.word() {
+            match self.usable(pte::decode(leaf.level(), word), access) {
+                Some(now) if now.same_mapping(leaf) => leaf = now,
+                _ => return false,
+            }
         }
         if !self.commits(Mutant::GupNoTableRecheck) && !seen.above.is_none_or(linked) {
             return false;

@@ -264,7 +264,7 @@ impl<H: Hardware> Space<'_, H> {
 
     /// A copy of `page`, which the entry `seen` shows, counted for one entry; and that entry. As dirty as
     /// what it is a copy of: nobody else has this content for us any more.
-    #[inline]
+    #[inline(always)]
     fn copy_of(&self, fault: &Request, page: Pfn, seen: Leaf) -> Result<(Pfn, Leaf), OutOfMemory> {
         let mm = self.mm;
         let owner = self.owner(&fault.vma, fault.va);

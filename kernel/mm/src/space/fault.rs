@@ -216,7 +216,7 @@ impl<H: Hardware> Space<'_, H> {
             },
             _ => return self.fault_huge_mapped(fault, pmd),
         };
-        self.fault_page(fault, pmd, table)
+        self.fault_page(fault, table)
     }
 
     /// Nothing is there for 2 MiB around: a huge page ends the fault, or here is a table for smaller

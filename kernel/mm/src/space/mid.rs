@@ -4,7 +4,7 @@
 
 use super::Space;
 use super::fault::{Ended, Request, Stop};
-use crate::entry::At;
+use crate::entry::PteLevel;
 use crate::entry::contpte::SET_BYTES;
 use crate::frame::Effort;
 use crate::{Hardware, Slot};
@@ -16,14 +16,9 @@ impl<H: Hardware> Space<'_, H> {
     /// `None`: they do not, or there is no memory for it in one piece; a page may do.
     #[doc(alias("alloc_anon_folio", "thp_vma_suitable_orders"))]
     #[inline]
-    pub(super) fn fault_mid(
-        &self,
-        fault: &Request,
-        pmd: Slot,
-        table: Pfn,
-    ) -> Result<Option<Ended>, Stop> {
+    pub(super) fn fault_mid(&self, fault: &Request, table: Pfn) -> Result<Option<Ended>, Stop> {
         if self.mm.thp.wants_64k(&self.core, &fault.vma) {
-            self.try_mid(fault, pmd, table)
+            self.try_mid(fault, table)
         } else {
             Ok(None)
         }
@@ -31,12 +26,16 @@ impl<H: Hardware> Space<'_, H> {
 
     /// As [`Space::fault_mid`], where policy permits. Not inlined: the fault of a page passes here.
     #[inline(never)]
-    fn try_mid(&self, fault: &Request, pmd: Slot, table: Pfn) -> Result<Option<Ended>, Stop> {
+    fn try_mid(&self, fault: &Request, table: Pfn) -> Result<Option<Ended>, Stop> {
         let mm = self.mm;
         let Some(range) = fault.vma.block_around(fault.va, SET_BYTES) else { return Ok(None) };
         let first = Level::Pte.index(range.start);
-        let mut slots = (first..first + CONT_PTES).map(|index| Slot::new(table, index));
-        if slots.any(|slot| mm.hw.load(slot) != 0) {
+        // All of them, nearly always: so without a branch for each.
+        let taken = |table: Pfn| {
+            let slot = Slot::new(table, first);
+            (0..CONT_PTES).fold(0, |any, n| any | mm.hw.load(slot.ahead(n))) != 0
+        };
+        if taken(table) {
             return Ok(None);
         }
         let owner = self.owner(&fault.vma, range.start);
@@ -51,14 +50,14 @@ impl<H: Hardware> Space<'_, H> {
             }
         };
         mm.zero(pfn, CONT_PTE_ORDER);
-        if let Some(table) = mm.lock_below(pmd)
-            && (first..first + CONT_PTES).all(|index| matches!(table.at(index), At::None(_)))
-        {
+        let table = mm.lock::<PteLevel>(table);
+        if !taken(table.table()) {
             table.set_run(first, self.first_leaf(fault, Level::Pte, pfn), CONT_PTES);
             drop(table);
             mm.count(Event::Anon64kAlloc, 1);
             return Ok(Some(Ended::Mapped));
         }
+        drop(table);
         // Another CPU mapped something there meanwhile; perhaps what is wanted.
         mm.folio_unmap(pfn, n);
         Ok(Some(Ended::Spurious))

@@ -10,8 +10,8 @@
 use super::fault::{Ended, Request, Stop};
 use super::layout::Layout;
 use super::{AdviseError, Backing, Denial, FaultOutcome, Space};
-use crate::entry::At;
 use crate::entry::contpte::SET_BYTES;
+use crate::entry::{At, PteLevel};
 use crate::mutant::Mutant;
 use crate::{Hardware, Slot};
 use abi::{Access, Level, Order, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
@@ -67,9 +67,9 @@ impl<H: Hardware> Space<'_, H> {
         };
         let word = mm.hw.load(pmd);
         match pte::decode(Level::Pmd, word) {
-            Entry::Table(table) => self.populate_pages(fault, pmd, table.pfn(), end),
+            Entry::Table(table) => self.populate_pages(fault, table.pfn(), end),
             Entry::None => match self.fault_empty_pmd(&fault, pmd) {
-                Ok(Ok(table)) => self.populate_pages(fault, pmd, table, end),
+                Ok(Ok(table)) => self.populate_pages(fault, table, end),
                 Ok(Err(Ended::Mapped)) => (end, None),
                 // Another CPU was faster; see what came of it.
                 Ok(Err(Ended::Spurious)) => (at, None),
@@ -82,17 +82,17 @@ impl<H: Hardware> Space<'_, H> {
     }
 
     /// Populates from the fault's page up to `end` in one table of pages.
-    fn populate_pages(&self, mut fault: Request, pmd: Slot, table: Pfn, end: VirtAddr) -> Progress {
+    fn populate_pages(&self, mut fault: Request, table: Pfn, end: VirtAddr) -> Progress {
         while fault.va < end {
             let slot = Slot::new(table, Level::Pte.index(fault.va));
             let word = self.mm.hw.load(slot);
             let done = match pte::decode(Level::Pte, word) {
                 Entry::None => {
                     let most = ((end - fault.va) >> PAGE_SHIFT).min(BATCH as u64) as usize;
-                    self.populate_empty(&fault, pmd, table, most)
+                    self.populate_empty(&fault, table, most)
                 }
                 Entry::Leaf(leaf) if self.is_ready(&fault, leaf) => Ok(1),
-                _ => self.fault_mapped(&fault, pmd).map(|_| 0),
+                _ => self.fault_mapped(&fault, table).map(|_| 0),
             };
             match done {
                 Ok(pages) => fault.va = fault.va + pages as u64 * PAGE_SIZE,
@@ -110,42 +110,30 @@ impl<H: Hardware> Space<'_, H> {
 
     /// Maps the fault's page, whose entry was empty, and up to `most` with those behind it that are
     /// empty too. Says how many are done with: none, if something came in between.
-    fn populate_empty(
-        &self,
-        fault: &Request,
-        pmd: Slot,
-        table: Pfn,
-        most: usize,
-    ) -> Result<usize, Stop> {
+    fn populate_empty(&self, fault: &Request, table: Pfn, most: usize) -> Result<usize, Stop> {
         if fault.vma.backing != Backing::Anonymous {
             return Err(Stop::Denied(Denial::NoFrame));
         }
         if !fault.wants_own() {
-            return self.map_zero_pages(fault, pmd, most);
+            return self.map_zero_pages(fault, table, most);
         }
         let mut most = most;
         if self.mm.thp.wants_64k(&self.core, &fault.vma) {
             // Up to where the next 64 KiB begin: they are asked for anew.
             let set_end = (fault.va + 1).align_up(SET_BYTES);
             let left = ((set_end - fault.va) >> PAGE_SHIFT) as usize;
-            match self.fault_mid(fault, pmd, table)? {
+            match self.fault_mid(fault, table)? {
                 Some(Ended::Mapped) => return Ok(left.min(most)),
                 Some(Ended::Spurious) => return Ok(0),
                 None => most = most.min(left),
             }
         }
-        self.map_pages(fault, pmd, table, most)
+        self.map_pages(fault, table, most)
     }
 
     /// Maps a batch of pages of zeros, up to the first place where something is by now: it may be less than
     /// is wanted, and is looked at like any. Says how many.
-    fn map_pages(
-        &self,
-        fault: &Request,
-        pmd: Slot,
-        table: Pfn,
-        most: usize,
-    ) -> Result<usize, Stop> {
+    fn map_pages(&self, fault: &Request, table: Pfn, most: usize) -> Result<usize, Stop> {
         let mm = self.mm;
         let first = Slot::new(table, Level::Pte.index(fault.va));
         let mut pages = [Pfn(0); BATCH];
@@ -160,16 +148,16 @@ impl<H: Hardware> Space<'_, H> {
             mm.zero(pages[n], Order::PAGE);
             n += 1;
         }
+        let table = mm.lock::<PteLevel>(table);
+        let first = Level::Pte.index(fault.va);
         let mut done = 0;
-        if let Some(table) = mm.lock_below(pmd) {
-            let first = Level::Pte.index(fault.va);
-            while done < n
-                && let At::None(empty) = table.at(first + done)
-            {
-                empty.set(self.first_leaf(fault, Level::Pte, pages[done]));
-                done += 1;
-            }
+        while done < n
+            && let At::None(empty) = table.at(first + done)
+        {
+            empty.set(self.first_leaf(fault, Level::Pte, pages[done]));
+            done += 1;
         }
+        drop(table);
         pages[done..n].iter().for_each(|&pfn| mm.folio_unmap(pfn, 1));
         Ok(if mm.commits(Mutant::PopulatePassesOver) { n } else { done })
     }

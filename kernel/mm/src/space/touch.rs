@@ -12,7 +12,7 @@ use super::fault::{Ended, Request, Resolved, Stop};
 use super::{Backing, Denial, Space};
 use crate::entry::{At, Locked, PmdLevel, Present, PteLevel, TableLevel};
 use crate::{Hardware, Mm, Slot};
-use abi::{Access, Event, Level};
+use abi::{Access, Event, Level, Pfn};
 use pte::{Leaf, Marker, Soft};
 
 /// What the fault of a mapping comes down to.
@@ -47,13 +47,13 @@ impl<H: Hardware> Space<'_, H> {
     /// Resolves a fault where an entry of a page was not empty.
     #[doc(alias = "handle_pte_fault")]
     #[inline(never)]
-    pub(super) fn fault_mapped(&self, fault: &Request, pmd: Slot) -> Resolved {
+    pub(super) fn fault_mapped(&self, fault: &Request, table: Pfn) -> Resolved {
         let mm = self.mm;
-        // Where the table is gone, or the entry empty again, the access has to look anew.
-        let Some(table) = mm.lock_below(pmd) else { return Ok(Ended::Spurious) };
+        let table = mm.lock::<PteLevel>(table);
         let index = Level::Pte.index(fault.va);
         let entry = match table.at(index) {
             At::Present(entry) => entry,
+            // It was taken out again: the access has to look anew.
             At::None(_) => return Ok(Ended::Spurious),
             At::Soft(entry) => return Err(stop_at(mm, Level::Pte, entry.soft())),
             At::Table(_) => return Err(corrupt(Level::Pte, 0)),

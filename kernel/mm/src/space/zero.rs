@@ -17,7 +17,7 @@ use crate::frame::{Flag, OutOfMemory};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Slot};
 use abi::{Event, Level, Order, PMD_SIZE, Pfn, Prot};
-use pte::Leaf;
+use pte::{Entry, Leaf};
 use sync::atomic::{AtomicU64, Ordering};
 
 /// A folio of zeros, made when it is first wanted and kept.
@@ -101,8 +101,8 @@ fn zero_leaf<H: Hardware>(mm: &Mm<H>, level: Level, zeros: Pfn, prot: Prot) -> L
 impl<H: Hardware> Space<'_, H> {
     /// Lets the page show zeros. Not inlined: the fault of a page of one's own passes by.
     #[inline(never)]
-    pub(super) fn map_zero_page(&self, fault: &Request, pmd: Slot) -> Resolved {
-        let mapped = self.map_zero_pages(fault, pmd, 1)?;
+    pub(super) fn map_zero_page(&self, fault: &Request, table: Pfn) -> Resolved {
+        let mapped = self.map_zero_pages(fault, table, 1)?;
         Ok(if mapped > 0 { Ended::Mapped } else { Ended::Spurious })
     }
 
@@ -112,12 +112,12 @@ impl<H: Hardware> Space<'_, H> {
     pub(super) fn map_zero_pages(
         &self,
         fault: &Request,
-        pmd: Slot,
+        table: Pfn,
         most: usize,
     ) -> Result<usize, Stop> {
         let mm = self.mm;
         let leaf = zero_leaf(mm, Level::Pte, mm.zero_page()?, fault.vma.prot);
-        let Some(table) = mm.lock_below(pmd) else { return Ok(0) };
+        let table = mm.lock::<PteLevel>(table);
         let first = Level::Pte.index(fault.va);
         let mut n = 0;
         while n < most
@@ -199,7 +199,10 @@ impl<H: Hardware> Space<'_, H> {
         let Some(pfn) = memory else {
             mm.split_pmd(&self.core, &table, fault.va);
             drop(table);
-            return self.fault_mapped(fault, slot);
+            return match pte::decode(Level::Pmd, mm.hw.load(slot)) {
+                Entry::Table(table) => self.fault_mapped(fault, table.pfn()),
+                _ => Ok(Ended::Spurious),
+            };
         };
         let leaf = self.first_leaf(fault, Level::Pmd, pfn);
         let (old, proof) = entry.replace(&self.core.context, fault.va, leaf);

@@ -53,7 +53,9 @@ fn free<W: World>(seat: &Seat<'_, W>, order: Order, bytes: u64) -> Result<(), Fa
     }
     let mut left = blocks.iter();
     seat.time_each(count, |_| {
-        left.next().into_iter().for_each(|block| seat.give(*block));
+        if let Some(&block) = left.next() {
+            seat.give(block);
+        }
         Ok(())
     })
 }

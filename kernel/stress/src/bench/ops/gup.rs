@@ -27,7 +27,9 @@ fn single<W: World>(seat: &Seat<'_, W>, range: VirtRange) -> Result<(), Failure>
     let refused = OutOfMemory { order: abi::Order::PAGE };
     held.try_reserve_exact(TURNS as usize).map_err(|_| Failure::Memory(refused))?;
     seat.time_each(TURNS, |n| {
-        held.extend(seat.space.gup_fast(at(range, n, PAGE_SIZE), Access::Write));
+        if let Some(page) = seat.space.gup_fast(at(range, n, PAGE_SIZE), Access::Write) {
+            held.push(page);
+        }
         Ok(())
     })?;
     let found = held.len() as u64;
