@@ -230,6 +230,8 @@ mutants! {
     PopulatePassesOver => "populate-passes-over",
     /// A fault that lacks memory leaves alone what programs have given up.
     FaultKeepsLazy => "fault-keeps-lazy",
+    /// MADV_FREE takes what is left of a folio that is mapped in part for a whole one.
+    LazyPart => "lazy-part",
 }
 
 /// Which bug is armed in one memory manager.

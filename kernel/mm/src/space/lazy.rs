@@ -124,7 +124,8 @@ impl<H: Hardware> Mm<H> {
         let order = self.order(Ordering::Acquire, Mutant::LazyMarkFirst);
         let counts = Counts(self.desc(head).counts.load(order));
         let pages = self.desc(head).order().pages();
-        let whole = leaf.pfn() == head && leaf.order().pages() * u64::from(n) == pages;
+        let whole = leaf.pfn() == head && leaf.order().pages() * u64::from(n) == pages
+            || self.commits(Mutant::LazyPart);
         (whole && counts.is_exclusive() && counts.maps() == n && counts.refs() == n).then_some(head)
     }
 

@@ -1,9 +1,10 @@
 //! Memory that was given up: MADV_FREE, and who takes it away.
 
-use crate::common::{Untouched, machines};
+use crate::common::{Untouched, machines, owned};
 use crate::scene::*;
 use abi::{Access, PAGE_SIZE, Prot};
 use granule_machine::Config;
+use mm::frame::Flag;
 use mm::mutant::Mutant;
 use mm::{Advice, Huge, Place};
 use std::sync::Mutex;
@@ -63,6 +64,29 @@ fn as_much_is_taken_as_is_wanted() {
     assert_eq!(world.mm().reclaim_lazy(1), BLOCK);
     assert_eq!(world.mm().reclaim_lazy(BLOCK + 1), 2 * BLOCK);
     assert_eq!(world.mm().reclaim_lazy(1), 0);
+}
+
+/// Of a folio that is mapped in part nothing is given up, whichever part it is.
+#[test]
+fn what_is_left_of_a_folio_is_kept() {
+    catches(Mutant::LazyPart, |mutant| {
+        [(Kind::Sets, SET), (Kind::Huge, BLOCK)].into_iter().find_map(|(kind, folio)| {
+            [4..folio, 0..folio - 4].into_iter().find_map(|kept| {
+                let world = world(machines()[1], kind);
+                world.mm().arm(mutant);
+                let space = stamped(&world, pages(0, folio));
+                let gone = if kept.start == 0 { kept.end } else { 0 };
+                space.unmap(pages(gone, 4)).expect("memory");
+                let kept = pages(kept.start, folio - 4);
+                space.advise(kept, Advice::Free).expect("mapped");
+                let marked = |(_, desc): &(_, &mm::PageDesc)| desc.has(Flag::Lazy);
+                let found = owned(world.mm()).find(marked);
+                found
+                    .map(|(head, _)| format!("{kept} of {kind:?}: {head}"))
+                    .or_else(|| wrong(&world))
+            })
+        })
+    });
 }
 
 /// Memory is short when a fault finds none: it takes what was given up, for its tables as well.
