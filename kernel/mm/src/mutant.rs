@@ -230,6 +230,8 @@ mutants! {
     PopulatePassesOver => "populate-passes-over",
     /// A fault that lacks memory leaves alone what programs have given up.
     FaultKeepsLazy => "fault-keeps-lazy",
+    /// Entries that hardware may write to are changed by plain stores, many at a time.
+    RewriteNotAtomic => "rewrite-not-atomic",
     /// MADV_FREE takes what is left of a folio that is mapped in part for a whole one.
     LazyPart => "lazy-part",
 }

@@ -13,7 +13,7 @@ use granule_machine::{Config, Machine, SimWorld};
 use look::{Size, count, leaf, lost_write, page, size};
 use mm::audit::Allow;
 use mm::mutant::Mutant;
-use mm::{FaultOutcome, Huge, Move, Place, Space};
+use mm::{Advice, FaultOutcome, Huge, Move, Place, Space};
 use races::{at_each_step, misses};
 use stress::World;
 
@@ -385,5 +385,42 @@ fn some_pages_of_a_set_are_shared_and_some_are_not() {
         (0..16).for_each(|n| write(&world, &parent, n, 200 + n));
         world.mm().audit().expect("in order");
         assert_eq!(world.violation(), None);
+    }
+}
+
+/// Rights are taken away, or shared, while hardware records the first write since the entry was made clean: at
+/// whichever moment it comes, somebody knows of it.
+#[test]
+fn a_first_write_is_recorded_whatever_changes_the_entry() {
+    for forks in [false, true] {
+        let scenario = |mutant| {
+            at_each_step(if forks { 3 } else { 1 }, |steps| {
+                let world = SimWorld::new(Config { cpus: 2, ..machines()[1] });
+                world.mm().arm(mutant);
+                let space = Space::new(world.mm()).expect("memory");
+                let range = VirtRange::from_size(VA, PAGE_SIZE);
+                space.map(Place::At(VA), PAGE_SIZE, RW, Huge::Never).expect("free");
+                write(&world, &space, 0, 1);
+                // Clean, and used since.
+                space.advise(range, Advice::Free).expect("mapped");
+                world.inside(&space, &mut || assert_eq!(world.load(&space, VA), Ok(1)));
+                world.mm().hw.forget_writes(page(&space, VA).expect("mapped"));
+                let changes = || match forks {
+                    true => drop(space.fork().expect("memory")),
+                    false => space.protect(range, Prot::Read).expect("memory"),
+                };
+                let writes = || {
+                    world.inside(&space, &mut || {
+                        let _ = world.store(&space, VA, 2);
+                    });
+                };
+                if !world.intrude(steps, &changes, &writes) {
+                    return None;
+                }
+                let lost = lost_write(&space, range).map(|_| "a write is lost".into());
+                Some(lost.or(world.violation().map(|found| found.what)).map_or(Ok(()), Err))
+            })
+        };
+        misses(scenario, &[Mutant::RewriteNotAtomic]);
     }
 }

@@ -217,6 +217,10 @@ impl<H: Hardware> Mm<H> {
         mut seen: Leaf,
         change: &impl Fn(Leaf) -> Leaf,
     ) -> Leaf {
+        if self.commits(Mutant::RewriteNotAtomic) {
+            self.hw.store(slot, change(seen).word());
+            return seen;
+        }
         while let Err(now) = self.hw.compare_exchange(slot, seen.word(), change(seen).word()) {
             match seen.sibling(now) {
                 Some(leaf) => seen = leaf,
