@@ -230,6 +230,9 @@ mutants! {
     PopulatePassesOver => "populate-passes-over",
     /// A fault that lacks memory leaves alone what programs have given up.
     FaultKeepsLazy => "fault-keeps-lazy",
+    /// When a PMD goes, and with it the last that mapped a folio whole, it counts as one for too long: what
+    /// the others map in part is not remembered.
+    PmdUncountedLate => "pmd-uncounted-late",
     /// Entries that hardware may write to are changed by plain stores, many at a time.
     RewriteNotAtomic => "rewrite-not-atomic",
     /// MADV_FREE takes what is left of a folio that is mapped in part for a whole one.

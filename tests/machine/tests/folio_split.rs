@@ -234,6 +234,31 @@ fn what_was_unmapped_meanwhile_is_missed() {
     assert_eq!(scene(Some(Mutant::ThawForgetsPartial)), 0);
 }
 
+/// A folio that one program maps whole and another in part is mapped in part once the first lets go of it,
+/// whichever way it does.
+#[test]
+fn whoever_maps_it_whole_goes_last() {
+    let scene = |exits: bool, mutant| {
+        let world = SimWorld::new(machines()[0]);
+        world.mm().arm(mutant);
+        let parent = stamped(&world);
+        let child = parent.fork().expect("memory");
+        child.unmap(VirtRange::from_size(page(100), 20 * PAGE_SIZE)).expect("memory");
+        assert_eq!(world.mm().deferred_folios(), 0);
+        if exits {
+            drop(parent);
+        } else {
+            parent.unmap(VirtRange::from_size(VA, PMD_SIZE)).expect("memory");
+        }
+        world.mm().audit().expect("nothing is broken");
+        world.mm().deferred_folios()
+    };
+    for exits in [false, true] {
+        assert_eq!(scene(exits, None), 1);
+        assert_eq!(scene(exits, Some(Mutant::PmdUncountedLate)), 0);
+    }
+}
+
 #[test]
 fn partly_mapped_folios_are_found_when_memory_is_short() {
     let world = SimWorld::new(machines()[0]);

@@ -218,8 +218,23 @@ impl<H: Hardware> Mm<H> {
     fn large_leaf_put(&self, leaf: Leaf) {
         let Some(head) = self.frames.map().head(leaf.pfn()) else { return };
         if leaf.level() == abi::Level::Pmd {
+            self.pmd_put(head);
+        } else {
+            self.folio_unmap(head, 1);
+        }
+    }
+
+    /// Gives back what a PMD owned that mapped the folio. It ceases to be one of those that map it whole
+    /// first: whether the rest map it in part is asked with the last step.
+    #[inline]
+    pub(crate) fn pmd_put(&self, head: Pfn) {
+        let late = self.commits(Mutant::PmdUncountedLate);
+        if !late {
             self.uncount_pmd_map(head);
         }
         self.folio_unmap(head, 1);
+        if late {
+            self.uncount_pmd_map(head);
+        }
     }
 }

@@ -333,8 +333,7 @@ impl<H: Hardware> Mm<H> {
     #[inline]
     fn entries_put(&self, head: Pfn, n: u32) {
         if n == BY_PMD {
-            self.uncount_pmd_map(head);
-            self.folio_unmap(head, 1);
+            self.pmd_put(head);
         } else {
             self.folio_unmap(head, n);
         }
