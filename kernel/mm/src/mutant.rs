@@ -233,6 +233,8 @@ mutants! {
     /// When a PMD goes, and with it the last that mapped a folio whole, it counts as one for too long: what
     /// the others map in part is not remembered.
     PmdUncountedLate => "pmd-uncounted-late",
+    /// A gather of huge entries and small ones hints at one of the two levels.
+    GatherOneLevel => "gather-one-level",
     /// Entries that hardware may write to are changed by plain stores, many at a time.
     RewriteNotAtomic => "rewrite-not-atomic",
     /// MADV_FREE takes what is left of a folio that is mapped in part for a whole one.

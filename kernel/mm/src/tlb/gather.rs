@@ -174,7 +174,7 @@ impl<'m, H: Hardware> Gather<'m, H> {
                 range
             }
             Some(hull) => {
-                self.mixed |= level != self.stride;
+                self.mixed |= level != self.stride && !self.mm.commits(Mutant::GatherOneLevel);
                 self.stride = self.stride.max(level);
                 VirtRange::new(hull.start.min(range.start), hull.end.max(range.end))
             }

@@ -156,3 +156,22 @@ fn a_full_gather_flushes_all_that_it_gives_back() {
         });
     }
 }
+
+/// Small pages and a huge one go at once, and the hint of a level would be wrong for either.
+#[test]
+fn what_is_flushed_together_may_be_of_two_levels() {
+    catches(Mutant::GatherOneLevel, |mutant| {
+        machines().into_iter().find_map(|config| {
+            let world = world(config, Kind::Huge);
+            world.mm().arm(mutant);
+            let space = stamped(&world, pages(0, 2 * BLOCK));
+            space.split_block(VA);
+            check(&world, &space, pages(0, 2 * BLOCK), stamp);
+            // The table of small ones stays, for its first pages.
+            world.inside(&space, &mut || {
+                space.unmap(pages(BLOCK - 5, BLOCK + 5)).expect("memory");
+            });
+            wrong(&world)
+        })
+    });
+}
