@@ -239,6 +239,21 @@ mutants! {
     RewriteNotAtomic => "rewrite-not-atomic",
     /// MADV_FREE takes what is left of a folio that is mapped in part for a whole one.
     LazyPart => "lazy-part",
+
+    // Rules that one of the above breaks too late, or not alone.
+    /// fork maps a page once more and leaves it exclusive: the first one who writes again writes to both
+    /// (2020).
+    ForkKeepsExclusive => "fork-keeps-exclusive",
+    /// GUP-fast that finds the entry changed keeps the reference that it took.
+    GupKeepsFailed => "gup-keeps-failed",
+    /// A member of a contiguous set is changed or taken out, and the others keep the mark.
+    ContCutWhole => "cont-cut-whole",
+    /// The contiguous mark of an entry that is not valid is believed (2025).
+    ContMarkTrusted => "cont-mark-trusted",
+    /// The flush of a block says that it was a page: a CPU that reads the hint removes nothing (2020).
+    HintTooDeep => "hint-too-deep",
+    /// Of the CPUs that keep a number across a roll-over only the first is told its new generation.
+    RolloverFirstReserved => "rollover-first-reserved",
 }
 
 /// Which bug is armed in one memory manager.

@@ -140,7 +140,7 @@ impl<H: Hardware> Mm<H> {
         if pinning && exclusive && self.may_be_pinned(head) {
             return false;
         }
-        if exclusive {
+        if exclusive && !self.commits(Mutant::ForkKeepsExclusive) {
             self.clear_exclusive(head, pages);
         }
         self.folio_map(head, n);
@@ -175,7 +175,8 @@ impl<H: Hardware> Mm<H> {
         }
         // Under the table's lock nobody else touches a small page's exclusive bit, so one step
         // counts the mapping and clears it.
-        let clear = counts.0 & Counts::EXCLUSIVE;
+        let keeps = self.commits(Mutant::ForkKeepsExclusive);
+        let clear = if keeps { 0 } else { counts.0 & Counts::EXCLUSIVE };
         desc.counts.fetch_add(Counts::mappings(n).wrapping_sub(clear), Ordering::AcqRel);
         true
     }

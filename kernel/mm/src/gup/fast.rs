@@ -100,6 +100,7 @@ impl<H: Hardware> Mm<H> {
         }
         self.count(Event::GupFastRetry, 1);
         match hold {
+            _ if self.commits(Mutant::GupKeepsFailed) => {}
             Hold::Reference => self.head_put(head, 1),
             Hold::Pin => self.folio_unpin(seen.pfn),
         }

@@ -360,3 +360,30 @@ fn nothing_is_mapped_by_an_empty_range() {
     assert!(kernel.walk(start).is_none());
     assert_eq!(kernel.ram.tables.load(Relaxed), 1);
 }
+
+/// When a mapping is told, walkers see it and this CPU's next instruction may use it: the stores are published
+/// and then the context is synchronised. One without the other, or both the wrong way round, is not
+/// enough.
+#[test]
+fn t10_a_mapping_is_visible_when_it_is_told() {
+    let mut kernel = Kernel::new();
+    for (n, largest) in [Level::Pte, Level::Pmd, Level::Pud].into_iter().enumerate() {
+        let start = VirtAddr(0xffff_9000_0000_0000) + n as u64 * Level::Pud.span();
+        let range = VirtRange::from_size(start, largest.span());
+        let (prot, mem) = (KernelProt::Data, MemType::Normal);
+        // Whether anything is pending afterwards, `map` looks each time.
+        let mapping = KernelMapping { range, to: PhysAddr(1 << 32), prot, mem, largest };
+        assert_eq!(kernel.map(&mapping), Ok(()));
+        kernel.check(&mapping, range);
+    }
+    let ram = &kernel.ram;
+    let pending = || ram.pending.load(Relaxed) != 0;
+    ram.store(Slot::new(RAM, 500), 0);
+    assert!(pending(), "a store alone");
+    ram.synchronize_context();
+    assert!(pending(), "synchronised before it was published");
+    ram.publish(Scope::InnerShareable);
+    assert!(pending(), "published, and fetched before");
+    ram.synchronize_context();
+    assert!(!pending());
+}

@@ -214,7 +214,7 @@ impl<H: Hardware> Mm<H> {
             // Still running somewhere under the old number: keep it, everywhere it is reserved.
             let mut kept = false;
             for reserved in &mut state.reserved {
-                if *reserved == old {
+                if *reserved == old && !(kept && self.commits(Mutant::RolloverFirstReserved)) {
                     *reserved = fresh;
                     kept = true;
                 }

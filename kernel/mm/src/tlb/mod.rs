@@ -178,6 +178,7 @@ impl<H: Hardware> Mm<H> {
     /// Removes one leaf and waits. The change was published, and is counted here with the rest.
     #[inline]
     fn invalidate_leaf(&self, va: VirtAddr, asid: Asid, level: Level, scope: Scope) {
+        let level = if self.commits(Mutant::HintTooDeep) { Level::Pte } else { level };
         let (asid, depth, hint) = (AsidMatch::Only(asid), Depth::LastLevel, Some(level));
         self.hw.tlbi(Tlbi { target: Target::Va { va, asid, depth, hint }, scope });
         if !self.commits(Mutant::NoComplete) {
