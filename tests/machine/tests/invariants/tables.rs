@@ -17,7 +17,7 @@ fn text(error: impl ToString) -> String {
     error.to_string()
 }
 
-/// At rest: as many empty tables are put aside as there are huge entries, wherever they go and when they go.
+/// At rest: as many tables are put aside as there are huge entries, wherever they go and when they go.
 #[test]
 fn i50_as_many_tables_are_put_aside_as_there_are_huge_entries() {
     let scenario = |mutant| {
