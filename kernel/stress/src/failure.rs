@@ -1,7 +1,7 @@
 //! What can go wrong in a run, with the evidence.
 
 use crate::stamp::{Content, Stamp};
-use abi::{Access, Level, PhysAddr, VirtAddr};
+use abi::{Access, Event, Level, PhysAddr, VirtAddr};
 use core::fmt;
 use mm::audit::Broken;
 use mm::gup::GupError;
@@ -89,6 +89,13 @@ pub enum Failure {
         /// What it is.
         found: u64,
     },
+    /// What a workload is for did not happen, in however many operations.
+    Idle {
+        /// What.
+        event: Event,
+        /// How many.
+        operations: u64,
+    },
     /// Pages that were not given back.
     Leak {
         /// What they are.
@@ -143,6 +150,13 @@ impl fmt::Display for Failure {
             }
             Self::Count { what, expected, found } => {
                 write!(f, "{what}: expected {expected}, found {found}")
+            }
+            Self::Idle { event, operations } => {
+                write!(
+                    f,
+                    "{}: never in {operations} operations, so nothing was shown",
+                    event.name()
+                )
             }
             Self::Leak { what, before, after } => {
                 write!(f, "leak: {before} pages of {what} before, {after} after")

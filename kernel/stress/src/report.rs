@@ -3,8 +3,8 @@
 use crate::run::{Failure, Limit, Options, Run};
 use crate::workloads::{self, Workload};
 use crate::world::World;
-use abi::Event;
 use abi::ktap::{Ktap, Verdict};
+use abi::{Event, PMD_SIZE};
 use core::fmt::{self, Write};
 use mm::audit::Audit;
 use mm::frame::{Flag, Kind};
@@ -52,6 +52,26 @@ impl Census {
     }
 }
 
+const NS_PER_SEC: u64 = 1_000_000_000;
+
+/// What was counted.
+struct Counts([u64; Event::COUNT]);
+
+impl Counts {
+    fn of<W: World>(world: &W) -> Self {
+        Self(core::array::from_fn(|event| world.mm().stats.total(Event::ALL[event])))
+    }
+
+    fn since(self, before: &Self) -> Self {
+        Self(core::array::from_fn(|event| self.0[event] - before.0[event]))
+    }
+}
+
+/// After so long and so many operations, on so much memory, what a workload is for has happened.
+const ENOUGH_NS: u64 = 10 * NS_PER_SEC;
+const ENOUGH: u64 = 2_000;
+const LEAST_BYTES: u64 = 4 * PMD_SIZE;
+
 /// Runs the workloads whose names `wanted` accepts and prints a KTAP report to `out`.
 ///
 /// `watch` is called now and then while CPUs work, with the name, the elapsed nanoseconds and the
@@ -95,9 +115,7 @@ fn one<W: World, O: Write>(
     operations: &mut u64,
 ) -> Result<bool, fmt::Error> {
     let before = Census::of(world);
-    let counted = Event::ALL.iter().map(|&event| world.mm().stats.total(event));
-    let mut counters = [0; Event::COUNT];
-    counters.iter_mut().zip(counted).for_each(|(place, count)| *place = count);
+    let counters = Counts::of(world);
 
     let run = Run::new(world, workload.name, options);
     let result = (workload.run)(&run, &mut || {
@@ -106,23 +124,32 @@ fn one<W: World, O: Write>(
             run.stop();
         }
     });
+    let counted = Counts::of(world).since(&counters);
     let result = result.and_then(|()| settle(world, before));
+    let missed = workload.shows.iter().find(|event| counted.0[**event as usize] == 0);
 
     let (ns, done) = (run.elapsed_ns().max(1), run.operations());
     *operations += done;
-    let rate = u128::from(done) * 1_000_000_000 / u128::from(ns);
+    let rate = u128::from(done) * u128::from(NS_PER_SEC) / u128::from(ns);
     ktap.note(format_args!(
         "{}: {done} operations in {}.{:03} s, {rate} a second",
         workload.name,
-        ns / 1_000_000_000,
+        ns / NS_PER_SEC,
         ns / 1_000_000 % 1000
     ))?;
-    for (&event, before) in Event::ALL.iter().zip(counters) {
-        let count = world.mm().stats.total(event) - before;
-        if count > 0 {
-            ktap.note(format_args!("  {} {count}", event.name()))?;
-        }
+    for (event, count) in Event::ALL.iter().zip(counted.0).filter(|(_, count)| *count > 0) {
+        ktap.note(format_args!("  {} {count}", event.name()))?;
     }
+    let result = match missed {
+        Some(&event) if ns >= ENOUGH_NS && done >= ENOUGH && options.bytes >= LEAST_BYTES => {
+            result.and(Err(Failure::Idle { event, operations: done }))
+        }
+        Some(event) => {
+            ktap.note(format_args!("  {} did not happen in this time", event.name()))?;
+            result
+        }
+        None => result,
+    };
     if let Some(audit) = run.audited() {
         ktap.note(format_args!("  audited: {audit}"))?;
     }
@@ -162,15 +189,17 @@ fn report_failure<O: Write>(
 fn replay<O: Write>(ktap: &mut Ktap<'_, O>, name: &str, options: Options) -> fmt::Result {
     let Options { cpus, seed, bytes, limit } = options;
     let limit = match limit {
-        Limit::Time(ns) => ("secs", ns.div_ceil(1_000_000_000)),
-        Limit::Rounds(rounds) => ("rounds", rounds),
+        Limit::Time(ns) if ns % NS_PER_SEC == 0 => ("secs", ns / NS_PER_SEC, ""),
+        Limit::Time(ns) => ("secs", ns.div_ceil(1_000_000), "ms"),
+        Limit::Rounds(rounds) => ("rounds", rounds, ""),
     };
     ktap.meta(
         "replay",
         format_args!(
-            "run=\"stress {name} cpus={cpus} {}={} seed={seed} mem={}K\"",
+            "run=\"stress {name} cpus={cpus} {}={}{} seed={seed} mem={}K\"",
             limit.0,
             limit.1,
+            limit.2,
             bytes >> 10
         ),
     )

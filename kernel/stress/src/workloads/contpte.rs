@@ -33,7 +33,8 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
 }
 
 fn drive<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
-    let field = Field::new(run, run.options.bytes / 4, OURS)?;
+    // Small, for each fork is of all of it.
+    let field = Field::new(run, run.options.bytes / 8, OURS)?;
     field.space.advise(field.range, Advice::PopulateWrite)?;
     run.rounds(watch, |cpu, rng| {
         let own = field.own(field.any(rng), cpu, rng);

@@ -18,7 +18,8 @@ const OURS: u8 = 11;
 const COPIES: u8 = 12;
 
 pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
-    let field = Field::new(run, run.options.bytes / 4, OURS)?;
+    // Small, for each fork is of all of it.
+    let field = Field::new(run, run.options.bytes / 8, OURS)?;
     run.rounds(watch, |cpu, rng| {
         let own = field.own(field.any(rng), cpu, rng);
         run.inside(&field.space, || {

@@ -10,7 +10,8 @@ use super::field::{BLOCK, Field};
 use crate::rng::Rng;
 use crate::run::{Failure, Run};
 use crate::world::World;
-use abi::{PAGE_SIZE, VirtRange};
+use abi::VirtRange;
+use core::ops::Range;
 use mm::Advice;
 
 /// The space's number in stamps.
@@ -22,38 +23,42 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
     let field = Field::new(run, run.options.bytes / 2, OURS)?.fleeting();
     field.drive(run, watch, |cpu, rng| {
         let page = field.any(rng);
-        for _ in 0..rng.below(8) {
-            field.write(run, cpu, field.own(page, cpu, rng))?;
-            field.look(run, cpu, field.near(page, rng), rng)?;
+        if rng.one_in(8) {
+            field.renew(run, cpu, field.own(page, cpu, rng), rng)?;
         }
-        throw_away(run, &field, cpu, page, rng)
+        // All CPUs do this to the same few ranges: they meet.
+        let block = page - page % BLOCK;
+        let pages = match rng.below(4) {
+            0 | 1 => block..block + BLOCK,
+            2 => page..page + 1,
+            _ => page..page + 1 + rng.below(field.range.pages() - page),
+        };
+        field.visit_all(pages.clone(), || {
+            for _ in 0..rng.below(8) {
+                field.write(run, cpu, field.own(page, cpu, rng))?;
+                field.look(run, cpu, field.near(page, rng), rng)?;
+            }
+            throw_away(run, &field, cpu, pages, rng)
+        })
     })
 }
 
-/// Throws some pages from `page` on away, and looks whether they are gone, for this CPU at once.
+/// Throws pages away, and looks whether they are gone, for this CPU at once.
 fn throw_away<W: World>(
     run: &Run<'_, W>,
     field: &Field<'_, W::Machine>,
     cpu: usize,
-    page: u64,
+    pages: Range<u64>,
     rng: &mut Rng,
 ) -> Result<(), Failure> {
-    let whole = VirtRange::from_size(field.at(page - page % BLOCK), BLOCK * PAGE_SIZE);
-    let most = field.range.pages() - page;
-    let range = match rng.below(4) {
-        // All CPUs do this to the same few ranges: they meet.
-        0 | 1 => whole,
-        2 => VirtRange::from_size(field.at(page), PAGE_SIZE),
-        _ => VirtRange::from_size(field.at(page), (1 + rng.below(most)) * PAGE_SIZE),
-    };
-    let first = (range.start - field.range.start) / PAGE_SIZE;
     // What is read now is in the TLB of this CPU.
     let mut watched = [const { None }; WATCHED];
     for place in &mut watched {
-        let page = first + rng.below(range.pages());
+        let page = pages.start + rng.below(pages.end - pages.start);
         field.look(run, cpu, page, rng)?;
         *place = Some((page, field.ledger.before(page).gone()));
     }
+    let range = VirtRange::new(field.at(pages.start), field.at(pages.end));
     field.space.advise(range, Advice::DontNeed)?;
     run.did(1);
     for (page, gone) in watched.into_iter().flatten() {

@@ -19,7 +19,8 @@ use mm::frame::FolioPin;
 const OURS: u8 = 13;
 
 pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
-    let field = Field::new(run, run.options.bytes / 4, OURS)?;
+    // Small, for each fork is of all of it.
+    let field = Field::new(run, run.options.bytes / 8, OURS)?;
     run.rounds(watch, |cpu, rng| {
         let own = field.own(field.any(rng), cpu, rng);
         if rng.one_in(8) {

@@ -27,7 +27,7 @@ mod unmap_shootdown;
 
 use crate::run::{Failure, Run};
 use crate::world::World;
-use abi::Order;
+use abi::{Event, Event::*, Order};
 use alloc::vec::Vec;
 use mm::OutOfMemory;
 
@@ -40,6 +40,8 @@ pub struct Workload<W: World> {
     pub name: &'static str,
     /// What it does, in a line.
     pub about: &'static str,
+    /// What must happen on the way: without, it has shown nothing.
+    pub shows: &'static [Event],
     /// Does it.
     pub run: Work<W>,
 }
@@ -64,91 +66,119 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
         Workload {
             name: "fault-4k",
             about: "touch, verify and unmap 4 KiB pages in one space on all CPUs",
+            shows: &[ZeroMap, CowCopy, PgFaultDenied, PgTableFree],
             run: fault::small,
         },
         Workload {
             name: "thp-fault",
             about: "touch huge pages, unmap parts of them, verify the rest",
+            shows: &[ThpFaultAlloc, ThpSplitPmd],
             run: fault::huge,
         },
         Workload {
             name: "thp-split",
             about: "split huge entries under writers, readers and walkers",
+            shows: &[ThpFaultAlloc, ThpSplitPmd],
             run: thp_split::run,
         },
         Workload {
             name: "folio-split",
             about: "split huge folios into smaller ones under writers and readers",
+            shows: &[ThpSplitPage],
             run: folio_split::run,
         },
         Workload {
             name: "split-migration",
             about: "split migration entries while lockless readers look at them",
+            shows: &[ThpSplitPmd],
             run: split_migration::run,
         },
         Workload {
             name: "deferred-split",
             about: "get back what partly unmapped huge pages hold, while others unmap more",
+            shows: &[ThpDeferredSplit, ThpSplitPage],
             run: deferred_split::run,
         },
         Workload {
             name: "contpte",
             about: "change single pages of contiguous sets that others use",
+            shows: &[Anon64kAlloc, ContUnfold, CowReuse, CowCopy],
             run: contpte::run,
         },
         Workload {
             name: "unmap-shootdown",
             about: "one CPU unmaps and reuses frames while others read through the same space",
+            shows: &[TlbGather, PgTableFree],
             run: unmap_shootdown::run,
         },
         Workload {
             name: "dontneed-race",
             about: "all CPUs throw the same memory away, and none may see it afterwards",
+            shows: &[ThpFaultAlloc, TlbGather],
             run: dontneed_race::run,
         },
         Workload {
             name: "mprotect-shootdown",
             about: "take rights away while all CPUs write",
+            shows: &[PgFaultDenied, ThpFaultAlloc, ThpSplitPmd],
             run: mprotect_shootdown::run,
         },
         Workload {
             name: "mremap",
             about: "move memory about while others read it, and where it was",
+            shows: &[PgFaultDenied, ThpFaultAlloc, ThpSplitPmd],
             run: mremap::run,
         },
         Workload {
             name: "cow",
             about: "fork one space on all CPUs, and write to it and to the copies",
+            shows: &[ThpSplitPmd, CowCopy, CowReuse],
             run: cow::run,
         },
         Workload {
             name: "gup-vs-unmap",
             about: "lockless references to pages that another CPU unmaps",
+            shows: &[GupFast],
             run: gup_vs_unmap::run,
         },
         Workload {
             name: "gup-vs-split",
             about: "references and pins, of huge pages that are split meanwhile",
+            shows: &[GupFast, PinAcquired, ThpSplitPmd, ThpSplitPage],
             run: gup_vs_split::run,
         },
         Workload {
             name: "gup-vs-fork",
             about: "pins of pages that are being shared by forks",
+            shows: &[GupFast, PinAcquired, CowReuse, PgCopy],
             run: gup_vs_fork::run,
         },
         Workload {
             name: "asid-rollover",
             about: "more spaces than ASIDs, each must see its own memory",
+            shows: &[AsidRollover],
             run: asid_rollover::run,
         },
         Workload {
             name: "oom",
             about: "use up all memory, be refused cleanly, give it back, again",
+            shows: &[AllocFail],
             run: oom::run,
         },
         Workload {
             name: "chaos",
             about: "all of it at once on shared spaces, with memory running short",
+            shows: &[
+                AllocFail,
+                ThpFaultAlloc,
+                ThpSplitPmd,
+                ThpSplitPage,
+                CowCopy,
+                CowReuse,
+                GupFast,
+                PinAcquired,
+                PgLazyFreed,
+            ],
             run: chaos::run,
         },
     ]

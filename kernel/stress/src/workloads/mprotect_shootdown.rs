@@ -67,22 +67,27 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
     field.drive(run, watch, |cpu, rng| {
         let page = field.any(rng);
         if rng.one_in(4) {
-            change(&field, &bans, page, rng)?;
+            change(run, &field, &bans, cpu, page, rng)?;
             run.did(1);
         }
-        for _ in 0..rng.below(16) {
-            let own = field.own(page, cpu, rng);
-            write(run, &field, &bans, cpu, own)?;
-            read(run, &field, &bans, cpu, field.near(page, rng))?;
-        }
-        Ok(())
+        field.visit(page, || {
+            for _ in 0..rng.below(16) {
+                let own = field.own(page, cpu, rng);
+                write(run, &field, &bans, cpu, own)?;
+                read(run, &field, &bans, cpu, field.near(page, rng))?;
+            }
+            Ok(())
+        })
     })
 }
 
-/// Ends the ban in a block if there is one, and begins one if there is none; unless somebody is at it.
-fn change<H: mm::Hardware>(
-    field: &Field<'_, H>,
+/// Ends the ban in a block if there is one, and begins one if there is none, or makes the block new, as it
+/// is in pieces after the first ban of a part; unless somebody is at it.
+fn change<W: World>(
+    run: &Run<'_, W>,
+    field: &Field<'_, W::Machine>,
     bans: &Bans,
+    cpu: usize,
     page: u64,
     rng: &mut Rng,
 ) -> Result<(), Failure> {
@@ -95,6 +100,11 @@ fn change<H: mm::Hardware>(
     }
     let mut new = Ban { turn: old.turn.wrapping_add(2), first: 0, end: 0, reading: false };
     let (mut ban, mut prot) = (old, Prot::ReadWrite);
+    if old.first == old.end && rng.one_in(4) {
+        field.renew(run, cpu, field.own(page, cpu, rng), rng)?;
+        word.store(new.word(), Ordering::SeqCst);
+        return Ok(());
+    }
     if old.first == old.end {
         let first = if rng.one_in(2) { 0 } else { rng.below(BLOCK) };
         let end = if rng.one_in(2) { BLOCK } else { first + 1 + rng.below(BLOCK - first) };

@@ -24,11 +24,11 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
                 for _ in 0..rng.below(8) {
                     write(run, &space, cpu, own, rng.below(BLOCK))?;
                 }
-                if rng.one_in(4) {
+                if rng.one_in(2) {
                     travel(run, &space, cpu, own, rng)?;
                 }
             }
-            for _ in 0..16 {
+            for _ in 0..8 {
                 look(run, &space, cpu, &parcels[rng.below(count) as usize], rng)?;
             }
             Ok(())
@@ -54,8 +54,8 @@ fn travel<W: World>(
     };
     let new = own.other_window(place, rng) + offset;
     let kept = match rng.below(8) {
-        0 => 0,
-        1 => 1 + rng.below(BLOCK),
+        0 | 1 => 0,
+        2 => 1 + rng.below(BLOCK),
         _ => BLOCK,
     };
     own.set_place(old.start, place + 1);

@@ -19,7 +19,8 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
     let refused = AtomicU64::new(0);
     run.on_cpus(watch, |cpu, rng| {
         let mut round = 0;
-        while run.goes_on(round) {
+        // The first round runs out whatever time it takes: without that nothing was shown.
+        while round == 0 || run.goes_on(round) {
             one_round(run, cpu, rng, round as u16, &refused)?;
             round += 1;
         }
@@ -77,7 +78,6 @@ fn fill<W: World>(
     refused: &AtomicU64,
 ) -> Result<(), Failure> {
     let mut filled = 0;
-    // The first round runs out whatever time it takes: without that nothing was shown.
     while filled < range.pages() && !run.stopped() && (version == 0 || run.goes_on(0)) {
         let va = range.start + filled * PAGE_SIZE;
         let stamp = Stamp::new(cpu as u8, va, version);

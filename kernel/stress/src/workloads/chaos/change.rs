@@ -26,10 +26,11 @@ impl<W: World> Player<'_, '_, W> {
     fn range(&self, rng: &mut Rng) -> VirtRange {
         let page = self.field.any(rng);
         let most = self.field.range.pages() - page;
-        let pages = match rng.below(4) {
-            0 => 1,
-            1 => 1 + rng.below(most.min(64)),
-            2 => return self.field.block_of(page),
+        let pages = match rng.below(8) {
+            0 | 1 => 1,
+            2 => 1 + rng.below(most.min(64)),
+            // So that it can be huge again.
+            3..=6 => return self.field.block_of(page),
             _ => 1 + rng.below(most),
         };
         VirtRange::from_size(self.field.at(page), pages * PAGE_SIZE)

@@ -41,8 +41,8 @@ struct Player<'a, 'm, W: World> {
 
 pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
     let bytes = run.options.bytes.max(LEAST_BYTES);
-    // Memory beyond twice what is worked on is set aside, so that running out takes no time.
-    let surplus = Hoard::all_but(run.mm(), 2 * bytes / PAGE_SIZE, Order::MAX)?;
+    // Memory beyond what is worked on is set aside, so that running out takes no time.
+    let surplus = Hoard::all_but(run.mm(), bytes / PAGE_SIZE, Order::MAX)?;
     let field = |n: usize| Field::new(run, bytes / 8, OURS + n as u8).map(Field::fleeting);
     let fields: [Field<'_, W::Machine>; SPACES] = [field(0)?, field(1)?, field(2)?];
     let hoarding = AtomicBool::new(false);
@@ -56,7 +56,7 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
                 run.mm().reclaim_lazy(rng.below(64));
                 Ok(())
             }
-            3 if !hoarding.swap(true, Ordering::Relaxed) => {
+            3 if rng.one_in(4) && !hoarding.swap(true, Ordering::Relaxed) => {
                 let result = hoard(run, cpu, &fields, rng);
                 hoarding.store(false, Ordering::Relaxed);
                 result

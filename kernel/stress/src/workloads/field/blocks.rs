@@ -5,6 +5,7 @@ use crate::rng::Rng;
 use crate::run::{Failure, Run};
 use crate::world::World;
 use abi::{Access, Order, Prot};
+use core::ops::Range;
 use core::sync::atomic::Ordering;
 use mm::{Hardware, Huge, Place, SplitError};
 
@@ -28,13 +29,26 @@ impl<H: Hardware> Field<'_, H> {
         page: u64,
         body: impl FnOnce() -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let visitors = &self.visitors[(page / BLOCK) as usize];
+        self.visit_all(page..page + 1, body)
+    }
+
+    /// The same, for all blocks of some pages.
+    pub(crate) fn visit_all(
+        &self,
+        pages: Range<u64>,
+        body: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let (first, end) = (pages.start / BLOCK, pages.end.div_ceil(BLOCK));
+        let visitors = &self.visitors[first as usize..end as usize];
         let enter = |n: u32| (n != CLOSED).then(|| n + 1);
-        if visitors.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_err() {
-            return Ok(());
+        let entered = visitors
+            .iter()
+            .take_while(|n| n.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_ok())
+            .count();
+        let result = if entered == visitors.len() { body() } else { Ok(()) };
+        for visitors in &visitors[..entered] {
+            visitors.fetch_sub(1, Ordering::Release);
         }
-        let result = body();
-        visitors.fetch_sub(1, Ordering::Release);
         result
     }
 
