@@ -1,0 +1,151 @@
+//! One CPU's barriers, and what it runs: by them it is known which stores walkers see and which TLBIs are
+//! complete.
+//!
+//! A barrier costs one step whatever is outstanding: it is kept as a moment, and compared when somebody
+//! asks. A store is seen by walkers once its CPU has executed a barrier for stores after it; or once any
+//! CPU has, after the storing one released a lock, since what one observer has seen all have (other-multi-
+//! copy atomicity). A TLBI is complete once its own CPU has executed a full barrier after it.
+
+use crate::shadow::SlotId;
+use abi::Asid;
+use alloc::boxed::Box;
+use pte::Scope;
+
+/// Slots that a CPU has put into a state which its lock alone excuses; more are let pass.
+const TOUCHED: usize = 24;
+
+/// What is known of one CPU. Moments are the oracle's clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CpuState {
+    /// The space it runs, and under which ASID.
+    pub(crate) user: Option<(u32, Asid)>,
+    /// Its last barriers for stores: of any scope, of all CPUs.
+    published: [u64; 2],
+    /// Its last release of a table's lock.
+    released: u64,
+    /// Stores before this were released, and then some CPU executed a barrier.
+    vouched: u64,
+    /// Its last full barriers: of any scope, of all CPUs.
+    completed: [u64; 2],
+    /// Locks of tables held: of tables of tables, of tables of pages.
+    pub(crate) held: [u8; 2],
+    touched: [SlotId; TOUCHED],
+    nr_touched: usize,
+}
+
+impl CpuState {
+    pub(crate) const BLANK: Self = Self {
+        user: None,
+        published: [0; 2],
+        released: 0,
+        vouched: 0,
+        completed: [0; 2],
+        held: [0; 2],
+        touched: [SlotId::NONE; TOUCHED],
+        nr_touched: 0,
+    };
+
+    /// Remembers a slot that must be in order when the lock is released.
+    pub(crate) fn touch(&mut self, slot: SlotId) {
+        let known = self.touched[..self.nr_touched].contains(&slot);
+        if !known && self.nr_touched < TOUCHED {
+            self.touched[self.nr_touched] = slot;
+            self.nr_touched += 1;
+        }
+    }
+
+    /// Takes one of them back.
+    pub(crate) fn untouch(&mut self) -> Option<SlotId> {
+        self.nr_touched = self.nr_touched.checked_sub(1)?;
+        Some(self.touched[self.nr_touched])
+    }
+
+    pub(crate) fn is_touched(&self) -> bool {
+        self.nr_touched > 0
+    }
+}
+
+/// The CPUs of a machine.
+#[derive(Debug)]
+pub(crate) struct Cpus {
+    all: Box<[CpuState]>,
+}
+
+impl Cpus {
+    pub(crate) fn new(nr: usize) -> Self {
+        assert!(nr <= 64, "a mask has a bit for each CPU");
+        Self { all: alloc::vec![CpuState::BLANK; nr].into_boxed_slice() }
+    }
+
+    pub(crate) fn get(&self, cpu: u8) -> &CpuState {
+        &self.all[usize::from(cpu)]
+    }
+
+    pub(crate) fn get_mut(&mut self, cpu: u8) -> &mut CpuState {
+        &mut self.all[usize::from(cpu)]
+    }
+
+    pub(crate) fn ids(&self) -> core::ops::Range<u8> {
+        0..self.all.len() as u8
+    }
+
+    /// The CPUs that run something under `asid` now, one bit each.
+    pub(crate) fn running(&self, asid: Asid) -> u64 {
+        let here = |(_, cpu): &(usize, &CpuState)| cpu.user.is_some_and(|(_, now)| now == asid);
+        self.all.iter().enumerate().filter(here).fold(0, |set, (n, _)| set | 1 << n)
+    }
+
+    /// The CPUs that run `space` now, one bit each.
+    pub(crate) fn running_space(&self, space: u32) -> u64 {
+        let here = |(_, cpu): &(usize, &CpuState)| cpu.user.is_some_and(|(now, _)| now == space);
+        self.all.iter().enumerate().filter(here).fold(0, |set, (n, _)| set | 1 << n)
+    }
+
+    /// A barrier for stores.
+    pub(crate) fn publish(&mut self, cpu: u8, scope: Scope, now: u64) {
+        let here = &mut self.all[usize::from(cpu)].published;
+        here[0] = now;
+        if scope == Scope::InnerShareable {
+            here[1] = now;
+            for other in &mut self.all {
+                other.vouched = other.released;
+            }
+        }
+    }
+
+    /// A full barrier.
+    pub(crate) fn complete(&mut self, cpu: u8, scope: Scope, now: u64) {
+        self.publish(cpu, scope, now);
+        let here = &mut self.all[usize::from(cpu)].completed;
+        here[0] = now;
+        if scope == Scope::InnerShareable {
+            here[1] = now;
+        }
+    }
+
+    /// A table's lock was released.
+    pub(crate) fn release(&mut self, cpu: u8, now: u64) {
+        self.all[usize::from(cpu)].released = now;
+    }
+
+    /// Whether `cpu` has released a table's lock since `at`.
+    pub(crate) fn has_released(&self, cpu: u8, at: u64) -> bool {
+        self.get(cpu).released > at
+    }
+
+    /// Whether no walker can miss what `cpu` stored at `at`.
+    pub(crate) fn is_published(&self, cpu: u8, at: u64) -> bool {
+        let cpu = self.get(cpu);
+        cpu.published[1] > at || cpu.vouched > at
+    }
+
+    /// Whether the walkers of `walker` cannot miss what `cpu` stored at `at`.
+    pub(crate) fn is_published_to(&self, walker: u8, cpu: u8, at: u64) -> bool {
+        self.is_published(cpu, at) || (walker == cpu && self.get(cpu).published[0] > at)
+    }
+
+    /// Whether a TLBI that `cpu` issued at `at` is complete, as far as it was to reach.
+    pub(crate) fn is_complete(&self, cpu: u8, scope: Scope, at: u64) -> bool {
+        self.get(cpu).completed[usize::from(scope == Scope::InnerShareable)] > at
+    }
+}

@@ -1,0 +1,80 @@
+//! Barriers and TLBIs.
+
+use crate::{By, Oracle};
+use abi::Asid;
+use pte::{Scope, Target, Tlbi};
+
+/// Operations of one CPU on a whole ASID, or on everything, that it has not waited for.
+#[derive(Clone, Copy)]
+pub(crate) struct Broad {
+    /// Of which ASID (all), how far, when.
+    pending: [Option<(Option<Asid>, Scope, u64)>; 8],
+    next: usize,
+}
+
+impl Broad {
+    pub(crate) const NONE: Self = Self { pending: [None; 8], next: 0 };
+}
+
+impl Oracle {
+    /// A CPU made its earlier stores visible to walkers: a DSB for stores.
+    pub fn publish(&mut self, by: By, scope: Scope) {
+        let now = self.tick();
+        self.cpus.publish(by.cpu, scope, now);
+    }
+
+    /// A CPU waited for its earlier TLBIs: a full DSB.
+    pub fn complete(&mut self, by: By, scope: Scope) {
+        let now = self.tick();
+        self.cpus.complete(by.cpu, scope, now);
+        let broad = &mut self.broad[usize::from(by.cpu)];
+        for pending in &mut broad.pending {
+            let Some((asid, reach, at)) = *pending else { continue };
+            if scope == Scope::Local && reach != Scope::Local {
+                continue;
+            }
+            *pending = None;
+            let done = if reach == Scope::Local { 1 << by.cpu } else { u64::MAX };
+            let cpus = &self.cpus;
+            self.asids.flushed(asid, done, at, |asid| cpus.running(asid));
+        }
+    }
+
+    /// A CPU is about to issue a TLBI.
+    pub fn tlbi(&mut self, by: By, mut op: Tlbi) {
+        if self.report.is_some() {
+            return;
+        }
+        let now = self.tick();
+        if let Target::Va { hint, .. } = &mut op.target
+            && !self.caps.ttl
+        {
+            *hint = None;
+        }
+        let whole = match op.target {
+            Target::All => Some(None),
+            Target::Asid(asid) => Some(Some(asid)),
+            _ => None,
+        };
+        if let Some(asid) = whole {
+            let broad = &mut self.broad[usize::from(by.cpu)];
+            broad.pending[broad.next % broad.pending.len()] = Some((asid, op.scope, now));
+            broad.next += 1;
+        }
+        if self.book.len == 0 {
+            return;
+        }
+        let cpus = &self.cpus;
+        let look = |debt: &mut crate::Debt| {
+            if debt.is_settled(cpus) {
+                return false;
+            }
+            debt.issued(&op, by.cpu, now, cpus);
+            true
+        };
+        match op.target {
+            Target::Va { va, .. } => self.book.near(va, look),
+            _ => self.book.each(look),
+        }
+    }
+}

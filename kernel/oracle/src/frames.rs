@@ -1,0 +1,254 @@
+//! Frames and tables change hands, and operations end: what leaves its owner must be in no TLB that is in
+//! use.
+
+use crate::shadow::{DebtId, Kind, SlotId};
+use crate::stores::Change;
+use crate::tables::Place;
+use crate::{By, How, Oracle, Rule};
+use abi::{Level, Order, Pfn, PhysAddr, VirtRange};
+use pte::bits::VALID;
+
+impl Oracle {
+    /// A block goes to somebody.
+    pub fn frame_alloc(&mut self, by: By, pfn: Pfn, order: Order) {
+        self.tick();
+        let Some(first) = self.frame_of(pfn) else { return };
+        if matches!(self.frames[first].kind, Kind::Data | Kind::Table) {
+            return self.broken_frame(Rule::FrameTaken, by, pfn, None);
+        }
+        self.hand_over(first, order, Kind::Data, by);
+    }
+
+    /// A block leaves its owner.
+    pub fn frame_free(&mut self, by: By, pfn: Pfn, order: Order) {
+        if self.report.is_some() {
+            return;
+        }
+        self.tick();
+        let Some(first) = self.frame_of(pfn) else { return };
+        for frame in (first..self.frames.len()).take(order.pages() as usize) {
+            self.must_be_unreachable(frame, by);
+        }
+        self.hand_over(first, order, Kind::Free, by);
+    }
+
+    fn hand_over(&mut self, first: usize, order: Order, kind: Kind, by: By) {
+        let site = self.sites.id(by.site);
+        for frame in self.frames[first..].iter_mut().take(order.pages() as usize) {
+            (frame.kind, frame.site) = (kind, site);
+        }
+    }
+
+    /// No translation leads to the frame: not from a page's entry, nor from a block's around it.
+    fn must_be_unreachable(&mut self, frame: usize, by: By) {
+        let pfn = self.first + frame as u64;
+        let block = (pfn.align_down(Order::PMD) - self.first) as usize;
+        for at in [frame, block] {
+            // The first of the block may lie before what is watched.
+            let Some(shadow) = self.frames.get(at).copied() else { continue };
+            let mut debt = shadow.debt;
+            while let Some(found) = self.debt_on_frame(debt, frame) {
+                let next = self.book.get(found).map_or(DebtId::NONE, |debt| debt.links.frame);
+                self.demand(found, Rule::FrameFreed, by, Some(pfn.base()));
+                debt = next;
+            }
+            let is_mapped = if at == frame { shadow.maps != 0 } else { false };
+            if is_mapped || shadow.blocks != 0 {
+                self.must_be_dead(SlotId(shadow.link), frame, by);
+            }
+        }
+    }
+
+    /// `id`, if it is a debt that leads to `frame`.
+    fn debt_on_frame(&self, id: DebtId, frame: usize) -> Option<DebtId> {
+        let debt = self.book.get(id)?;
+        let (pfn, pages) = Self::leads_to(debt.level, debt.old)?;
+        let first = self.frame_of(pfn)?;
+        (first..first + pages as usize).contains(&frame).then_some(id)
+    }
+
+    /// The chain of debts of a frame.
+    pub(crate) fn debt_of_frame(&self, frame: usize) -> DebtId {
+        let id = self.frames[frame].debt;
+        self.debt_on_frame(id, frame).unwrap_or(DebtId::NONE)
+    }
+
+    /// A frame goes while an entry maps it: that is right only if no walker comes to the entry any more,
+    /// because its table was taken out, or its space is not run any more.
+    fn must_be_dead(&mut self, slot: SlotId, frame: usize, by: By) {
+        if slot == SlotId::NONE || slot.frame() >= self.frames.len() {
+            return;
+        }
+        let Some(table) = self.table_at(slot.frame()) else { return };
+        let (level, word) = (self.tables[table].level, self.tables[table].slots[slot.index()].word);
+        let leads = Self::leads_to(level, word).and_then(|(pfn, pages)| {
+            let first = self.frame_of(pfn)?;
+            (first..first + pages as usize).contains(&frame).then_some(())
+        });
+        if leads.is_none() || word & VALID == 0 {
+            return;
+        }
+        let Some(place) = self.place(slot) else { return };
+        let pfn = self.first + frame as u64;
+        match place {
+            Place::Root { root, .. } => {
+                let running = self.cpus.running_space(self.tables[root].space);
+                if running != 0 {
+                    let change = Change {
+                        cpu: by.cpu,
+                        slot,
+                        table,
+                        level,
+                        old: word,
+                        new: word,
+                        how: How::Store,
+                        place,
+                    };
+                    let subject = self.subject(&change);
+                    let (rule, frame) = (Rule::FrameMapped, Some(pfn.base()));
+                    self.broken_about(rule, by, Some(subject), Some(slot), frame, running);
+                }
+            }
+            Place::Loose { top, offset } => {
+                self.must_be_left(top, offset, level, true, Rule::FrameFreed, by, pfn.base());
+            }
+        }
+    }
+
+    /// Nobody has the leaf or walk of `level` any more that was `offset` bytes into what the loose table
+    /// `top` translated.
+    #[expect(clippy::too_many_arguments, reason = "a question with all that its answer may need")]
+    fn must_be_left(
+        &mut self,
+        top: usize,
+        offset: u64,
+        level: Level,
+        is_leaf: bool,
+        rule: Rule,
+        by: By,
+        what: PhysAddr,
+    ) {
+        let Some(id) = self.walk_debt(top) else { return };
+        let Some(debt) = self.book.get(id) else { return };
+        let at = VirtRange::from_size(debt.va + offset, level.span());
+        let left = debt.left_below(at, is_leaf, &self.cpus);
+        let usable = left & self.cpus.running(debt.asid);
+        if usable != 0 {
+            let debt = *debt;
+            self.unpaid(&debt, usable, rule, by, Some(what));
+        } else if left != 0
+            && let Some(debt) = self.book.get_mut(id)
+        {
+            debt.is_trap = true;
+        }
+    }
+
+    fn broken_frame(&mut self, rule: Rule, by: By, pfn: Pfn, slot: Option<SlotId>) {
+        self.broken_about(rule, by, None, slot, Some(pfn.base()), 0);
+    }
+
+    // --- tables ----------------------------------------------------------------------------------
+
+    /// A page becomes a table with entries of `level`, all zeros.
+    pub fn table_alloc(&mut self, by: By, pfn: Pfn, level: Level) {
+        let now = self.tick();
+        let Some(frame) = self.frame_of(pfn) else { return };
+        if matches!(self.frames[frame].kind, Kind::Table) {
+            return self.broken_frame(Rule::FrameTaken, by, pfn, None);
+        }
+        self.frames[frame].kind = Kind::Table;
+        self.frames[frame].site = self.sites.id(by.site);
+        self.watch(frame, level, by.cpu, now);
+    }
+
+    /// A page is no table any more.
+    pub fn table_free(&mut self, by: By, pfn: Pfn, level: Level) {
+        if self.report.is_some() {
+            return;
+        }
+        self.tick();
+        let Some(frame) = self.frame_of(pfn) else { return };
+        if let Some(table) = self.table_at(frame) {
+            self.must_be_unwalked(table, frame, level, by);
+            self.unwatch(frame);
+        }
+        let shadow = &mut self.frames[frame];
+        (shadow.kind, shadow.link, shadow.maps) = (Kind::Data, u32::MAX, 0);
+        (shadow.debt, shadow.blocks) = (DebtId::NONE, 0);
+    }
+
+    /// No walk leads to a table that goes.
+    fn must_be_unwalked(&mut self, table: usize, frame: usize, level: Level, by: By) {
+        let base = (self.first + frame as u64).base();
+        if level == Level::Pgd {
+            let space = self.tables[table].space;
+            let running = self.cpus.running_space(space);
+            if running != 0 {
+                self.broken_frame(Rule::TableLinked, by, base.pfn(), None);
+            }
+            return;
+        }
+        match self.place(SlotId::new(frame, 0)) {
+            Some(Place::Root { root, .. }) => {
+                let running = self.cpus.running_space(self.tables[root].space);
+                if running != 0 {
+                    let slot = Some(self.tables[table].parent);
+                    self.broken_about(Rule::TableLinked, by, None, slot, Some(base), running);
+                }
+            }
+            Some(Place::Loose { top, .. }) if top == table => {
+                if let Some(id) = self.walk_debt(top) {
+                    self.demand_walk(id, by, base);
+                }
+            }
+            Some(Place::Loose { top, offset }) => {
+                // Its own descriptor is of the level above, and covers all below.
+                let above = Level::ALL[(level as usize).saturating_sub(1)];
+                self.must_be_left(top, offset, above, false, Rule::TableFreed, by, base);
+            }
+            None => {}
+        }
+    }
+
+    /// Of a table that was taken out, the walks to it are gone. The leaves are their frames' matter.
+    fn demand_walk(&mut self, id: DebtId, by: By, what: PhysAddr) {
+        let Some(debt) = self.book.get_mut(id) else { return };
+        let left = debt.left_below(debt.range(), false, &self.cpus);
+        let usable = left & self.cpus.running(debt.asid);
+        if usable != 0 {
+            let debt = *debt;
+            self.unpaid(&debt, usable, Rule::TableFreed, by, Some(what));
+        } else if left != 0 {
+            debt.is_trap = true;
+        }
+    }
+
+    // --- operations ------------------------------------------------------------------------------
+
+    /// An operation on a part of a space is over: no CPU can do more there than its tables say.
+    pub fn done(&mut self, by: By, root: Pfn, range: VirtRange) {
+        if self.report.is_some() {
+            return;
+        }
+        self.tick();
+        if self.book.len == 0 {
+            return;
+        }
+        let root = self.frame_of(root).and_then(|frame| self.table_at(frame));
+        let Some(space) = root.map(|root| self.tables[root].space) else { return };
+        let cpus = &self.cpus;
+        let mut usable = 0;
+        let found = self.book.find(|debt| {
+            let concerned = debt.space == space && range.overlaps(&debt.range());
+            if !concerned || debt.is_settled(cpus) {
+                return false;
+            }
+            usable = debt.left & cpus.running(debt.asid);
+            debt.is_trap = true;
+            usable != 0
+        });
+        if let Some(debt) = found.and_then(|id| self.book.get(id)).copied() {
+            self.unpaid(&debt, usable, Rule::DoneEarly, by, None);
+        }
+    }
+}

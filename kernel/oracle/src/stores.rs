@@ -1,0 +1,368 @@
+//! A descriptor changes: the change is judged, and what it takes away becomes a debt.
+
+use crate::debt::Debt;
+use crate::report::{Report, Step, Subject};
+use crate::shadow::{DebtId, Kind, SlotId};
+use crate::tables::Place;
+use crate::{By, Oracle, Rule};
+use abi::{ENTRIES, Level, PAGE_SIZE, PhysAddr};
+use pte::bits::{CONT, VALID};
+use pte::{Change as Care, Entry};
+
+/// How software changes a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// A plain store.
+    Store,
+    /// A swap or a compare-exchange: what hardware wrote before is in the old word.
+    Exchange,
+    /// One of many stores to a table that nobody can reach.
+    Fill,
+}
+
+/// A change of a descriptor of a watched table.
+#[derive(Clone, Copy)]
+pub(crate) struct Change {
+    pub(crate) cpu: u8,
+    pub(crate) slot: SlotId,
+    pub(crate) table: usize,
+    pub(crate) level: Level,
+    pub(crate) old: u64,
+    pub(crate) new: u64,
+    pub(crate) how: How,
+    pub(crate) place: Place,
+}
+
+impl Oracle {
+    /// Software changed a descriptor. `old` is what the slot held at that moment.
+    pub fn store(&mut self, by: By, slot: PhysAddr, old: u64, new: u64, how: How) {
+        if self.report.is_some() {
+            return;
+        }
+        let Some(frame) = self.frame_of(slot.pfn()) else { return };
+        let id = SlotId::new(frame, (slot.0 % PAGE_SIZE / 8) as usize);
+        let now = self.tick();
+        let Some(table) = self.table_at(frame) else {
+            if matches!(self.frames[frame].kind, Kind::Data | Kind::Free) {
+                self.broken(Rule::NoTable, by, None, None);
+            }
+            return;
+        };
+        let Some(place) = self.place(id) else { return };
+        let level = self.tables[table].level;
+        let change = Change { cpu: by.cpu, slot: id, table, level, old, new, how, place };
+        let shadow = self.tables[table].slots[id.index()];
+        // Hardware's own writes are no one's store.
+        let ours = if old & VALID != 0 { !self.history() } else { u64::MAX };
+        if (old ^ shadow.word) & ours != 0 {
+            let word = shadow.word;
+            let subject = self.subject(&Change { old: word, new: old, ..change });
+            return self.broken(Rule::ForeignStore, by, Some(subject), Some(id));
+        }
+        if old != new
+            && let Some(rule) = self.judge(&change)
+        {
+            let subject = self.subject(&change);
+            return self.broken(rule, by, Some(subject), Some(id));
+        }
+        self.judge_debts(&change, by);
+        if self.report.is_none() {
+            self.remember(&change, by, now);
+        }
+    }
+
+    fn judge(&self, change: &Change) -> Option<Rule> {
+        self.judge_break(change)
+            .or_else(|| self.judge_word(change))
+            .or_else(|| self.judge_lock(change))
+            .or_else(|| self.judge_history(change))
+    }
+
+    /// CPUs that may have something of the space of the slot.
+    pub(crate) fn holders(&self, change: &Change) -> u64 {
+        let Place::Root { root, .. } = change.place else { return 0 };
+        let root = &self.tables[root];
+        root.asid.map_or(0, |asid| self.asids.holders(root.space, asid))
+    }
+
+    /// Whether a TLB may have what the slot holds.
+    fn is_cached(&self, change: &Change) -> bool {
+        let cacheable = match pte::decode(change.level, change.old) {
+            Entry::Table(_) => true,
+            Entry::Leaf(leaf) => leaf.is_young() || self.caps.hw_af,
+            _ => false,
+        };
+        let before = self.tables[change.table].slots[change.slot.index()].cached;
+        (cacheable || (before && change.old & VALID != 0)) && self.holders(change) != 0
+    }
+
+    /// A live descriptor is not replaced by one that must not be beside it.
+    fn judge_break(&self, change: &Change) -> Option<Rule> {
+        if change.old & change.new & VALID == 0 {
+            return None;
+        }
+        match pte::change(change.level, change.old, change.new, &self.caps) {
+            Care::BreakBeforeMake(reason) if self.is_cached(change) => Some(Rule::Break(reason)),
+            _ => None,
+        }
+    }
+
+    /// Nor is one that was made invalid, before it is gone from all TLBs; and what is below a table that
+    /// was taken out stays as it is until then.
+    fn judge_debts(&mut self, change: &Change, by: By) {
+        if change.new & VALID == 0 {
+            return;
+        }
+        if let Place::Loose { top, .. } = change.place {
+            if let Some(debt) = self.walk_debt(top) {
+                self.demand(debt, Rule::Frozen, by, None);
+            }
+            return;
+        }
+        let id = self.tables[change.table].slots[change.slot.index()].debt;
+        let Some(debt) = self.book.of_slot(id, change.slot) else { return };
+        match pte::change(change.level, debt.old, change.new, &self.caps) {
+            Care::BreakBeforeMake(_) => self.demand(id, Rule::BreakIncomplete, by, None),
+            // What may be cached may do no more than what is there now.
+            Care::Free | Care::InPlace => self.book.remove(id),
+            _ => {}
+        }
+    }
+
+    /// What the change takes away, what it links, whom it maps.
+    fn remember(&mut self, change: &Change, by: By, now: u64) {
+        let Change { slot, table, level, old, new, .. } = *change;
+        let (was, is) = (old & VALID != 0, new & VALID != 0);
+        let cached = self.is_cached(change);
+        let site = self.sites.id(by.site);
+        let mut debt = self.tables[table].slots[slot.index()].debt;
+        if was {
+            let care = pte::change(level, old, new, &self.caps);
+            if cached && !matches!(care, Care::Free | Care::InPlace) {
+                debt = self.owe(change, debt, now, site);
+            }
+            let moved = !is || (old ^ new) & pte::bits::ADDRESS != 0;
+            if moved {
+                self.count(level, old, slot, false);
+                self.unlink(level, old, slot, debt);
+            }
+        }
+        if is && (!was || (old ^ new) & pte::bits::ADDRESS != 0) {
+            self.count(level, new, slot, true);
+            self.link(level, new, slot);
+        }
+        let locks_only = matches!(pte::decode(level, new), Entry::PresentInvalid(_));
+        if locks_only || (change.how != How::Fill && (old | new) & CONT != 0 && was | is) {
+            self.cpus.get_mut(by.cpu).touch(slot);
+        }
+        match change.place {
+            // Who takes up the space owes that it is visible.
+            Place::Root { root, .. } if is && self.is_unseen(level, new, by.cpu) => {
+                self.tables[root].filled = (now, by.cpu);
+            }
+            // A walker that misses a new entry faults once; one that misses that an entry went
+            // uses it.
+            Place::Loose { .. } if was => self.tables[table].filled = (now, by.cpu),
+            _ => {}
+        }
+        let shadow = &mut self.tables[table];
+        shadow.live = shadow.live + u16::from(is) - u16::from(was);
+        let kept = &mut shadow.slots[slot.index()];
+        (kept.word, kept.site, kept.cpu, kept.debt) = (new, site, by.cpu, debt);
+        kept.cached = is && cached;
+    }
+
+    /// The debt for what a slot held.
+    fn owe(
+        &mut self,
+        change: &Change,
+        known: DebtId,
+        now: u64,
+        site: crate::site::SiteId,
+    ) -> DebtId {
+        let Place::Root { va, root } = change.place else { return known };
+        let (space, asid) = (self.tables[root].space, self.tables[root].asid);
+        let (left, cpu, level) = (self.holders(change), change.cpu, change.level);
+        if let Some(debt) = self.book.get_mut(known)
+            && debt.slot == change.slot
+            && debt.space == space
+            && (debt.old ^ change.old) & pte::bits::ADDRESS == 0
+        {
+            debt.renew(now, cpu, site, left);
+            return known;
+        }
+        let below = self.child(level, change.old);
+        let hull = below.map_or((0, 0), |below| self.hull(below, va));
+        let frame = Self::leads_to(level, change.old).and_then(|(pfn, _)| self.frame_of(pfn));
+        let mut debt = Debt {
+            slot: change.slot,
+            level,
+            va,
+            old: change.old,
+            is_walk: matches!(pte::decode(level, change.old), Entry::Table(_)),
+            space,
+            asid: asid.unwrap_or(abi::Asid(0)),
+            left,
+            at: now,
+            cpu,
+            site,
+            hull,
+            ..Debt::BLANK
+        };
+        if let Some(frame) = frame {
+            debt.links.frame = self.debt_of_frame(frame);
+        }
+        let Some(id) = self.book.add(debt, &self.cpus) else {
+            self.blind.debts += 1;
+            return DebtId::NONE;
+        };
+        if let Some(frame) = frame {
+            self.frames[frame].debt = id;
+        }
+        id
+    }
+
+    /// Software filled `n` slots of a table that no walker can reach: `word`, and `step` more for each.
+    pub fn fill(&mut self, by: By, first: PhysAddr, n: usize, word: u64, step: u64) {
+        if self.report.is_some() {
+            return;
+        }
+        let known =
+            self.frame_of(first.pfn()).and_then(|frame| Some((frame, self.table_at(frame)?)));
+        let Some((frame, table)) = known else { return };
+        let now = self.tick();
+        let site = self.sites.id(by.site);
+        let start = SlotId::new(frame, (first.0 % PAGE_SIZE / 8) as usize);
+        match self.place(start) {
+            Some(Place::Root { root, .. })
+                if self.cpus.running_space(self.tables[root].space) != 0 =>
+            {
+                return self.broken(Rule::NoLock, by, None, Some(start));
+            }
+            Some(_) => {}
+            None => return,
+        }
+        let level = self.tables[table].level;
+        let mut replaced = false;
+        for index in (start.index()..ENTRIES).take(n) {
+            let new = word.wrapping_add(step.wrapping_mul((index - start.index()) as u64));
+            let slot = SlotId::new(frame, index);
+            let old = self.tables[table].slots[index].word;
+            let (was, is) = (old & VALID != 0, new & VALID != 0);
+            if was {
+                self.count(level, old, slot, false);
+                replaced = true;
+            }
+            if is {
+                self.count(level, new, slot, true);
+            }
+            let shadow = &mut self.tables[table];
+            shadow.live = shadow.live + u16::from(is) - u16::from(was);
+            let kept = &mut shadow.slots[index];
+            (kept.word, kept.site, kept.cpu, kept.cached) = (new, site, by.cpu, false);
+        }
+        if replaced {
+            self.tables[table].filled = (now, by.cpu);
+        }
+    }
+
+    // --- reports ---------------------------------------------------------------------------------
+
+    pub(crate) fn subject(&self, change: &Change) -> Subject {
+        let (va, asid) = match change.place {
+            Place::Root { va, root } => (Some(va), self.tables[root].asid),
+            Place::Loose { .. } => (None, None),
+        };
+        let Change { level, old, new, .. } = *change;
+        Subject { slot: self.address(change.slot), level, va, asid, old, new }
+    }
+
+    /// Keeps the first report: of `rule`, broken by `by`, about an entry that `changed` last.
+    pub(crate) fn broken(
+        &mut self,
+        rule: Rule,
+        by: By,
+        subject: Option<Subject>,
+        changed: Option<SlotId>,
+    ) {
+        self.broken_about(rule, by, subject, changed, None, 0);
+    }
+
+    /// As [`Oracle::broken`], where it is about a frame, and CPUs that can reach it.
+    pub(crate) fn broken_about(
+        &mut self,
+        rule: Rule,
+        by: By,
+        subject: Option<Subject>,
+        changed: Option<SlotId>,
+        frame: Option<PhysAddr>,
+        cpus: u64,
+    ) {
+        if self.report.is_some() {
+            return;
+        }
+        let changed = changed.and_then(|slot| {
+            let kept = &self.tables[self.table_at(slot.frame())?].slots[slot.index()];
+            let known = kept.site != crate::site::SiteId::UNKNOWN;
+            known.then(|| Step { cpu: kept.cpu, site: self.sites.site(kept.site) })
+        });
+        self.report = Some(Report {
+            rule,
+            subject,
+            changed,
+            wrong: Step { cpu: by.cpu, site: by.site },
+            frame,
+            missing: None,
+            cpus,
+            platform: self.platform,
+        });
+    }
+
+    /// A debt must be paid by now: it is, or it is a trap for CPUs that run something else, or `rule` is
+    /// broken.
+    pub(crate) fn demand(&mut self, id: DebtId, rule: Rule, by: By, frame: Option<PhysAddr>) {
+        let Some(debt) = self.book.get_mut(id) else { return };
+        if debt.is_settled(&self.cpus) {
+            return self.book.remove(id);
+        }
+        let usable = debt.left & self.cpus.running(debt.asid);
+        debt.is_trap = true;
+        if usable != 0 {
+            let debt = *debt;
+            self.unpaid(&debt, usable, rule, by, frame);
+        }
+    }
+
+    /// A report about a debt.
+    pub(crate) fn unpaid(
+        &mut self,
+        debt: &Debt,
+        cpus: u64,
+        rule: Rule,
+        by: By,
+        frame: Option<PhysAddr>,
+    ) {
+        if self.report.is_some() {
+            return;
+        }
+        let table = self.table_at(debt.slot.frame());
+        let new = table.map_or(0, |table| self.tables[table].slots[debt.slot.index()].word);
+        self.report = Some(Report {
+            rule,
+            subject: Some(Subject {
+                slot: self.address(debt.slot),
+                level: debt.level,
+                va: Some(debt.va),
+                asid: Some(debt.asid),
+                old: debt.old,
+                new,
+            }),
+            changed: Some(Step { cpu: debt.cpu, site: self.sites.site(debt.site) }),
+            wrong: Step { cpu: by.cpu, site: by.site },
+            frame,
+            missing: Some(debt.missing(&self.cpus)),
+            cpus,
+            platform: self.platform,
+        });
+    }
+}
