@@ -14,13 +14,14 @@ macro_rules! events {
             /// How many there are.
             pub const COUNT: usize = Self::ALL.len();
 
-            /// What one of these is made of: it is counted once, and each of its parts shows it.
-            pub const fn parts(self) -> &'static [Self] {
+            /// The events that this one is part of: they are counted once, and each of their parts shows
+            /// them.
+            pub const fn wholes(self) -> &'static [Self] {
                 match self {
-                    Self::FlushPage => &[Self::DsbPublish, Self::TlbiVaLast, Self::DsbComplete],
-                    Self::FlushPageLocal => {
-                        &[Self::DsbPublish, Self::TlbiVaLast, Self::TlbiLocal, Self::DsbComplete]
+                    Self::DsbPublish | Self::TlbiVaLast | Self::DsbComplete => {
+                        &[Self::FlushPage, Self::FlushPageLocal]
                     }
+                    Self::TlbiLocal => &[Self::FlushPageLocal],
                     _ => &[],
                 }
             }

@@ -9,18 +9,10 @@ use alloc::boxed::Box;
 struct Row([AtomicU64; Event::COUNT]);
 
 impl Row {
-    /// What was counted, by [`Event`]'s numbers, as itself or as part of something.
-    fn all(&self) -> [u64; Event::COUNT] {
-        let counted: [u64; Event::COUNT] =
-            core::array::from_fn(|event| self.0[event].load(Ordering::Relaxed));
-        let mut all = counted;
-        for &whole in Event::ALL {
-            for &part in whole.parts() {
-                let part = &mut all[part as usize];
-                *part = part.wrapping_add(counted[whole as usize]);
-            }
-        }
-        all
+    /// What was counted of an event, as itself or as part of others.
+    fn of(&self, event: Event) -> u64 {
+        let counted = |event: &Event| self.0[*event as usize].load(Ordering::Relaxed);
+        event.wholes().iter().map(counted).fold(counted(&event), u64::wrapping_add)
     }
 }
 
@@ -60,11 +52,11 @@ impl Counters {
     /// What was counted on behalf of `cpu`, by [`Event`]'s numbers. Stable only while `cpu` counts
     /// nothing, as when it is the one that asks.
     pub fn of(&self, cpu: CpuId) -> [u64; Event::COUNT] {
-        self.row(cpu).all()
+        core::array::from_fn(|event| self.row(cpu).of(Event::ALL[event]))
     }
 
     /// The sum over all CPUs; a snapshot per CPU, not across them.
     pub fn total(&self, event: Event) -> u64 {
-        self.rows.iter().map(|row| row.all()[event as usize]).fold(0, u64::wrapping_add)
+        self.rows.iter().map(|row| row.of(event)).fold(0, u64::wrapping_add)
     }
 }

@@ -23,7 +23,7 @@ const WARM: u64 = 4;
 /// The least number of CPUs that can be in each other's way, and more.
 const FEW: usize = 2;
 const MANY: [usize; 3] = [4, 16, 64];
-/// Pages that a CPU fetches for its stock at a time; so many rounds count. Of huge pages, a few.
+/// No more pages than a CPU fetches for its stock at a time: so many rounds count. Of huge pages, a few.
 const REFILL: u64 = 32;
 const HUGE: u64 = 3;
 /// What travels then: the zone's lock, the head of the block that somebody else left there, and again for
