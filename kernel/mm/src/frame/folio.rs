@@ -519,7 +519,7 @@ impl<H: Hardware> Mm<H> {
     ///
     /// # Panics
     /// When the block at `pfn` is not `kind`'s: a double free, or the wrong page.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give_back(&self, pfn: Pfn, kind: Kind) {
         let desc = self.desc(pfn);
         match desc.disown(pfn, kind) {
