@@ -6,7 +6,7 @@
 //! caches of a simple machine say which of that had to come from another CPU. CPUs take turns, each with
 //! addresses of its own: what travels then is shared though nobody works on the same memory.
 
-use abi::{Access, Event, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
+use abi::{Access, CpuId, Event, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
 use granule_machine::{Config, Machine, SimWorld};
 use mm::{Advice, FaultOutcome, Huge, Place, Space};
 use std::collections::BTreeMap;
@@ -162,17 +162,18 @@ fn calls(op: &Op, cpus: usize, whose: Whose) -> Vec<Call> {
         .collect();
     let (mut caches, mut calls) = (Caches::default(), Vec::new());
     let taken = || CLASSES.map(|class| hw.locks_taken(class));
-    let counted = || Event::ALL.iter().map(|event| mm.stats.total(*event));
     let mut turn = |round, cpu: usize| {
         let space = &spaces[cpu % spaces.len()];
         let page = if op.huge == Huge::Never { round } else { 0 };
         let va = VA + cpu as u64 * PMD_SIZE + page * PAGE_SIZE;
         caches.travels(cpu, watch(|| (op.before)(space, va)));
-        let (locks, events) = (taken(), counted().collect::<Vec<_>>());
+        // Each counts what it does itself.
+        let counted = || mm.stats.of(CpuId(cpu as u16));
+        let (locks, events) = (taken(), counted());
         let touched = watch(|| (op.run)(space, va));
         let (now, travels) = (taken(), caches.travels(cpu, touched));
         let locks = core::array::from_fn(|n| now[n] - locks[n]);
-        let events = counted().zip(events).map(|(now, before)| now - before).collect();
+        let events = counted().into_iter().zip(events).map(|(now, before)| now - before).collect();
         if round >= WARM {
             calls.push(Call { locks, events, travels });
         }
