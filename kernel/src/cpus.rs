@@ -12,8 +12,8 @@ use sched::StackSource;
 use spin::Once;
 
 /// How long a CPU may take from its start to its first thread. Emulators with more CPUs than the
-/// host has need the most.
-const PATIENCE_NS: u64 = 2_000_000_000;
+/// host has need the most: two seconds were too few for four of them beside others.
+const PATIENCE_NS: u64 = 10_000_000_000;
 
 static ARRIVED: AtomicUsize = AtomicUsize::new(1);
 static CAPS: Once<Caps> = Once::new();
