@@ -29,8 +29,16 @@ pub(super) static ARGS: [Arg; 6] = [
     Arg::key("rounds", Kind::Number { min: 1, max: u64::MAX }, "rounds a CPU, instead of a time")
         .optional(),
     Arg::key("seed", Kind::NUMBER, "decides every random choice").or("1"),
-    Arg::key("mem", Kind::Size { min: 64 << 10, max: 1 << 40 }, "memory to work on").or("64M"),
+    Arg::key(
+        "mem",
+        Kind::Size { min: 64 << 10, max: 1 << 40 },
+        "memory to work on; 64M by default",
+    )
+    .optional(),
 ];
+
+/// The memory to work on where nobody says how much, and there is so much.
+const MOST_BYTES: u64 = 64 << 20;
 
 pub(super) fn stress(context: &mut Context, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
     let name = args.word("name")?;
@@ -61,7 +69,7 @@ fn options(kernel: &Kernel, args: &Args<'_>, out: &mut dyn Write) -> Result<Opti
     };
     // Half of what is free at most: the other half is for whoever else needs some.
     let free = kernel.mm().frames.free_pages(&LocalCpu) * abi::PAGE_SIZE;
-    let bytes = args.number("mem")?;
+    let bytes = args.maybe_number("mem").unwrap_or(free.min(MOST_BYTES));
     if bytes > free {
         let (wanted, free) = (shell::Bytes(bytes), shell::Bytes(free));
         writeln!(out, "mem={wanted}, but {free} are free")?;
