@@ -10,7 +10,7 @@
 //! * The barriers mean what their names say, for this CPU's earlier steps. `mm` never relies on a
 //!   barrier that it did not ask for.
 
-use abi::{Asid, Level, Order, Pfn, PhysAddr, VirtAddr};
+use abi::{Asid, Level, Order, Pfn, PhysAddr, VirtAddr, VirtRange};
 use pte::{Caps, Scope, Tlbi};
 use sync::Wait;
 
@@ -64,18 +64,22 @@ pub trait Hardware: Wait + Sync {
     /// Stores a descriptor, after this CPU's earlier stores (release): software that reads the entry
     /// sees what the frame or table behind it was filled with. Hardware walkers are promised nothing
     /// before [`Hardware::publish`].
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn store(&self, slot: Slot, word: u64);
 
     /// Exchanges a descriptor in one step, so that no hardware update between is lost. Release.
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn swap(&self, slot: Slot, word: u64) -> u64;
 
     /// Replaces a descriptor only if it still is `old`; else tells what it is. Release.
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn compare_exchange(&self, slot: Slot, old: u64, new: u64) -> Result<(), u64>;
 
     /// Stores `n` descriptors from `first` on, in a table that no walker can reach: `word`, then `step`
     /// more for each. Ordered by nothing but the [`Hardware::publish`] that comes before the table is
     /// linked, and the release of the store that links it.
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn fill(&self, first: Slot, n: usize, word: u64, step: u64) {
         for i in 0..n {
             self.store(first.ahead(i), word.wrapping_add(step.wrapping_mul(i as u64)));
@@ -99,16 +103,19 @@ pub trait Hardware: Wait + Sync {
     // --- translation -------------------------------------------------------------------------
 
     /// Issues one TLB maintenance operation. It is finished only after [`Hardware::complete`].
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn tlbi(&self, op: Tlbi);
 
     /// Makes this CPU's earlier descriptor stores visible to the walkers in `scope`: DSB ISHST (or
     /// NSHST). Owed before a TLBI, and before linking a table.
     #[doc(alias = "dsb")]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn publish(&self, scope: Scope);
 
     /// Waits until this CPU's TLBIs in `scope`, and every access that used what they removed, are
     /// finished: DSB ISH (or NSH), twice where the CPU has the repeat-TLBI erratum.
     #[doc(alias = "dsb")]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn complete(&self, scope: Scope);
 
     /// Makes context changes and completed maintenance visible to this CPU's next instructions: ISB.
@@ -119,10 +126,12 @@ pub trait Hardware: Wait + Sync {
     ///
     /// Context: interrupts masked, so that the switch and the bookkeeping about it are one step.
     #[doc(alias = "cpu_do_switch_mm")]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn switch_user(&self, root: Pfn, asid: Asid);
 
     /// Makes the user half of this CPU empty: TTBR0 points at a table of nothing, with ASID 0.
     #[doc(alias = "cpu_set_reserved_ttbr0")]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn switch_user_off(&self);
 
     // --- for people --------------------------------------------------------------------------
@@ -130,6 +139,7 @@ pub trait Hardware: Wait + Sync {
     /// Tells whoever watches that something happened; the models check discipline here, the kernel
     /// compiles it away.
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn note(&self, note: Note) {
         let _ = note;
     }
@@ -147,6 +157,9 @@ pub enum Note {
     TableAlloc(Pfn, Level),
     /// This page is no table any more; no walk cache and no lockless walker may reach it.
     TableFree(Pfn, Level),
+    /// An operation on a part of the space with this root is over: no CPU can do more there than the
+    /// tables say now.
+    Done(Pfn, VirtRange),
     /// A lockless walk looks at a table at this address.
     Walk(VirtAddr),
     /// A lockless walk is about to count on the folio that it found begins here.

@@ -32,6 +32,7 @@
 //! | [`space`] | address spaces: areas, faults, and every operation on them |
 //! | [`gup`] | references and pins of user pages, without locks where possible |
 //! | [`audit`] | everything that must be true at rest, checked over all spaces and all memory |
+//! | `sanitized` | a machine that is watched by the oracle; compiled in only with `sanitize` |
 //! | [`mutant`] | known bugs, by name; compiled in only for the tests that must catch them |
 //!
 //! # Locks, outermost first
@@ -64,6 +65,8 @@ pub mod kernel_map;
 pub mod models;
 pub mod mutant;
 pub mod rmap;
+#[cfg(feature = "sanitize")]
+mod sanitized;
 pub mod space;
 pub mod table;
 pub mod thp;
@@ -71,6 +74,8 @@ pub mod tlb;
 
 pub use frame::{Frames, MemMap, OutOfMemory, PageDesc};
 pub use hw::{Hardware, Note, Slot};
+#[cfg(feature = "sanitize")]
+pub use sanitized::Sanitized;
 pub use space::{
     Advice, AdviseError, Denial, FaultOutcome, Huge, MapError, Move, Place, ProtectError,
     RemapError, Space, UnmapError, Vma,

@@ -40,6 +40,7 @@ impl<H: Hardware> Mm<H> {
 
     /// A table of nothing for entries of `level`, linked nowhere, its zeros not yet published.
     #[doc(alias("pte_alloc_one", "pmd_alloc_one", "pagetable_alloc"))]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn table_alloc(&self, level: Level) -> Result<Pfn, OutOfMemory> {
         let table = self.table_alloc_blank(level)?;
         self.zero(table, Order::PAGE);
@@ -82,6 +83,7 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Gives a table page back. No walker, hard or soft, can reach it any more.
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn table_free(&self, table: Pfn, level: Level) {
         self.count(Event::PgTableFree, 1);
         self.hw.note(Note::TableFree(table, level));

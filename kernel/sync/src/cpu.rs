@@ -42,7 +42,7 @@ pub trait Cpu {
         let _ = class;
     }
 
-    /// A spin lock of `class` was released here.
+    /// A spin lock of `class` is about to be released here: what it guards is still this CPU's.
     #[inline]
     fn lock_dropped(&self, class: Class) {
         let _ = class;

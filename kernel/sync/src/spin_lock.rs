@@ -156,8 +156,8 @@ impl<T: ?Sized, C: Cpu> DerefMut for SpinGuard<'_, T, C> {
 impl<T: ?Sized, C: Cpu> Drop for SpinGuard<'_, T, C> {
     #[inline]
     fn drop(&mut self) {
-        self.inner = None;
         self.cpu.lock_dropped(self.class);
+        self.inner = None;
         self.cpu.irq_restore(self.irq);
     }
 }

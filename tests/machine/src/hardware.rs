@@ -223,6 +223,8 @@ impl Hardware for Machine {
             Note::FrameFree(pfn, order) => state.frame_free(cpu, pfn, order),
             Note::TableAlloc(pfn, level) => state.table_alloc(cpu, pfn, level),
             Note::TableFree(pfn, level) => state.table_free(cpu, pfn, level),
+            // What it says is the oracle's to judge.
+            Note::Done(..) => {}
             Note::Walk(va) => {
                 state.remember(va.align_down(PAGE_SIZE));
                 state.turn.tempt(cpu);

@@ -76,7 +76,7 @@ mod walker;
 mod world;
 
 pub use inspect::Translation;
-pub use world::SimWorld;
+pub use world::{SimWorld, Simulated};
 
 use abi::{Asid, MAX_CPUS, Pfn, PhysAddr, VirtAddr};
 use pte::Caps;

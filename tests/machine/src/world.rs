@@ -4,22 +4,82 @@ use crate::memory::RAM;
 use crate::timeline::Concern;
 use crate::{Config, Machine, Violation};
 use abi::{Access, PhysRange, VirtAddr};
-use mm::{FaultOutcome, Hardware, MemMap, Mm, PageDesc, Space};
+use mm::{FaultOutcome, Hardware, MemMap, Mm, PageDesc, Sanitized, Space};
+use oracle::{Oracle, Platform, Report};
 use stress::World;
-use sync::Cpu;
 
 /// The bytes of a cache line.
 const LINE: usize = 64;
 
-/// A machine with its memory managed.
-pub struct SimWorld {
-    mm: Mm<Machine>,
+/// A machine with its memory managed: plain, or one that an oracle watches.
+pub struct SimWorld<H: Hardware = Machine> {
+    mm: Mm<H>,
 }
 
-impl SimWorld {
+/// The simulated machine, whatever is around it.
+pub trait Simulated: Hardware {
+    /// The machine.
+    fn machine(&self) -> &Machine;
+
+    /// What [`SimWorld::verdict`] says.
+    fn verdict(&self) -> Option<String>;
+}
+
+impl Simulated for Machine {
+    fn machine(&self) -> &Machine {
+        self
+    }
+
+    fn verdict(&self) -> Option<String> {
+        self.violation().map(|violation| violation.to_string())
+    }
+}
+
+impl Simulated for Sanitized<Machine> {
+    fn machine(&self) -> &Machine {
+        self
+    }
+
+    /// The oracle's. What the machine itself has seen is not asked.
+    fn verdict(&self) -> Option<String> {
+        self.ask(|oracle| oracle.report().map(ToString::to_string)).flatten()
+    }
+}
+
+impl SimWorld<Machine> {
     /// Boots a memory manager on a machine like `config`.
     pub fn new(config: Config) -> Self {
-        let machine = Machine::new(config);
+        Self::on(config, Machine::new(config))
+    }
+
+    /// The first rule that was broken, if any.
+    pub fn violation(&self) -> Option<Violation> {
+        self.mm.hw.violation()
+    }
+}
+
+impl SimWorld<Sanitized<Machine>> {
+    /// As [`SimWorld::new`], with an oracle in between, whose verdict counts.
+    pub fn sanitized(config: Config) -> Self {
+        let (model, pages) = (Platform::Model, config.pages as usize);
+        let setup = oracle::Setup::owned(config.caps, config.cpus, model, RAM, pages);
+        let oracle = Some(Oracle::new(setup));
+        Self::on(config, Sanitized::new(Machine::new(config), oracle, |_| {}))
+    }
+
+    /// What the oracle says, if it has seen a rule broken.
+    pub fn report(&self) -> Option<Report> {
+        self.mm.hw.ask(|oracle| oracle.report().copied()).flatten()
+    }
+}
+
+impl<H: Simulated> SimWorld<H> {
+    /// The first rule that was broken, in words, as whoever judges this world saw it.
+    pub fn verdict(&self) -> Option<String> {
+        self.mm.hw.verdict()
+    }
+
+    fn on(config: Config, machine: H) -> Self {
         let descs: Vec<_> = (0..=config.pages).map(|_| PageDesc::blank()).collect();
         // The memmap lives as long as the program, in the kernel as here. It begins with a cache line,
         // in the kernel as here: tests see which descriptors share one.
@@ -30,14 +90,9 @@ impl SimWorld {
         mm.frames.add(&mm.hw, ram);
         Self { mm }
     }
-
-    /// The first rule that was broken, if any.
-    pub fn violation(&self) -> Option<Violation> {
-        self.mm.hw.violation()
-    }
 }
 
-impl SimWorld {
+impl<H: Simulated> SimWorld<H> {
     /// Lets CPU 0 take `steps` steps of `work`, then CPU 1 do all of `intrusion` (or as much as it can
     /// without waiting for CPU 0), then CPU 0 the rest. Says whether `work` had as many steps: with
     /// one more each time, until it has not, every place to intrude is tried.
@@ -58,21 +113,21 @@ impl SimWorld {
         work: &(dyn Fn() + Sync),
         intrusion: &(dyn Fn() + Sync),
     ) -> bool {
-        self.mm.hw.state().turn.plan(Some(steps));
+        self.mm.hw.machine().state().turn.plan(Some(steps));
         let body = |cpu| if cpu == 0 { work() } else { intrusion() };
         self.run(2, &body, &mut || {});
-        self.mm.hw.state().turn.plan(None)
+        self.mm.hw.machine().state().turn.plan(None)
     }
 
     fn access(
         &self,
-        space: &Space<'_, Machine>,
+        space: &Space<'_, H>,
         va: VirtAddr,
         store: Option<u64>,
     ) -> Result<u64, FaultOutcome> {
         loop {
-            self.mm.hw.step();
-            if let Some(value) = self.mm.hw.user_access(va, store) {
+            self.mm.hw.machine().step();
+            if let Some(value) = self.mm.hw.machine().user_access(va, store) {
                 return Ok(value);
             }
             let access = if store.is_some() { Access::Write } else { Access::Read };
@@ -84,10 +139,10 @@ impl SimWorld {
     }
 }
 
-impl World for SimWorld {
-    type Machine = Machine;
+impl<H: Simulated> World for SimWorld<H> {
+    type Machine = H;
 
-    fn mm(&self) -> &Mm<Machine> {
+    fn mm(&self) -> &Mm<H> {
         &self.mm
     }
 
@@ -96,7 +151,7 @@ impl World for SimWorld {
     }
 
     fn run(&self, cpus: usize, body: &(dyn Fn(usize) + Sync), watch: &mut dyn FnMut()) -> usize {
-        for (cpu, ended) in self.mm.hw.schedule(cpus, body).into_iter().enumerate() {
+        for (cpu, ended) in self.mm.hw.machine().schedule(cpus, body).into_iter().enumerate() {
             if let Err(panic) = ended {
                 let text = panic
                     .downcast_ref::<String>()
@@ -104,17 +159,17 @@ impl World for SimWorld {
                     .or_else(|| panic.downcast_ref::<&str>().copied())
                     .unwrap_or("without a message");
                 let what = format!("panic: {text}");
-                self.mm.hw.state().violate(cpu, &Concern::default(), what);
+                self.mm.hw.machine().state().violate(cpu, &Concern::default(), what);
             }
         }
         watch();
         cpus
     }
 
-    fn inside(&self, space: &Space<'_, Machine>, body: &mut dyn FnMut()) {
+    fn inside(&self, space: &Space<'_, H>, body: &mut dyn FnMut()) {
         /// Leaves also when the body panics: a space that some CPU runs could never be dropped.
-        struct Inside<'a>(&'a Space<'a, Machine>);
-        impl Drop for Inside<'_> {
+        struct Inside<'a, H: Hardware>(&'a Space<'a, H>);
+        impl<H: Hardware> Drop for Inside<'_, H> {
             fn drop(&mut self) {
                 let _irqs = self.0.mm().hw.mask_irqs();
                 self.0.leave();
@@ -128,16 +183,11 @@ impl World for SimWorld {
         body();
     }
 
-    fn load(&self, space: &Space<'_, Machine>, va: VirtAddr) -> Result<u64, FaultOutcome> {
+    fn load(&self, space: &Space<'_, H>, va: VirtAddr) -> Result<u64, FaultOutcome> {
         self.access(space, va, None)
     }
 
-    fn store(
-        &self,
-        space: &Space<'_, Machine>,
-        va: VirtAddr,
-        value: u64,
-    ) -> Result<(), FaultOutcome> {
+    fn store(&self, space: &Space<'_, H>, va: VirtAddr, value: u64) -> Result<(), FaultOutcome> {
         self.access(space, va, Some(value)).map(drop)
     }
 
@@ -146,10 +196,10 @@ impl World for SimWorld {
     }
 
     fn now_ns(&self) -> u64 {
-        self.mm.hw.steps()
+        self.mm.hw.machine().steps()
     }
 
     fn interrupted(&self) -> bool {
-        self.violation().is_some()
+        self.mm.hw.verdict().is_some()
     }
 }

@@ -14,11 +14,13 @@ impl<H: Hardware, L: TableLevel> Empty<'_, H, L> {
     /// cached, and a walker that is late makes one more fault, which finds the entry right.
     #[doc(alias("set_pte_at", "set_pmd_at"))]
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn set(self, leaf: Leaf) {
         self.0.store(leaf.word());
     }
 
     /// Puts software data there.
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn set_soft(self, soft: Soft) {
         self.0.store(soft.encode(L::LEVEL));
     }
@@ -27,11 +29,13 @@ impl<H: Hardware, L: TableLevel> Empty<'_, H, L> {
 impl<H: Hardware> Empty<'_, H, PmdLevel> {
     /// Links a table.
     #[doc(alias = "pmd_populate")]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn link(self, fresh: Fresh) {
         fresh.link(&self.0);
     }
 
     /// Links a table that served other addresses until now. Its entries are visible to walkers already.
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn relink(self, table: Detached) {
         self.0.store(Table::new(table.pfn()).word());
     }
@@ -51,17 +55,20 @@ impl<H: Hardware, L: TableLevel> SoftEntry<'_, H, L> {
     }
 
     /// Other data instead.
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn replace(self, soft: Soft) {
         self.place.store(soft.encode(L::LEVEL));
     }
 
     /// A mapping instead; its memory was counted for this entry before. No flush: nothing is cached.
     #[doc(alias("remove_migration_pte", "remove_migration_pmd"))]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn restore(self, leaf: Leaf) {
         self.place.store(leaf.word());
     }
 
     /// Nothing instead.
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn clear(self) {
         self.place.store(0);
     }
@@ -69,6 +76,7 @@ impl<H: Hardware, L: TableLevel> SoftEntry<'_, H, L> {
 
 impl<H: Hardware> SoftEntry<'_, H, PmdLevel> {
     /// A table of small entries that say the same instead. Nothing is invalidated: nothing was valid.
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn link(self, fresh: Fresh) {
         fresh.link(&self.place);
     }
@@ -78,6 +86,7 @@ impl<H: Hardware> Mm<H> {
     /// Gives back what software data owned. Only memory of a device is counted like memory that is mapped;
     /// of that no CPU has a translation, so nothing needs to be flushed before.
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn soft_put(&self, level: Level, soft: Soft) {
         if let Soft::DevicePrivate { pfn, .. } = soft
             && let Some(head) = self.frames.map().head(pfn)

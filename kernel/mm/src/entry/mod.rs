@@ -162,11 +162,13 @@ pub(crate) struct Place<'l, H: Hardware, L> {
 
 impl<H: Hardware, L: TableLevel> Place<'_, H, L> {
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn store(&self, word: u64) {
         self.mm.hw.store(self.slot, word);
     }
 
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn swap(&self, word: u64) -> u64 {
         self.mm.hw.swap(self.slot, word)
     }

@@ -27,6 +27,7 @@ impl<H: Hardware, L: TableLevel> Present<'_, H, L> {
     /// A member of a contiguous set is unfolded first, as for every step that changes one mapping.
     #[doc(alias("ptep_get_and_clear", "pmdp_huge_get_and_clear"))]
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn clear(self) -> Unmapped {
         debug_assert!(!self.leaf.is_contiguous(), "one of a contiguous set is taken out");
         Unmapped { leaf: same_mapping::<L>(self.place.swap(0), self.leaf) }
@@ -38,6 +39,7 @@ impl<H: Hardware, L: TableLevel> Present<'_, H, L> {
     /// after a flush.
     #[doc(alias("ptep_set_wrprotect", "ptep_set_access_flags", "ptep_test_and_clear_young"))]
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn modify(self, change: impl Fn(Leaf) -> Leaf) -> Leaf {
         debug_assert!(!self.leaf.is_contiguous(), "one of a contiguous set is changed");
         self.update(change)
@@ -45,6 +47,7 @@ impl<H: Hardware, L: TableLevel> Present<'_, H, L> {
 
     /// As [`Present::modify`], for who sees to the rest of a contiguous set.
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(super) fn update(self, change: impl Fn(Leaf) -> Leaf) -> Leaf {
         let Self { place, mut leaf } = self;
         loop {
@@ -68,6 +71,7 @@ impl<'l, H: Hardware, L: TableLevel> Present<'l, H, L> {
     /// are never cached together, and nobody writes to the new memory while another still reads the
     /// old.
     #[doc(alias("ptep_clear_flush", "wp_page_copy", "set_pte_at_notify"))]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn replace(self, space: &Context, va: VirtAddr, leaf: Leaf) -> (Unmapped, Flushed) {
         debug_assert!(!self.leaf.is_contiguous(), "one of a contiguous set is replaced");
         let Self { place, leaf: seen } = self;
@@ -93,6 +97,7 @@ impl<'l, H: Hardware> Present<'l, H, PmdLevel> {
     ///
     /// Corresponds to Linux's `pmdp_invalidate`.
     #[doc(alias("pmdp_invalidate", "pmdp_invalidate_ad", "pmd_mkinvalid"))]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn invalidate(self, space: &Context, va: VirtAddr) -> Broken<'l, H> {
         let Self { place, leaf } = self;
         let mm = place.mm;
@@ -139,23 +144,27 @@ impl<H: Hardware> Broken<'_, H> {
 
     /// The small entries take over. Their stores are visible to walkers before the table is.
     #[doc(alias = "pmd_populate")]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn link(self, fresh: Fresh) {
         fresh.link(&self.place);
     }
 
     /// Software data takes over.
     #[doc(alias = "set_pmd_migration_entry")]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn set_soft(self, soft: Soft) {
         self.place.store(soft.encode(abi::Level::Pmd));
     }
 
     /// The mapping comes back as it was. No flush: nothing was cached of the invalid entry.
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn restore(self) {
         let leaf = self.leaf;
         self.place.store(leaf.word());
     }
 
     /// Another mapping of the same memory comes instead.
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn set(self, leaf: Leaf) {
         debug_assert!(leaf.pfn() == self.leaf.pfn());
         self.place.store(leaf.word());
@@ -179,12 +188,14 @@ impl Unmapped {
 
     /// Gives back what the entry owned, now that no CPU has it.
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn release<H: Hardware>(self, mm: &Mm<H>, proof: &Flushed) {
         let _ = proof;
         mm.leaf_put(self.leaf);
     }
 
     /// The reference, as a value; the mapping is gone. With the proof that no CPU has it.
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn into_ref<'m, H: Hardware>(self, mm: &'m Mm<H>, proof: &Flushed) -> FolioRef<'m, H> {
         let _ = proof;
         let pfn: Pfn = self.leaf.pfn();
@@ -205,6 +216,7 @@ impl<H: Hardware> Mm<H> {
     /// Gives back what a leaf of any level owned: one mapping with its reference, unless it is of memory
     /// that nobody counts.
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn leaf_put(&self, leaf: Leaf) {
         match self.frames.map().find(leaf.pfn()) {
             _ if leaf.is_special() => {}

@@ -111,6 +111,7 @@ impl Fresh {
     }
 
     /// Makes the entries visible to walkers, then the table itself, both before this returns.
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(super) fn link<H: Hardware>(self, at: &Place<'_, H, PmdLevel>) {
         let mm = at.mm;
         if !mm.commits(Mutant::LinkBeforeZero) {
@@ -121,6 +122,7 @@ impl Fresh {
     }
 
     /// Gives the table back unused.
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn discard<H: Hardware>(self, mm: &Mm<H>) {
         mm.table_free(self.table, Level::Pte);
     }
@@ -141,6 +143,7 @@ impl<H: Hardware, L: TableLevel> Linked<'_, H, L> {
 
     /// Takes the pointer out. Walkers, hard and soft, may still be in the table.
     #[doc(alias("pmd_clear", "pmdp_collapse_flush"))]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn unlink(self) -> Detached {
         self.place.swap(0);
         Detached { table: self.table.pfn() }

@@ -209,6 +209,7 @@ impl<H: Hardware> Mm<H> {
 
     /// Gives back `n` references on the folio that contains `pfn`; the last one frees it.
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn folio_put(&self, pfn: Pfn, n: u32) {
         if let Some(head) = self.frames.map().head(pfn) {
             self.head_put(head, n);
@@ -216,6 +217,7 @@ impl<H: Hardware> Mm<H> {
     }
 
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn head_put(&self, head: Pfn, n: u32) {
         self.subtract(head, u64::from(n), n);
     }
@@ -224,6 +226,7 @@ impl<H: Hardware> Mm<H> {
     /// the folio is free now.
     #[doc(alias = "folio_put_testzero")]
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn put_is_last(&self, head: Pfn, desc: &PageDesc) -> bool {
         let before = Counts(desc.counts.fetch_sub(1, Ordering::AcqRel));
         let last = before.refs() == 1;
@@ -236,6 +239,7 @@ impl<H: Hardware> Mm<H> {
     /// As [`Mm::folio_free`], where that is not the rule.
     #[cold]
     #[inline(never)]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn folio_free_rarely(&self, head: Pfn) {
         self.folio_free(head);
     }
@@ -254,6 +258,7 @@ impl<H: Hardware> Mm<H> {
     /// Context: no spin lock of class `Folio` or later.
     #[doc(alias("folio_remove_rmap_ptes", "folio_remove_rmap_pmd"))]
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn folio_unmap(&self, head: Pfn, n: u32) {
         let left = self.subtract(head, Counts::mappings(n), n);
         if left.maps() > 0 {
@@ -281,6 +286,7 @@ impl<H: Hardware> Mm<H> {
     }
 
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn subtract(&self, head: Pfn, what: u64, refs: u32) -> Counts {
         // Release: what this holder did comes before the free. Acquire: the free comes after what
         // every other holder did.
@@ -294,6 +300,7 @@ impl<H: Hardware> Mm<H> {
 
     /// The last reference is gone.
     #[doc(alias = "__folio_put")]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn folio_free(&self, head: Pfn) {
         let desc = self.desc(head);
         debug_assert!(desc.maps() == 0, "folio {head} freed while mapped: {:?}", desc.counts());
@@ -494,6 +501,7 @@ impl<H: Hardware> Mm<H> {
 impl<H: Hardware> Mm<H> {
     /// Takes a block for `kind`, with what it counts from the beginning.
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn take(
         &self,
         effort: Effort,
@@ -520,6 +528,7 @@ impl<H: Hardware> Mm<H> {
     /// # Panics
     /// When the block at `pfn` is not `kind`'s: a double free, or the wrong page.
     #[inline(always)]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn give_back(&self, pfn: Pfn, kind: Kind) {
         let desc = self.desc(pfn);
         match desc.disown(pfn, kind) {
@@ -555,6 +564,7 @@ impl<'m, H: Hardware> Freed<'m, H> {
 
     /// Gives back what one entry owned of the small folio `pfn`, whose descriptor is `desc`.
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn unmap(&mut self, pfn: Pfn, desc: &PageDesc) {
         let before = Counts(desc.counts.fetch_sub(Counts::mappings(1), Ordering::AcqRel));
         debug_assert!(before.maps() > 0, "page {pfn} unmapped once too often: {before:?}");

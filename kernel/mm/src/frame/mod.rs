@@ -243,6 +243,7 @@ impl<H: Hardware> Mm<H> {
     /// When the block at `pfn` is not the kernel's: a double free, or the wrong page.
     #[doc(alias("free_pages", "__free_pages"))]
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn free(&self, pfn: Pfn) {
         self.give_back(pfn, Kind::Kernel);
     }

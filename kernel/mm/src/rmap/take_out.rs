@@ -14,7 +14,7 @@ use crate::entry::{At, Locked, PmdLevel, PteLevel};
 use crate::mutant::Mutant;
 use crate::thp::Pinned;
 use crate::tlb::Flushed;
-use crate::{Hardware, Mm, Slot};
+use crate::{Hardware, Mm, Note, Slot};
 use abi::{ENTRIES, Level, PAGE_SIZE, Pfn, VirtRange};
 use core::ops::Range;
 use pte::{CONT_PTES, Entry, Leaf, Soft};
@@ -27,9 +27,16 @@ impl<H: Hardware> Mm<H> {
         stretch: &Stretch<'_>,
         blocks: Blocks,
     ) -> Result<(), Pinned> {
+        // With the table's lock still held.
+        let done = |taken| {
+            self.hw.note(Note::Done(stretch.core.root, stretch.range));
+            taken
+        };
         let taken = match self.lock_mapping(stretch.core, stretch.range.start) {
-            Some(Mapping::Huge(table)) => self.take_block_out(extent, stretch, &table, blocks),
-            Some(Mapping::Pages(table)) => self.take_pages_out(extent, stretch, &table),
+            Some(Mapping::Huge(table)) => {
+                done(self.take_block_out(extent, stretch, &table, blocks))
+            }
+            Some(Mapping::Pages(table)) => done(self.take_pages_out(extent, stretch, &table)),
             None => Ok(()),
         };
         if self.commits(Mutant::TakeOutFlushLate) {

@@ -110,11 +110,11 @@ impl<H: Hardware> Space<'_, H> {
         match self.open(slot, part) {
             Entries::Pages(table) => {
                 self.clear_pages(&mut gather, &table, part);
-                self.pay(&mut gather);
+                self.pay(&mut gather, part);
             }
             Entries::Huge(table) => {
                 self.clear_huge(&mut gather, &table, part.start);
-                self.pay(&mut gather);
+                self.pay(&mut gather, part);
             }
             Entries::Nothing => {}
         }
@@ -123,11 +123,13 @@ impl<H: Hardware> Space<'_, H> {
         Ok(())
     }
 
-    /// Flushes what was changed, with the table's lock held: see the front page.
+    /// Flushes what was changed in `part`, with the table's lock held: see the front page.
     #[inline]
-    pub(super) fn pay(&self, gather: &mut Gather<'_, H>) {
+    #[cfg_attr(feature = "sanitize", track_caller)]
+    pub(super) fn pay(&self, gather: &mut Gather<'_, H>, part: VirtRange) {
         if !self.mm.commits(Mutant::DontneedFlushLate) {
             gather.invalidate();
         }
+        self.done(part);
     }
 }

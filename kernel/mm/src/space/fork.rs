@@ -26,7 +26,7 @@
 
 use super::layout::Layout;
 use super::protect::is_settled;
-use super::{Space, pages_around};
+use super::{Space, USER_END, USER_START, pages_around};
 use crate::entry::{At, Fresh, Locked, PmdLevel, Spares};
 use crate::frame::OutOfMemory;
 use crate::mutant::Mutant;
@@ -78,6 +78,7 @@ impl<H: Hardware> Space<'_, H> {
         // What the child has becomes visible to walkers, and then the parent's write protection holds.
         mm.publish(Scope::InnerShareable);
         gather.finish();
+        self.done(VirtRange::new(USER_START, USER_END));
         result
     }
 }

@@ -47,11 +47,11 @@ impl<H: Hardware> Space<'_, H> {
         let mut gather = Gather::new(mm, &self.core.context);
         if let Some(table) = mm.lock_below(slot) {
             mm.give_up_pages(&mut gather, &table, part);
-            self.pay(&mut gather);
+            self.pay(&mut gather, part);
         } else if part.bytes() == PMD_SIZE {
             let table = mm.lock::<PmdLevel>(slot.table());
             mm.give_up_huge(&mut gather, &table, part);
-            self.pay(&mut gather);
+            self.pay(&mut gather, part);
         }
         gather.finish();
         Ok(())

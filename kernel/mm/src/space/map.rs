@@ -138,6 +138,7 @@ impl<H: Hardware> Space<'_, H> {
             drop(layout);
         }
         gather.finish();
+        self.done(range);
         Ok(())
     }
 }

@@ -77,7 +77,7 @@ use crate::mutant::Mutant;
 use crate::rmap::NO_HEAP;
 use crate::thp::{Override, Policy};
 use crate::tlb::Context;
-use crate::{Hardware, Mm};
+use crate::{Hardware, Mm, Note};
 use ::core::ops::Range;
 use abi::{Asid, Event, Level, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
 use sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -170,6 +170,14 @@ impl<'m, H: Hardware> Space<'m, H> {
 
     pub(crate) fn core(&self) -> &Arc<Core> {
         &self.core
+    }
+
+    /// Tells whoever watches that an operation on `range` is over: what it took away, no CPU has. Before
+    /// others may follow, so with the range excluded or the table's lock held.
+    #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
+    fn done(&self, range: VirtRange) {
+        self.mm.hw.note(Note::Done(self.core.root, range));
     }
 
     /// Makes this the current user space of this CPU. Pairs with [`Space::leave`].

@@ -64,6 +64,7 @@ impl<H: Hardware> Space<'_, H> {
             }
         }
         gather.finish();
+        self.done(range);
         Ok(())
     }
 

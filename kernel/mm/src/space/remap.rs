@@ -168,6 +168,7 @@ impl<H: Hardware> Space<'_, H> {
             drop(layout);
         }
         gather.finish();
+        self.done(old);
         Ok(new)
     }
 

@@ -331,6 +331,7 @@ impl<H: Hardware> Drop for Gather<'_, H> {
 impl<H: Hardware> Mm<H> {
     /// Gives back what `n` entries of one folio owned, or what one PMD did.
     #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn entries_put(&self, head: Pfn, n: u32) {
         if n == BY_PMD {
             self.pmd_put(head);

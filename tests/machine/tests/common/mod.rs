@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each suite uses its part of it")]
 
 use abi::{Event, Order, Pfn};
-use granule_machine::{Config, Machine, SimWorld};
+use granule_machine::{Config, SimWorld, Simulated};
 use mm::frame::Flag;
 use mm::{Mm, PageDesc};
 use pte::Caps;
@@ -32,16 +32,16 @@ pub(crate) struct Untouched {
 
 impl Untouched {
     /// Remembers how it is.
-    pub(crate) fn new(world: &SimWorld) -> Self {
+    pub(crate) fn new<H: Simulated>(world: &SimWorld<H>) -> Self {
         let mm = world.mm();
         Self { free: mm.frames.free_pages(&mm.hw), blocks: mm.frames.free_blocks(&mm.hw) }
     }
 
     /// Nobody uses any of it now: nothing is owned but the zeros that everybody shares, every block
     /// is back and merged, the counters agree, and the machine has seen no rule broken on the way.
-    pub(crate) fn check(&self, world: &SimWorld) {
+    pub(crate) fn check<H: Simulated>(&self, world: &SimWorld<H>) {
         let mm = world.mm();
-        assert_eq!(world.violation(), None);
+        assert_eq!(world.verdict(), None);
         let (zeros, owned): (Vec<_>, Vec<_>) =
             owned(mm).partition(|(_, desc)| desc.has(Flag::Zero));
         let owned: Vec<_> =
@@ -60,7 +60,7 @@ impl Untouched {
 }
 
 /// How many blocks of each order there are when all memory but `kept` is free and merged.
-fn largest_blocks(mm: &Mm<Machine>, kept: &[(Pfn, &PageDesc)]) -> [u64; Order::COUNT] {
+fn largest_blocks<H: Simulated>(mm: &Mm<H>, kept: &[(Pfn, &PageDesc)]) -> [u64; Order::COUNT] {
     let range = mm.frames.map().range();
     let (mut at, end) = (range.start.pfn(), range.end.pfn());
     let mut blocks = [0; Order::COUNT];
@@ -82,7 +82,9 @@ fn largest_blocks(mm: &Mm<Machine>, kept: &[(Pfn, &PageDesc)]) -> [u64; Order::C
 }
 
 /// Every block that belongs to somebody.
-pub(crate) fn owned(mm: &Mm<Machine>) -> impl Iterator<Item = (Pfn, &'static PageDesc)> + '_ {
+pub(crate) fn owned<H: Simulated>(
+    mm: &Mm<H>,
+) -> impl Iterator<Item = (Pfn, &'static PageDesc)> + '_ {
     use mm::frame::Kind;
     mm.frames
         .map()

@@ -4,8 +4,8 @@
 use super::model::{Content, Memory};
 use super::play::Play;
 use super::steps::Do;
+use super::{Machine, SimWorld};
 use abi::{Access, Level, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
-use granule_machine::{Machine, SimWorld};
 use mm::frame::{Flag, FolioPin, FolioRef, PIN_BIAS};
 use mm::gup::GupError;
 use mm::{Denial, Hardware, Space};

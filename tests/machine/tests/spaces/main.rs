@@ -16,7 +16,7 @@ mod steps;
 
 use abi::Event;
 use common::{Untouched, machines};
-use granule_machine::{Config, SimWorld};
+use granule_machine::{Config, Machine, SimWorld};
 use mm::mutant::Mutant;
 use play::Play;
 use proptest::prelude::*;

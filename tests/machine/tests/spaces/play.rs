@@ -3,8 +3,8 @@
 use super::held::Held;
 use super::model::Model;
 use super::steps::{At, Do, Goal, SPACES, Setting, Step, WINDOW};
+use super::{Machine, SimWorld};
 use abi::{Access, Order, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
-use granule_machine::{Machine, SimWorld};
 use mm::audit::{Allow, Broken};
 use mm::{
     Advice, AdviseError, Denial, FaultOutcome, Hardware, Huge, MapError, Move, OutOfMemory, Place,
@@ -317,7 +317,7 @@ impl<'w> Play<'w> {
     // --- checks ----------------------------------------------------------------------------------
 
     fn check(&mut self, step: &Step) {
-        assert_eq!(self.world.violation(), None, "after {step:?}");
+        assert_eq!(self.world.verdict(), None, "after {step:?}");
         if step.what.changes_areas() {
             let mut areas = Vec::new();
             self.spaces[step.space].each_area(|area| areas.push(*area));
