@@ -6,7 +6,7 @@ use abi::{CpuId, MAX_CPUS, VirtAddr, VirtRange};
 use arch::layout;
 use board::{Board, Cpu, EnableMethod};
 use core::fmt;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use pte::Caps;
 use sched::StackSource;
 use spin::Once;
@@ -15,7 +15,6 @@ use spin::Once;
 /// host has need the most: two seconds were too few for four of them beside others.
 const PATIENCE_NS: u64 = 10_000_000_000;
 
-static ARRIVED: AtomicUsize = AtomicUsize::new(1);
 static CAPS: Once<Caps> = Once::new();
 /// The stack that each CPU starts on and idles on, as its two ends.
 static STACKS: [[AtomicU64; 2]; MAX_CPUS] = [const { [const { AtomicU64::new(0) }; 2] }; MAX_CPUS];
@@ -67,10 +66,12 @@ pub(crate) fn start(board: &Board, caps: &Caps, most: usize) -> usize {
         }
     }
     let deadline = arch::timer::now_ns() + PATIENCE_NS;
-    while ARRIVED.load(Ordering::Acquire) < started && arch::timer::now_ns() < deadline {
+    // Only what runs threads counts: whoever asks how many CPUs there are is told the same from now on.
+    let running = || sched::online().iter().count();
+    while running() < started && arch::timer::now_ns() < deadline {
         sched::sleep_until(arch::timer::now_ns() + 200_000);
     }
-    let arrived = ARRIVED.load(Ordering::Acquire);
+    let arrived = running();
     if arrived < started {
         println!("# {} of {started} CPUs have not come up", started - arrived);
     }
@@ -114,6 +115,5 @@ extern "C" fn secondary_main(cpu: usize) -> ! {
         println!("# cpu {cpu} has no interrupts: {error}");
         arch::exception::park();
     }
-    ARRIVED.fetch_add(1, Ordering::Release);
     sched::enter_idle(stack)
 }
