@@ -203,7 +203,7 @@ impl Frames {
         let mut stock = self.stock(cpu).lock(cpu);
         let kept = stock.push_pages(pages);
         if kept < pages.len() {
-            pcp::give_runs(&self.map, &mut self.zone.lock(cpu), Order::PAGE, &mut pages[kept..]);
+            pcp::give_runs(&self.map, &mut self.zone.lock(cpu), Order::PAGE, &pages[kept..]);
         }
     }
 
