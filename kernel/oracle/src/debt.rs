@@ -8,63 +8,13 @@
 //! that were alive, as one range of addresses. A flush of the leaves may come in pieces, as long as they
 //! join.
 
+use crate::cover::{Cover, Covers, Span, mask};
 use crate::cpus::Cpus;
 use crate::report::Miss;
 use crate::shadow::{DebtId, SlotId};
 use crate::site::SiteId;
 use abi::{Asid, Level, VirtAddr, VirtRange};
 use pte::{AsidMatch, Scope, Target, Tlbi};
-
-/// What was issued for a debt so far.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cover {
-    /// The addresses, joined.
-    range: (u64, u64),
-    /// When, by which CPU, how far.
-    at: u64,
-    cpu: u8,
-    scope: Scope,
-}
-
-impl Cover {
-    const NONE: Self = Self { range: (0, 0), at: 0, cpu: 0, scope: Scope::Local };
-
-    const fn is_none(&self) -> bool {
-        self.range.0 == self.range.1
-    }
-
-    /// The CPUs that have lost what it covers by now, one bit each.
-    fn done(&self, cpus: &Cpus) -> u64 {
-        let done = !self.is_none() && cpus.is_complete(self.cpu, self.scope, self.at);
-        if done { mask(self.scope, self.cpu) } else { 0 }
-    }
-
-    fn covers(&self, range: (u64, u64)) -> bool {
-        self.range.0 <= range.0 && range.1 <= self.range.1
-    }
-
-    /// Another operation, for `range`: joined where it can be.
-    fn add(&mut self, new: Self, cpus: &Cpus) {
-        let waits = !self.is_none() && self.done(cpus) == 0;
-        // What one CPU waits for alone does not replace what all are waited for.
-        if new.scope == Scope::Local && self.scope != Scope::Local && waits {
-            return;
-        }
-        let same = self.scope == new.scope && (self.cpu == new.cpu || !waits);
-        let touch = self.range.0 <= new.range.1 && new.range.0 <= self.range.1;
-        let joined = (self.range.0.min(new.range.0), self.range.1.max(new.range.1));
-        let range = if same && touch && !self.is_none() { joined } else { new.range };
-        *self = Self { range, ..new };
-    }
-}
-
-/// One bit for each CPU that `scope` of `cpu` means.
-const fn mask(scope: Scope, cpu: u8) -> u64 {
-    match scope {
-        Scope::Local => 1 << cpu,
-        Scope::InnerShareable => u64::MAX,
-    }
-}
 
 /// A translation that was taken away.
 #[derive(Clone, Copy, Debug)]
@@ -88,9 +38,9 @@ pub struct Debt {
     pub(crate) cpu: u8,
     pub(crate) site: SiteId,
     /// Of a walk: the addresses that leaves below it translate; empty if none does.
-    pub(crate) hull: (u64, u64),
-    pub(crate) leaves: Cover,
-    pub(crate) walks: Cover,
+    pub(crate) hull: Span,
+    pub(crate) leaves: Covers,
+    pub(crate) walks: Covers,
     /// The best attempt that was not good enough.
     pub(crate) miss: Miss,
     /// Something has happened after which it must not be used; its CPU runs something else meanwhile.
@@ -134,8 +84,8 @@ impl Debt {
         cpu: 0,
         site: SiteId::UNKNOWN,
         hull: (0, 0),
-        leaves: Cover::NONE,
-        walks: Cover::NONE,
+        leaves: Covers::NONE,
+        walks: Covers::NONE,
         miss: Miss::Nothing,
         is_trap: false,
         links: Links::NONE,
@@ -146,23 +96,28 @@ impl Debt {
         VirtRange::from_size(self.va, self.level.span())
     }
 
+    fn span(&self) -> Span {
+        let range = self.range();
+        (range.start.0, range.end.0)
+    }
+
     /// The same translation was taken away once more, after it may have come back.
     pub(crate) fn renew(&mut self, at: u64, cpu: u8, site: SiteId, left: u64) {
         (self.at, self.cpu, self.site) = (at, cpu, site);
         self.left |= left;
-        (self.leaves, self.walks, self.miss) = (Cover::NONE, Cover::NONE, Miss::Nothing);
+        (self.leaves, self.walks, self.miss) = (Covers::NONE, Covers::NONE, Miss::Nothing);
     }
 
     /// Whether no CPU has it any more.
     pub(crate) fn is_settled(&mut self, cpus: &Cpus) -> bool {
-        let mut done = self.leaves.done(cpus);
+        let whole = self.span();
+        let mut done = match (self.is_walk, self.hull.0 == self.hull.1) {
+            (false, _) => self.leaves.done(whole, cpus),
+            (true, false) => self.leaves.done(self.hull, cpus),
+            (true, true) => u64::MAX,
+        };
         if self.is_walk {
-            if self.hull.0 == self.hull.1 {
-                done = u64::MAX;
-            } else if !self.leaves.covers(self.hull) {
-                done = 0;
-            }
-            done &= self.walks.done(cpus);
+            done &= self.walks.done_within(whole, cpus);
         }
         self.left &= !done;
         self.left == 0
@@ -170,11 +125,12 @@ impl Debt {
 
     /// Of a walk: the CPUs that may still have a leaf or a walk at `range` below it.
     pub(crate) fn left_below(&self, range: VirtRange, is_leaf: bool, cpus: &Cpus) -> u64 {
-        let range = (range.start.0, range.end.0);
-        let cover = if is_leaf { &self.leaves } else { &self.walks };
-        let touches = cover.range.0 < range.1 && range.0 < cover.range.1;
-        let covered = if is_leaf { cover.covers(range) } else { touches };
-        self.left & !(if covered { cover.done(cpus) } else { 0 })
+        let span = (range.start.0, range.end.0);
+        let done = match is_leaf {
+            true => self.leaves.done(span, cpus),
+            false => self.walks.done_within(span, cpus),
+        };
+        self.left & !done
     }
 
     /// Takes note of an operation issued at `now`, if it does something for this debt or nearly did.
@@ -201,20 +157,20 @@ impl Debt {
         if self.left & !reached != 0 {
             self.missed(Miss::Local(cpu));
         }
-        let cover = |range| Cover { range, at: now, cpu, scope: op.scope };
-        let whole = (mine.start.0, mine.end.0);
+        let cover = |span| Cover { span, at: now, cpu, scope: op.scope };
+        let whole = self.span();
         if self.is_walk {
             if op.covers(self.va, self.asid, self.level, false, false) {
                 let range = op.range().map_or(whole, |r| (r.start.0, r.end.0));
-                self.walks.add(cover(range), cpus);
+                self.walks.add(cover(range), self.cpu);
             } else {
                 self.missed(Miss::LastLevel);
             }
             if let Some(range) = leaves_below(op, whole) {
-                self.leaves.add(cover(range), cpus);
+                self.leaves.add(cover(range), self.cpu);
             }
         } else if op.covers(self.va, self.asid, self.level, true, false) {
-            self.leaves.add(cover(whole), cpus);
+            self.leaves.add(cover(whole), self.cpu);
         } else if let Some(hint) = op.hint() {
             self.missed(Miss::Hint(hint));
         }
@@ -226,10 +182,9 @@ impl Debt {
 
     /// What is missing now.
     pub(crate) fn missing(&self, cpus: &Cpus) -> Miss {
-        let waiting =
-            [&self.leaves, &self.walks].into_iter().find(|c| !c.is_none() && c.done(cpus) == 0);
+        let waiting = self.leaves.waiting(cpus).or_else(|| self.walks.waiting(cpus));
         match (waiting, self.miss) {
-            (Some(cover), _) => Miss::NotComplete(cover.cpu),
+            (Some(cpu), _) => Miss::NotComplete(cpu),
             (None, Miss::Nothing) if !self.leaves.is_none() => Miss::Part,
             (None, miss) => miss,
         }

@@ -49,7 +49,7 @@
 //! | --- | --- |
 //! | `shadow`, `site` | what is remembered of slots, frames and tables; where in the program |
 //! | `cpus` | barriers: which stores walkers see, which TLBIs are complete |
-//! | `debt`, `book` | what was taken away and may be cached; all of them |
+//! | `debt`, `cover`, `book` | what was taken away and may be cached; what was issued for it; all of them |
 //! | `asids` | what is left under which number |
 //! | `stores`, `words` | a descriptor changes; which words may follow which |
 //! | `tables` | links: where a slot is reached, what leaves with a table |
@@ -66,6 +66,7 @@ extern crate alloc;
 
 mod asids;
 mod book;
+mod cover;
 mod cpus;
 mod debt;
 mod flush;

@@ -157,6 +157,20 @@ fn a_flush_by_another_cpu_counts_if_it_is_ordered() {
     }
 }
 
+/// Two CPUs flush the same page at once: whoever is done first has paid.
+#[test]
+fn flushes_of_two_cpus_do_not_undo_each_other() {
+    for first in [0, 1] {
+        let mut paper = cleared(Caps::CORTEX_A72);
+        paper.publish(0, ALL);
+        paper.tlbi(0, of_page(0, ALL));
+        paper.tlbi(1, everything(ALL));
+        paper.complete(first, ALL);
+        paper.free(DATA);
+        paper.is_silent();
+    }
+}
+
 /// Who enters the space before the store is published may find what was there.
 #[test]
 fn who_enters_in_between_is_concerned_too() {

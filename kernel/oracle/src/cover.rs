@@ -1,0 +1,99 @@
+//! What was issued for a debt, and how much of that is complete.
+//!
+//! Several CPUs may be flushing the same address at once, each waiting for its own operations only. So
+//! the operations of one CPU are joined, those of different CPUs are not: the debt is paid by whoever is
+//! done first.
+
+use crate::cpus::Cpus;
+use pte::Scope;
+
+/// Addresses, from the first to behind the last.
+pub(crate) type Span = (u64, u64);
+
+/// Operations of one CPU, joined.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cover {
+    /// The addresses that they cover together.
+    pub(crate) span: Span,
+    /// When the last of them was issued, by which CPU, how far they reach.
+    pub(crate) at: u64,
+    pub(crate) cpu: u8,
+    pub(crate) scope: Scope,
+}
+
+impl Cover {
+    const NONE: Self = Self { span: (0, 0), at: 0, cpu: 0, scope: Scope::Local };
+
+    const fn is_none(&self) -> bool {
+        self.span.0 == self.span.1
+    }
+
+    /// The CPUs that have lost what it covers by now, one bit each.
+    fn done(&self, cpus: &Cpus) -> u64 {
+        let done = !self.is_none() && cpus.is_complete(self.cpu, self.scope, self.at);
+        if done { mask(self.scope, self.cpu) } else { 0 }
+    }
+
+    /// Takes another one of the same CPU in, as far as the two touch.
+    fn join(&mut self, new: Self) {
+        let touch = self.span.0 <= new.span.1 && new.span.0 <= self.span.1;
+        let joined = (self.span.0.min(new.span.0), self.span.1.max(new.span.1));
+        *self = Self { span: if touch { joined } else { new.span }, ..new };
+    }
+}
+
+/// One bit for each CPU that `scope` of `cpu` means.
+pub(crate) const fn mask(scope: Scope, cpu: u8) -> u64 {
+    match scope {
+        Scope::Local => 1 << cpu,
+        Scope::InnerShareable => u64::MAX,
+    }
+}
+
+/// The operations of the CPUs that flush it: three at a time, of more the latest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Covers([Cover; 3]);
+
+impl Covers {
+    pub(crate) const NONE: Self = Self([Cover::NONE; 3]);
+
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.iter().all(Cover::is_none)
+    }
+
+    /// Another operation was issued. `owner` has made the debt: its own operations are kept.
+    pub(crate) fn add(&mut self, new: Cover, owner: u8) {
+        let mine = |cover: &&mut Cover| {
+            !cover.is_none() && (cover.cpu, cover.scope) == (new.cpu, new.scope)
+        };
+        if let Some(cover) = self.0.iter_mut().find(mine) {
+            return cover.join(new);
+        }
+        let age = |cover: &&mut Cover| match (cover.is_none(), cover.cpu == owner) {
+            (true, _) => 0,
+            (false, true) => u64::MAX,
+            (false, false) => cover.at,
+        };
+        if let Some(cover) = self.0.iter_mut().min_by_key(age) {
+            *cover = new;
+        }
+    }
+
+    /// The CPUs that have lost all of `span`, one bit each.
+    pub(crate) fn done(&self, span: Span, cpus: &Cpus) -> u64 {
+        let all = |cover: &&Cover| cover.span.0 <= span.0 && span.1 <= cover.span.1;
+        self.0.iter().filter(all).fold(0, |set, cover| set | cover.done(cpus))
+    }
+
+    /// The CPUs that have lost some of `span`: of a walk to it, that is enough.
+    pub(crate) fn done_within(&self, span: Span, cpus: &Cpus) -> u64 {
+        let some = |cover: &&Cover| cover.span.0 < span.1 && span.0 < cover.span.1;
+        self.0.iter().filter(some).fold(0, |set, cover| set | cover.done(cpus))
+    }
+
+    /// A CPU that has not waited for its operations.
+    pub(crate) fn waiting(&self, cpus: &Cpus) -> Option<u8> {
+        let waits = |cover: &&Cover| !cover.is_none() && cover.done(cpus) == 0;
+        self.0.iter().filter(waits).max_by_key(|cover| cover.at).map(|cover| cover.cpu)
+    }
+}
