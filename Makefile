@@ -1,7 +1,8 @@
 # granule's verbs. Each sets up by itself what it needs, the first time.
 #
 # A launch takes variables: BOARD=virt|raspi4b CPU=max CPUS=8 GIC=2 EL=2 MEM=8G LINEAR=4k,
-# RUN="stress all secs=3 seed=1" for commands instead of the prompt, QEMU_ARGS="…" for the rest.
+# RUN="stress all secs=3 seed=1" for commands instead of the prompt, QEMU_ARGS="…" for the rest;
+# SANITIZE=1 for an image that watches its own translation, and then MUTANT=unmap-no-tlbi for a bug.
 # Make hands what is given on its command line to its recipes as environment; xtask reads it there.
 
 CARGO := $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
@@ -11,7 +12,7 @@ XTASK  = $(CARGO) run --quiet --package xtask --
 
 help: ## this list (the default)
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
-	@sed -n '3,4s/^# */  /p' $(firstword $(MAKEFILE_LIST))
+	@sed -n '3,5s/^# */  /p' $(firstword $(MAKEFILE_LIST))
 
 run: ## boot, play the tour, stay at the prompt; with RUN="…" do that and power off
 	@sh xtask/setup.sh run

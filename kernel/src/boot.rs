@@ -44,11 +44,14 @@ pub(crate) fn device_tree() -> Option<&'static [u8]> {
 }
 
 /// What the kernel command line may say.
-pub(crate) static OPTIONS: [Arg; 5] = [
+pub(crate) static OPTIONS: [Arg; 7] = [
     Arg::key("run", Kind::Word, "commands to run, `;` between them; then power off").optional(),
     Arg::key("linear", Kind::OneOf(&["blocks", "4k"]), "the linear map's leaves").or("blocks"),
     Arg::key("asids", Kind::Number { min: 8, max: 16 }, "ASID bits to use at most").optional(),
     Arg::key("maxcpus", Kind::Number { min: 1, max: 64 }, "CPUs to start at most").optional(),
+    Arg::key("sanitize", Kind::OneOf(&["on", "off"]), "watch translation (images with it)")
+        .or("off"),
+    Arg::key("mutant", Kind::Word, "a known bug to commit (images with them)").optional(),
     Arg::flag("tour", "show what this is, then give the prompt"),
 ];
 
@@ -101,6 +104,7 @@ extern "C" fn kernel_main(handover: &'static Handover) -> ! {
         linear: if pages { Level::Pte } else { Level::Pmd },
         nr_cpus: cpus::count(board),
         caps,
+        sanitize: options.args().maybe_word("sanitize") == Some("on"),
     };
     if let Err(error) = memory::init(handover, board, &plan) {
         stop_early(&error);
@@ -118,6 +122,7 @@ extern "C" fn kernel_main(handover: &'static Handover) -> ! {
     enable_input(board);
     phases.note("threads");
 
+    arm(options.args().maybe_word("mutant"));
     let most = options.args().maybe_number("maxcpus").unwrap_or(u64::MAX);
     let running = cpus::start(board, &caps, most as usize);
     phases.note("cpus");
@@ -127,6 +132,21 @@ extern "C" fn kernel_main(handover: &'static Handover) -> ! {
         println!("# command line: {warning}");
     }
     prompt::main(options.args().maybe_word("run"), options.args().flag("tour"))
+}
+
+/// Arms a known bug, in images that have them.
+fn arm(name: Option<&str>) {
+    #[cfg(feature = "mutants")]
+    if let (Some(name), Some(mm)) = (name, memory::mm()) {
+        let mutant = mm::mutant::Mutant::ALL.iter().find(|mutant| mutant.name() == name);
+        match mutant {
+            Some(_) => println!("# mutant: {name}"),
+            None => println!("# mutant: {name} is none"),
+        }
+        mm.arm(mutant.copied());
+    }
+    #[cfg(not(feature = "mutants"))]
+    let _ = name;
 }
 
 /// Keeps the early code's UART, for words that come before the tree is read or say that it cannot be.

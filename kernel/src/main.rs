@@ -8,6 +8,7 @@
 //! | `boot` | the flow from the first Rust to the prompt |
 //! | `console` | one serial line for all: output, the log, input |
 //! | `memory` | from the board's ranges to a memory manager |
+//! | `sanitizer` | the oracle over this kernel's memory manager, in images that have it |
 //! | `heap` | the kernel heap, fed by the page allocator |
 //! | `exceptions` | faults to their space, deaths to a report |
 //! | `interrupts` | the interrupt controller's events to their handlers |
@@ -45,6 +46,8 @@ mod memory;
 mod power;
 #[cfg(target_os = "none")]
 mod prompt;
+#[cfg(all(target_os = "none", feature = "sanitize"))]
+mod sanitizer;
 #[cfg(target_os = "none")]
 mod stacks;
 #[cfg(target_os = "none")]

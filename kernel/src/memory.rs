@@ -10,11 +10,11 @@
 //! `linear=4k` they are pages, since an emulator that lumps its large pages together hides missing
 //! invalidations.
 
-use crate::threads::{Hw, Sched};
+use crate::threads::{Bare, Hw};
 use abi::{Level, Order, PAGE_SIZE, Pfn, PhysAddr, PhysRange, VirtRange};
+use arch::LocalCpu;
 use arch::boot::{self, Handover};
 use arch::layout;
-use arch::{LocalCpu, Machine};
 use board::Board;
 use core::fmt;
 use mm::frame::{EarlyError, EarlyMemory};
@@ -92,6 +92,8 @@ pub(crate) struct Plan {
     pub(crate) nr_cpus: usize,
     /// What all CPUs can do.
     pub(crate) caps: Caps,
+    /// Whether the sanitizer is to watch, in images that have one.
+    pub(crate) sanitize: bool,
 }
 
 /// Builds everything; afterwards [`mm`] answers, and the early tables are gone.
@@ -118,7 +120,7 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
     }
     boot::map_linear(mapped.ranges()).map_err(MemoryError::EarlyMap)?;
 
-    let hw = Machine::<Sched>::new(plan.caps, plan.nr_cpus);
+    let hw = Bare::new(plan.caps, plan.nr_cpus);
     let span = span_of(free.ranges()).ok_or(MemoryError::None)?;
     let memory = free.take(span.pages() * size_of::<PageDesc>() as u64, PAGE_SIZE)?;
     choose_clearing(memory.start);
@@ -143,6 +145,8 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
     // vectors are the kernel's, and no other CPU is up.
     unsafe { boot::install_kernel_root(root) };
 
+    #[cfg(feature = "sanitize")]
+    let hw = crate::sanitizer::watch(hw, plan.sanitize, span, free)?;
     let mm = MM.call_once(|| Mm::new(hw, memmap));
     for range in free.ranges() {
         mm.frames.add(&LocalCpu, *range);
@@ -270,5 +274,12 @@ pub(crate) fn map(mapping: &KernelMapping) -> Result<(), KernelMapError> {
         return Err(KernelMapError::OutOfMemory);
     };
     let mut table = || mm.alloc_zeroed(Order::PAGE).ok();
-    map.lock(&LocalCpu).map(&mm.hw, mapping, &mut table)
+    map.lock(&LocalCpu).map(bare(&mm.hw), mapping, &mut table)
+}
+
+/// The CPUs, for the kernel's own tables: those nobody watches.
+const fn bare(hw: &Hw) -> &Bare {
+    #[cfg(feature = "sanitize")]
+    let hw = hw.hardware();
+    hw
 }

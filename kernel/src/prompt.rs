@@ -38,7 +38,10 @@ pub(crate) fn main(script: Option<&str>, tour: bool) -> ! {
 /// Runs one line of commands.
 fn run(context: &mut Context, script: &str) -> Status {
     console::clear_interrupt();
-    TABLE.run(context, script, &mut Console)
+    let status = TABLE.run(context, script, &mut Console);
+    #[cfg(feature = "sanitize")]
+    crate::sanitizer::summarize();
+    status
 }
 
 fn prompt(editor: &mut LineEditor, context: &mut Context) -> ! {

@@ -7,8 +7,14 @@ use sched::{Hooks, Port, Sgi};
 
 /// The kernel's scheduler, as the machine waits with it.
 pub(crate) type Sched = sched::KernelThreads;
+/// The CPUs.
+pub(crate) type Bare = arch::Machine<Sched>;
 /// The machine that memory is managed for.
-pub(crate) type Hw = arch::Machine<Sched>;
+#[cfg(not(feature = "sanitize"))]
+pub(crate) type Hw = Bare;
+/// The machine that memory is managed for: the CPUs, perhaps watched.
+#[cfg(feature = "sanitize")]
+pub(crate) type Hw = mm::Sanitized<Bare>;
 
 struct KernelPort;
 

@@ -24,6 +24,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("kernel", "cpus.rs", "the entry by name; a spin table's word is the tree's promise"),
     ("kernel", "interrupts.rs", "the drivers' constructors trust the board's addresses"),
     ("kernel", "power.rs", "the watchdog's driver trusts the board's address"),
+    ("kernel", "sanitizer.rs", "memory set aside at boot becomes shadows"),
     ("kernel", "heap.rs", "a global allocator is an unsafe trait"),
     ("kernel", "memory.rs", "early memory is handed over before an allocator owns it"),
     ("kernel", "threads.rs", "a thread's space is a word to the scheduler"),

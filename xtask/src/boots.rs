@@ -2,6 +2,7 @@
 
 use crate::{
     board::{Board, Choices},
+    image::Flavour,
     launch::Launch,
     matrix,
     session::Act,
@@ -37,6 +38,8 @@ struct Special {
     name: String,
     #[serde(default = "virt")]
     board: String,
+    #[serde(default)]
+    image: Flavour,
     #[serde(default)]
     on: Choices,
     run: Option<String>,
@@ -109,6 +112,7 @@ pub(crate) struct Again {
 #[derive(Clone, Debug)]
 pub(crate) struct Boot {
     pub(crate) name: String,
+    pub(crate) image: Flavour,
     pub(crate) launch: Launch,
     pub(crate) acts: Vec<Act>,
     pub(crate) want: Want,
@@ -149,6 +153,7 @@ pub(crate) fn machines(board: &Board, run: &str, limit_secs: u64) -> Result<Vec<
         launch.run = Some(run.into());
         Ok(Boot {
             name: format!("{}: {}", board.name, launch.summary()),
+            image: Flavour::Plain,
             launch,
             acts: Vec::new(),
             want: Want { ktap: true, ..Want::default() },
@@ -179,6 +184,7 @@ impl Special {
         };
         Ok(Boot {
             name: format!("{}: {}", self.board, self.name),
+            image: self.image,
             launch,
             acts: self.talk.into_iter().map(Act::from).collect(),
             want: self.want,

@@ -11,6 +11,7 @@ use crate::{
     workspace::{self, IMAGE, TARGET},
 };
 use object::{Object, ObjectSegment, SegmentFlags, elf};
+use serde::Deserialize;
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
@@ -70,6 +71,27 @@ impl fmt::Display for Flaw {
     }
 }
 
+/// What is compiled in.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Flavour {
+    /// What is shipped.
+    #[default]
+    Plain,
+    /// With the oracle that may watch it, and known bugs for it to find.
+    Sanitized,
+}
+
+impl Flavour {
+    /// The largest image: what is promised of the one that is shipped, and room for more in the other.
+    const fn most(self) -> usize {
+        match self {
+            Self::Plain => MAX_BYTES,
+            Self::Sanitized => 2 * MAX_BYTES,
+        }
+    }
+}
+
 /// The built kernel, in both of its shapes.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
@@ -82,29 +104,50 @@ pub(crate) struct Image {
 }
 
 impl Image {
+    /// Where builds of a flavour go: each has its own place, so that one does not undo the other.
+    fn folder(flavour: Flavour) -> PathBuf {
+        match flavour {
+            Flavour::Plain => workspace::target_dir(),
+            Flavour::Sanitized => workspace::target_dir().join("sanitized"),
+        }
+    }
+
     /// Where the last build left it.
-    fn paths() -> (PathBuf, PathBuf) {
-        let elf = workspace::target_dir().join(TARGET).join("release/granule");
-        (elf, workspace::out_dir().join("granule.img"))
+    fn paths(flavour: Flavour) -> (PathBuf, PathBuf) {
+        let elf = Self::folder(flavour).join(TARGET).join("release/granule");
+        let flat = match flavour {
+            Flavour::Plain => "granule.img",
+            Flavour::Sanitized => "granule-sanitized.img",
+        };
+        (elf, workspace::out_dir().join(flat))
     }
 
     /// Builds the kernel and makes the flat image.
     pub(crate) fn build() -> Result<Self> {
+        Self::build_as(Flavour::Plain)
+    }
+
+    /// As [`Image::build`], with what the flavour asks for.
+    pub(crate) fn build_as(flavour: Flavour) -> Result<Self> {
         let mut cargo = workspace::cargo("build");
         cargo.args(["--quiet", "--release", "--package", IMAGE, "--target", TARGET]);
         // Flags in the environment would replace those of .cargo/config.toml, which the image needs.
         cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-        workspace::succeed(cargo.arg("--target-dir").arg(workspace::target_dir()))?;
-        let (elf, flat) = Self::paths();
+        if flavour == Flavour::Sanitized {
+            cargo.args(["--features", "sanitize,mutants"]);
+        }
+        workspace::succeed(cargo.arg("--target-dir").arg(Self::folder(flavour)))?;
+        let (elf, flat) = Self::paths(flavour);
         let linked = fs::read(&elf).map_err(|why| Trouble::File(elf.clone(), why))?;
-        let bytes = flatten(&linked).map_err(|flaw| Trouble::Image(elf.clone(), flaw))?;
+        let bytes =
+            flatten(&linked, flavour.most()).map_err(|flaw| Trouble::Image(elf.clone(), flaw))?;
         write_if_changed(&flat, &bytes)?;
         Ok(Self { elf, flat, bytes: bytes.len() })
     }
 
     /// The symbols' file of the last build, whether or not it is current.
     pub(crate) fn last_elf() -> PathBuf {
-        Self::paths().0
+        Self::paths(Flavour::Plain).0
     }
 }
 
@@ -119,7 +162,7 @@ pub(crate) fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// The bytes as they lie in memory from the first loaded one, checked.
-fn flatten(linked: &[u8]) -> std::result::Result<Vec<u8>, Flaw> {
+fn flatten(linked: &[u8], most: usize) -> std::result::Result<Vec<u8>, Flaw> {
     let unreadable = |why: object::Error| Flaw::Unreadable(why.to_string());
     let file = object::File::parse(linked).map_err(unreadable)?;
     let base = file.segments().filter(|s| s.size() > 0).map(|s| s.address()).min();
@@ -137,7 +180,7 @@ fn flatten(linked: &[u8]) -> std::result::Result<Vec<u8>, Flaw> {
         if !data.is_empty() {
             // A load address far away would make a file of zeros; name the size, don't allocate it.
             let end = start.saturating_add(data.len());
-            if end > MAX_BYTES {
+            if end > most {
                 return Err(Flaw::TooLarge { bytes: end });
             }
             flat.resize(flat.len().max(end), 0);

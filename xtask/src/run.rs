@@ -2,7 +2,7 @@
 
 use crate::{
     board::{Board, Choices},
-    image::{self, Image},
+    image::{self, Flavour, Image},
     launch::{self, Launch, Serial},
     symbols::{Explainer, Symbols},
     trouble::{Result, Trouble},
@@ -39,6 +39,12 @@ pub(crate) struct Pick {
     /// The linear map's pages: blocks or 4k
     #[arg(long, env = "LINEAR")]
     linear: Option<String>,
+    /// Watch translation: an image with the sanitizer, and known bugs that `mutant=` may arm
+    #[arg(long, env = "SANITIZE")]
+    sanitize: Option<String>,
+    /// A known bug to commit; only with the sanitizer
+    #[arg(long, env = "MUTANT")]
+    mutant: Option<String>,
     /// Shell commands to run instead of the tour; then power off
     #[arg(long, env = "RUN")]
     run: Option<String>,
@@ -69,7 +75,19 @@ impl Pick {
         let board = Board::load(&workspace::root(), &self.board)?;
         let mut launch = Launch::new(board, &self.choices())?;
         launch.args = launch::split(self.qemu_args.as_deref().unwrap_or_default());
+        if self.flavour() == Flavour::Sanitized {
+            launch.words.push("sanitize=on".into());
+            launch.words.extend(self.mutant.as_ref().map(|mutant| format!("mutant={mutant}")));
+        }
         Ok(launch)
+    }
+
+    /// An empty variable, or 0, asks for nothing.
+    fn flavour(&self) -> Flavour {
+        match self.sanitize.as_deref() {
+            None | Some("" | "0") => Flavour::Plain,
+            Some(_) => Flavour::Sanitized,
+        }
     }
 }
 
@@ -85,17 +103,17 @@ pub(crate) fn run(pick: &Pick) -> Result<ExitCode> {
         None if io::stdin().is_terminal() => launch.words.push(TOUR.into()),
         None => launch.run = Some(TOUR.into()),
     }
-    boot(&launch)
+    boot(&launch, pick.flavour())
 }
 
 /// Boots to the prompt.
 pub(crate) fn shell(pick: &Pick) -> Result<ExitCode> {
-    boot(&pick.launch()?)
+    boot(&pick.launch()?, pick.flavour())
 }
 
 /// Connects this terminal with a booted image; its status is ours.
-fn boot(launch: &Launch) -> Result<ExitCode> {
-    let image = Image::build()?;
+fn boot(launch: &Launch, flavour: Flavour) -> Result<ExitCode> {
+    let image = Image::build_as(flavour)?;
     eprintln!("{}: {}", launch.board.title, launch.summary());
     if launch.run.is_none() && io::stdin().is_terminal() {
         eprintln!("Ctrl-C goes to granule. To leave: `poweroff`, or Ctrl-A x.");

@@ -4,7 +4,7 @@ use crate::{
     board::Board,
     boots::{self, Boot},
     checks::{self, Check},
-    image::Image,
+    image::{Flavour, Image},
     judge,
     launch::Serial,
     report::{Report, Verdict},
@@ -37,14 +37,15 @@ pub(crate) fn test(only: Option<&str>) -> Result<bool> {
         report.heading("On the host");
         run_checks(&mut report, &checks::HOST);
     }
-    match build(&mut report) {
-        None => {}
-        Some(image) => {
-            let mut boots = boots::all(&workspace::root())?;
-            boots.retain(|boot| only.is_none_or(|only| boot.name.contains(only)));
-            report.heading(&format!("In QEMU: {} boots, {SIDE_BY_SIDE} at a time", boots.len()));
-            run_boots(&mut report, &image, &boots);
-        }
+    let mut boots = boots::all(&workspace::root())?;
+    boots.retain(|boot| only.is_none_or(|only| boot.name.contains(only)));
+    let wanted = |flavour| boots.iter().any(|boot| boot.image == flavour);
+    let flavours = [Flavour::Plain, Flavour::Sanitized].into_iter().filter(|f| wanted(*f));
+    let images: Option<Vec<_>> =
+        flavours.map(|flavour| Some((flavour, build(&mut report, flavour)?))).collect();
+    if let Some(images) = images {
+        report.heading(&format!("In QEMU: {} boots, {SIDE_BY_SIDE} at a time", boots.len()));
+        run_boots(&mut report, &images, &boots);
     }
     Ok(report.finish())
 }
@@ -67,7 +68,8 @@ pub(crate) fn loom() -> bool {
 pub(crate) fn soak(minutes: u64, secs: u64, seed: u64) -> Result<bool> {
     let mut report = Report::new();
     let until = Instant::now() + Duration::from_secs(60 * minutes);
-    let Some(image) = build(&mut report) else { return Ok(report.finish()) };
+    let Some(image) = build(&mut report, Flavour::Plain) else { return Ok(report.finish()) };
+    let images = [(Flavour::Plain, image)];
     for seed in seed.. {
         report.heading(&format!("seed {seed}"));
         let run = format!("stress all secs={secs} seed={seed}");
@@ -80,7 +82,7 @@ pub(crate) fn soak(minutes: u64, secs: u64, seed: u64) -> Result<bool> {
             if Instant::now() >= until {
                 return Ok(report.finish());
             }
-            run_boots(&mut report, &image, pair);
+            run_boots(&mut report, &images, pair);
         }
     }
     Ok(report.finish())
@@ -94,24 +96,28 @@ fn run_checks(report: &mut Report, checks: &[Check]) {
     }
 }
 
-fn build(report: &mut Report) -> Option<Image> {
+fn build(report: &mut Report, flavour: Flavour) -> Option<Image> {
     let started = Instant::now();
-    match Image::build() {
+    let what = match flavour {
+        Flavour::Plain => "the image",
+        Flavour::Sanitized => "the image that watches itself",
+    };
+    match Image::build_as(flavour) {
         Ok(image) => {
-            let name = format!("the image: {} KiB, header, W^X", image.bytes.div_ceil(1024));
+            let name = format!("{what}: {} KiB, header, W^X", image.bytes.div_ceil(1024));
             report.step(&name, Verdict::Pass(1), started.elapsed());
             Some(image)
         }
         Err(why) => {
             let verdict = Verdict::fail(why.to_string());
-            report.step("the image", verdict, started.elapsed());
+            report.step(what, verdict, started.elapsed());
             None
         }
     }
 }
 
-/// Boots them all, reporting each as it ends.
-fn run_boots(report: &mut Report, image: &Image, boots: &[Boot]) {
+/// Boots them all, each its image, reporting each as it ends.
+fn run_boots(report: &mut Report, images: &[(Flavour, Image)], boots: &[Boot]) {
     let next = AtomicUsize::new(0);
     // Symbols are read anew for each boot that needs them; one at a time, they are large.
     let reading = Mutex::new(());
@@ -122,8 +128,11 @@ fn run_boots(report: &mut Report, image: &Image, boots: &[Boot]) {
             scope.spawn(move || {
                 while let Some(boot) = boots.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let started = Instant::now();
-                    let verdict = attempt(boot, image, reading)
-                        .unwrap_or_else(|why| Verdict::fail(why.to_string()));
+                    let verdict = match images.iter().find(|(flavour, _)| *flavour == boot.image) {
+                        Some((_, image)) => attempt(boot, image, reading)
+                            .unwrap_or_else(|why| Verdict::fail(why.to_string())),
+                        None => Verdict::Skip("its image was not built".into()),
+                    };
                     // The receiver outlives the scope's threads.
                     let _ = done.send((boot, verdict, started.elapsed()));
                 }

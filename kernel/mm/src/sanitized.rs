@@ -55,6 +55,11 @@ impl<H: Hardware> Sanitized<H> {
         Self { hardware, oracle, tell, told: AtomicBool::new(false) }
     }
 
+    /// The hardware itself, whose steps nobody hears of.
+    pub const fn hardware(&self) -> &H {
+        &self.hardware
+    }
+
     /// Asks the oracle, if there is one. Context: any.
     pub fn ask<R>(&self, question: impl FnOnce(&mut Oracle) -> R) -> Option<R> {
         let cpu = Unwatched(&self.hardware);

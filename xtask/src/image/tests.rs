@@ -49,7 +49,7 @@ fn header(image_size: u64, flags: u64) -> Vec<u8> {
 #[test]
 fn segments_lie_at_their_distance_with_zeros_between() {
     let head = header(0x2000, 0xa);
-    let flat = flatten(&link(BASE, &[(R_X, 0, &head), (RW, 0x100, b"data")])).unwrap();
+    let flat = flatten(&link(BASE, &[(R_X, 0, &head), (RW, 0x100, b"data")]), MAX_BYTES).unwrap();
     assert_eq!(flat.len(), 0x104);
     assert_eq!(&flat[..64], head);
     assert!(flat[64..0x100].iter().all(|b| *b == 0));
@@ -59,7 +59,8 @@ fn segments_lie_at_their_distance_with_zeros_between() {
 #[test]
 fn each_flaw_is_refused() {
     let good = header(0x2000, 0xa);
-    let flaw = |entry, segments: &[Segment<'_>]| flatten(&link(entry, segments)).unwrap_err();
+    let flaw =
+        |entry, segments: &[Segment<'_>]| flatten(&link(entry, segments), MAX_BYTES).unwrap_err();
     assert_eq!(flaw(BASE, &[]), Flaw::Empty);
     assert_eq!(flaw(BASE, &[(RWX, 0, &good)]), Flaw::WritableCode { base: BASE });
     assert_eq!(flaw(BASE + 4, &[(R_X, 0, &good)]), Flaw::Entry { entry: BASE + 4, base: BASE });
@@ -72,5 +73,5 @@ fn each_flaw_is_refused() {
     let far = MAX_BYTES as u64;
     let large = Flaw::TooLarge { bytes: MAX_BYTES + 1 };
     assert_eq!(flaw(BASE, &[(R_X, 0, &good), (RW, far, b"x")]), large);
-    assert!(matches!(flatten(b"no elf"), Err(Flaw::Unreadable(_))));
+    assert!(matches!(flatten(b"no elf", MAX_BYTES), Err(Flaw::Unreadable(_))));
 }
