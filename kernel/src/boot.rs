@@ -104,6 +104,7 @@ extern "C" fn kernel_main(handover: &'static Handover) -> ! {
         linear: if pages { Level::Pte } else { Level::Pmd },
         nr_cpus: cpus::count(board),
         caps,
+        #[cfg(feature = "sanitize")]
         sanitize: options.args().maybe_word("sanitize") == Some("on"),
     };
     if let Err(error) = memory::init(handover, board, &plan) {

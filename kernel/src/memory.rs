@@ -92,7 +92,8 @@ pub(crate) struct Plan {
     pub(crate) nr_cpus: usize,
     /// What all CPUs can do.
     pub(crate) caps: Caps,
-    /// Whether the sanitizer is to watch, in images that have one.
+    /// Whether the sanitizer is to watch.
+    #[cfg(feature = "sanitize")]
     pub(crate) sanitize: bool,
 }
 

@@ -80,7 +80,8 @@ impl Oracle {
         (needed && !held).then_some(Rule::NoLock)
     }
 
-    /// What hardware may have written to since software last did is not changed by a plain store.
+    /// What hardware may be writing to is not changed by a plain store, and what it wrote since software
+    /// last did is not lost to one.
     pub(crate) fn judge_history(&self, change: &Change) -> Option<Rule> {
         if change.how != How::Store || self.history() == 0 || self.holders(change) == 0 {
             return None;
@@ -91,9 +92,10 @@ impl Oracle {
             Entry::Soft(Soft::Migration { pfn, .. }) => pfn,
             _ => return None,
         };
+        let sets_af = self.caps.hw_af && change.old & AF == 0;
+        let sets_dirty = self.caps.hw_dirty && change.old & (WRITE | RDONLY) == WRITE | RDONLY;
         let left = self.tables[change.table].slots[change.slot.index()].word;
-        let sets_af = self.caps.hw_af && left & AF == 0;
-        let sets_dirty = self.caps.hw_dirty && left & (WRITE | RDONLY) == WRITE | RDONLY;
-        ((sets_af || sets_dirty) && pfn == old.pfn()).then_some(Rule::PlainStore)
+        let was_set = change.old & !left & AF != 0 && change.new & (AF | VALID) == VALID;
+        ((sets_af || sets_dirty || was_set) && pfn == old.pfn()).then_some(Rule::PlainStore)
     }
 }
