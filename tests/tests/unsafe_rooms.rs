@@ -19,7 +19,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("sched", "scope.rs", "lends a closure to threads that are joined"),
     ("sched", "tests/host.rs", "an engine of host threads fulfils the switch's contract"),
     ("sched", "tests/recorder.rs", "an engine that only records fulfils it too"),
-    ("mm", "frame/memmap.rs", "checks, when compiled, that a blank descriptor is all zeros"),
+    ("mm", "frame/page.rs", "checks, when compiled, that a blank descriptor is all zeros"),
     ("kernel", "boot.rs", "the entry by name; the console's driver trusts the tree's address"),
     ("kernel", "cpus.rs", "the entry by name; a spin table's word is the tree's promise"),
     ("kernel", "interrupts.rs", "the drivers' constructors trust the board's addresses"),

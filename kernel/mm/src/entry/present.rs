@@ -1,11 +1,10 @@
 //! A mapping in a slot: changing it in place, taking it out, breaking it.
 
 use super::{Fresh, Place, PmdLevel, TableLevel};
-use crate::frame::FolioRef;
 use crate::mutant::Mutant;
 use crate::tlb::{Context, Flushed};
 use crate::{Hardware, Mm};
-use abi::{Pfn, VirtAddr, VirtRange};
+use abi::{VirtAddr, VirtRange};
 use pte::{Entry, Leaf, Soft};
 
 /// An entry that maps memory: a valid leaf, or one that permits nothing and stays.
@@ -193,16 +192,6 @@ impl Unmapped {
         let _ = proof;
         mm.leaf_put(self.leaf);
     }
-
-    /// The reference, as a value; the mapping is gone. With the proof that no CPU has it.
-    #[cfg_attr(feature = "sanitize", track_caller)]
-    pub fn into_ref<'m, H: Hardware>(self, mm: &'m Mm<H>, proof: &Flushed) -> FolioRef<'m, H> {
-        let _ = proof;
-        let pfn: Pfn = self.leaf.pfn();
-        mm.folio_get(mm.frames.map().head(pfn).unwrap_or(pfn), 1);
-        mm.leaf_put(self.leaf);
-        FolioRef::adopt(mm, pfn)
-    }
 }
 
 impl<H: Hardware> Mm<H> {
@@ -211,42 +200,5 @@ impl<H: Hardware> Mm<H> {
     pub(crate) fn hw_writes_entries(&self) -> bool {
         let caps = self.hw.caps();
         caps.hw_af || caps.hw_dirty
-    }
-
-    /// Gives back what a leaf of any level owned: one mapping with its reference, unless it is of memory
-    /// that nobody counts.
-    #[inline]
-    #[cfg_attr(feature = "sanitize", track_caller)]
-    pub(crate) fn leaf_put(&self, leaf: Leaf) {
-        match self.frames.map().find(leaf.pfn()) {
-            _ if leaf.is_special() => {}
-            Some(desc) if desc.is_small_folio() => self.small_unmap(leaf.pfn(), desc),
-            Some(_) => self.large_leaf_put(leaf),
-            None => {}
-        }
-    }
-
-    #[inline(never)]
-    fn large_leaf_put(&self, leaf: Leaf) {
-        let Some(head) = self.frames.map().head(leaf.pfn()) else { return };
-        if leaf.level() == abi::Level::Pmd {
-            self.pmd_put(head);
-        } else {
-            self.folio_unmap(head, 1);
-        }
-    }
-
-    /// Gives back what a PMD owned that mapped the folio. It ceases to be one of those that map it whole
-    /// first: whether the rest map it in part is asked with the last step.
-    #[inline]
-    pub(crate) fn pmd_put(&self, head: Pfn) {
-        let late = self.commits(Mutant::PmdUncountedLate);
-        if !late {
-            self.uncount_pmd_map(head);
-        }
-        self.folio_unmap(head, 1);
-        if late {
-            self.uncount_pmd_map(head);
-        }
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! Context: under the zone's lock. Corresponds to `__free_one_page` and `expand` in Linux.
 
-use super::memmap::{Kind, MemMap, NIL};
+use super::memmap::{MemMap, NIL};
+use super::page::Kind;
 use abi::{Order, Pfn};
 use core::sync::atomic::Ordering::Relaxed;
 

@@ -15,7 +15,7 @@
 
 use super::PageDesc;
 use super::counts::Counts;
-use super::folio::PIN_BIAS;
+use super::pin::PIN_BIAS;
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
 use abi::{Order, Pfn};

@@ -2,34 +2,46 @@
 //!
 //! | file | concern |
 //! | --- | --- |
-//! | `memmap` | one descriptor for each page, and what its fields mean for each owner |
+//! | `page` | what is known of one page, and what the fields mean for each owner |
+//! | `memmap` | one descriptor for each page; the block that a page belongs to |
 //! | `buddy` | free blocks of orders 0 to 10, split and merged |
 //! | `pcp` | each CPU's stock of the common orders, so that CPUs rarely meet at the zone |
 //! | `early` | memory before there is a memmap: the boot's list of ranges |
+//! | `alloc` | taking blocks and giving them back |
 //! | `counts` | what a folio counts, in one word |
-//! | `folio` | references, mappings and pins of a folio, and its lock |
+//! | `folio` | references to a folio |
+//! | `mapping` | entries that map a folio |
+//! | `pin` | devices that use a folio |
+//! | `lock` | who may split or move a folio |
 //! | `exclusive` | which pages of a folio are nobody else's |
 //!
 //! Corresponds to Linux's `mm/page_alloc.c` and `include/linux/mm_types.h`.
 
+mod alloc;
 mod buddy;
 pub(crate) mod counts;
 mod early;
 mod exclusive;
 mod folio;
+mod lock;
+mod mapping;
 mod memmap;
+mod page;
 mod pcp;
+mod pin;
 
 pub use counts::Counts;
 pub use early::{EarlyError, EarlyMemory};
-pub(crate) use folio::Freed;
-pub use folio::{FolioLock, FolioPin, FolioRef, PIN_BIAS};
+pub use folio::FolioRef;
+pub use lock::FolioLock;
+pub(crate) use mapping::Freed;
+pub use memmap::MemMap;
 pub(crate) use memmap::NIL;
-pub use memmap::{Flag, Kind, MemMap, PageDesc};
+pub use page::{Flag, Kind, PageDesc};
+pub use pin::{FolioPin, PIN_BIAS};
 
-use crate::{Hardware, Mm};
-use abi::{Event, Order, Pfn, PhysRange};
-use alloc::boxed::Box;
+use ::alloc::boxed::Box;
+use abi::{Order, Pfn, PhysRange};
 use buddy::Buddy;
 use core::fmt;
 use pcp::Stock;
@@ -199,7 +211,7 @@ impl Frames {
     }
 
     /// Gives back single pages, all under one hold of the stock's lock.
-    fn give_pages<C: Cpu>(&self, cpu: &C, pages: &mut [Pfn]) {
+    fn give_pages<C: Cpu>(&self, cpu: &C, pages: &[Pfn]) {
         let mut stock = self.stock(cpu).lock(cpu);
         let kept = stock.push_pages(pages);
         if kept < pages.len() {
@@ -212,56 +224,6 @@ impl Frames {
     #[inline]
     fn stock<C: Cpu>(&self, cpu: &C) -> &SpinLock<Stock> {
         &self.stocks[cpu.id().index()]
-    }
-}
-
-impl<H: Hardware> Mm<H> {
-    /// Takes a block of `order` for the kernel itself. Its content is whatever the last owner left.
-    ///
-    /// Context: any in which spin locks of class `PageList` may be taken. Never sleeps.
-    #[doc(alias("alloc_pages", "__alloc_pages", "get_page_from_freelist"))]
-    #[inline]
-    pub fn alloc(&self, order: Order) -> Result<Pfn, OutOfMemory> {
-        self.take(Effort::Full, order, Kind::Kernel, 0, Counts::NONE)
-    }
-
-    /// As [`Mm::alloc`], filled with zeros.
-    #[doc(alias("get_zeroed_page", "__GFP_ZERO"))]
-    #[inline]
-    pub fn alloc_zeroed(&self, order: Order) -> Result<Pfn, OutOfMemory> {
-        let pfn = self.alloc(order)?;
-        self.zero(pfn, order);
-        Ok(pfn)
-    }
-
-    /// Gives back a block that [`Mm::alloc`] gave. User memory cannot be freed by number: it goes back
-    /// with its last reference, and an entry's reference only with the proof of a flush.
-    ///
-    /// Context: as for [`Mm::alloc`].
-    ///
-    /// # Panics
-    /// When the block at `pfn` is not the kernel's: a double free, or the wrong page.
-    #[doc(alias("free_pages", "__free_pages"))]
-    #[inline]
-    #[cfg_attr(feature = "sanitize", track_caller)]
-    pub fn free(&self, pfn: Pfn) {
-        self.give_back(pfn, Kind::Kernel);
-    }
-
-    /// Fills a block that nobody else can reach with zeros, and counts it.
-    #[doc(alias("clear_page", "clear_highpage"))]
-    #[inline]
-    pub(crate) fn zero(&self, pfn: Pfn, order: Order) {
-        self.hw.zero(pfn, order);
-        self.count(Event::PgClear, order.pages());
-    }
-
-    /// Copies a block to one that nobody else can reach, and counts it.
-    #[doc(alias("copy_page", "copy_highpage"))]
-    #[inline]
-    pub(crate) fn copy(&self, from: Pfn, to: Pfn, order: Order) {
-        self.hw.copy(from, to, order);
-        self.count(Event::PgCopy, order.pages());
     }
 }
 

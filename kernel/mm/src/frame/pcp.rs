@@ -7,7 +7,8 @@
 //! Corresponds to Linux's per-CPU page lists (`struct per_cpu_pages`).
 
 use super::buddy::Buddy;
-use super::memmap::{Kind, MemMap};
+use super::memmap::MemMap;
+use super::page::Kind;
 use abi::{Order, Pfn};
 
 /// How many blocks of each stocked order a CPU keeps at most. 256 + 8 x 16 + 2 x 512 pages: below

@@ -63,7 +63,7 @@ impl<H: Hardware> Mm<H> {
         let mut slot = slots.start;
         while slot < slots.end {
             let was = extent.head + (stretch.first + (slot - slots.start) as u64);
-            slot += match self.desc(to(was)).small_folio() {
+            slot += match self.desc(to(was)).small_folio_is_dirty() {
                 Some(dirty) => {
                     self.put_small_back(stretch, table, slot..slots.end, was, dirty, &to)
                 }
@@ -102,7 +102,7 @@ impl<H: Hardware> Mm<H> {
                 return n as usize;
             }
             desc = self.desc(page + n);
-            if desc.small_folio() != Some(dirty) {
+            if desc.small_folio_is_dirty() != Some(dirty) {
                 return n as usize;
             }
         }

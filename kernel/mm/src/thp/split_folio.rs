@@ -215,7 +215,7 @@ impl<H: Hardware> Mm<H> {
         let mut freed = 0;
         for (n, part) in parts.enumerate().skip(1) {
             let (page, part) = (head + ((n as u64) << to.0), &part[0]);
-            self.unlock(part);
+            self.folio_unlock(part);
             if to > Order(1) && part.maps() > 0 {
                 self.note_partial(page, part.counts());
             }

@@ -1,0 +1,111 @@
+//! Taking blocks and giving them back: counted, and told to whoever watches the machine.
+//!
+//! Every block changes hands here, whether the kernel, a table or a folio is its owner; only single pages
+//! that are taken or freed by the batch are counted where the batch is made
+//! ([`Mm::tables_alloc_blank`], [`super::Freed`]).
+//!
+//! Corresponds to Linux's `alloc_pages` and `free_pages`.
+
+use super::{Counts, Effort, Kind, OutOfMemory, PageDesc};
+use crate::{Hardware, Mm, Note};
+use abi::{Event, Order, Pfn};
+
+impl<H: Hardware> Mm<H> {
+    /// Takes a block of `order` for the kernel itself. Its content is whatever the last owner left.
+    ///
+    /// Context: any in which spin locks of class `PageList` may be taken. Never sleeps.
+    #[doc(alias("alloc_pages", "__alloc_pages", "get_page_from_freelist"))]
+    #[inline]
+    pub fn alloc(&self, order: Order) -> Result<Pfn, OutOfMemory> {
+        self.take(Effort::Full, order, Kind::Kernel, 0, Counts::NONE)
+    }
+
+    /// As [`Mm::alloc`], filled with zeros.
+    #[doc(alias("get_zeroed_page", "__GFP_ZERO"))]
+    #[inline]
+    pub fn alloc_zeroed(&self, order: Order) -> Result<Pfn, OutOfMemory> {
+        let pfn = self.alloc(order)?;
+        self.zero(pfn, order);
+        Ok(pfn)
+    }
+
+    /// Gives back a block that [`Mm::alloc`] gave. User memory cannot be freed by number: it goes back
+    /// with its last reference, and an entry's reference only with the proof of a flush.
+    ///
+    /// Context: as for [`Mm::alloc`].
+    ///
+    /// # Panics
+    /// When the block at `pfn` is not the kernel's: a double free, or the wrong page.
+    #[doc(alias("free_pages", "__free_pages"))]
+    #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
+    pub fn free(&self, pfn: Pfn) {
+        self.give_back(pfn, Kind::Kernel);
+    }
+
+    /// Fills a block that nobody else can reach with zeros, and counts it.
+    #[doc(alias("clear_page", "clear_highpage"))]
+    #[inline]
+    pub(crate) fn zero(&self, pfn: Pfn, order: Order) {
+        self.hw.zero(pfn, order);
+        self.count(Event::PgClear, order.pages());
+    }
+
+    /// Copies a block to one that nobody else can reach, and counts it.
+    #[doc(alias("copy_page", "copy_highpage"))]
+    #[inline]
+    pub(crate) fn copy(&self, from: Pfn, to: Pfn, order: Order) {
+        self.hw.copy(from, to, order);
+        self.count(Event::PgCopy, order.pages());
+    }
+
+    /// Takes a block for `kind`, with what it counts from the beginning.
+    #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
+    pub(crate) fn take(
+        &self,
+        effort: Effort,
+        order: Order,
+        kind: Kind,
+        flags: u32,
+        counts: Counts,
+    ) -> Result<Pfn, OutOfMemory> {
+        if order > Order::MAX {
+            return Err(OutOfMemory { order });
+        }
+        let Some(pfn) = self.frames.take(&self.hw, effort, order) else {
+            self.count(Event::AllocFail, 1);
+            return Err(OutOfMemory { order });
+        };
+        self.desc(pfn).own(kind, order, flags, counts);
+        self.count(Event::PgAlloc, order.pages());
+        self.hw.note(Note::FrameAlloc(pfn, order));
+        Ok(pfn)
+    }
+
+    /// Gives a block back. No translation may reach it any more.
+    ///
+    /// # Panics
+    /// When the block at `pfn` is not `kind`'s: a double free, or the wrong page.
+    #[inline(always)]
+    #[cfg_attr(feature = "sanitize", track_caller)]
+    pub(crate) fn give_back(&self, pfn: Pfn, kind: Kind) {
+        let desc = self.desc(pfn);
+        match desc.disown(pfn, kind) {
+            Order::PAGE => {
+                self.count(Event::PgFree, 1);
+                self.hw.note(Note::FrameFree(pfn, Order::PAGE));
+                self.frames.give_page(&self.hw, pfn, desc);
+            }
+            order => self.give_back_block(pfn, desc, order),
+        }
+    }
+
+    /// As [`Mm::give_back`], of more than a page: out of the way of the pages.
+    #[inline(never)]
+    fn give_back_block(&self, pfn: Pfn, desc: &PageDesc, order: Order) {
+        self.count(Event::PgFree, order.pages());
+        self.hw.note(Note::FrameFree(pfn, order));
+        self.frames.give(&self.hw, pfn, desc, order);
+    }
+}
