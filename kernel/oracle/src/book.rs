@@ -161,14 +161,21 @@ impl Book {
         }
     }
 
-    /// The first debt that `wanted` accepts.
-    pub(crate) fn find(&mut self, mut wanted: impl FnMut(&mut Debt) -> bool) -> Option<DebtId> {
+    /// The first unpaid debt that `wanted` accepts. Paid ones on the way are taken out.
+    pub(crate) fn find(
+        &mut self,
+        cpus: &Cpus,
+        mut wanted: impl FnMut(&mut Debt) -> bool,
+    ) -> Option<DebtId> {
         let mut at = self.first;
         while let Some(debt) = self.get_mut(at) {
-            if wanted(debt) {
-                return Some(at);
+            let (id, next) = (at, debt.links.after);
+            if debt.is_settled(cpus) {
+                self.remove(id);
+            } else if wanted(debt) {
+                return Some(id);
             }
-            at = debt.links.after;
+            at = next;
         }
         None
     }

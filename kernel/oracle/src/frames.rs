@@ -1,7 +1,7 @@
 //! Frames and tables change hands, and operations end: what leaves its owner must be in no TLB that is in
 //! use.
 
-use crate::shadow::{DebtId, Kind, SlotId};
+use crate::shadow::{DebtId, FrameShadow, Kind, SlotId};
 use crate::stores::Change;
 use crate::tables::Place;
 use crate::{By, How, Oracle, Rule};
@@ -26,8 +26,14 @@ impl Oracle {
         }
         self.tick();
         let Some(first) = self.frame_of(pfn) else { return };
+        // Most were never mapped, or are long paid for: nothing is remembered of them, nor of the block
+        // around them.
+        let around = self.block_around(pfn);
+        let in_block = self.frames.get(around).is_some_and(FrameShadow::is_remembered);
         for frame in (first..self.frames.len()).take(order.pages() as usize) {
-            self.must_be_unreachable(frame, by);
+            if in_block || self.frames[frame].is_remembered() {
+                self.must_be_unreachable(frame, by);
+            }
         }
         self.hand_over(first, order, Kind::Free, by);
     }
@@ -39,12 +45,15 @@ impl Oracle {
         }
     }
 
+    /// The first frame of the block that a PMD would map `pfn` with. It may lie before what is watched.
+    fn block_around(&self, pfn: Pfn) -> usize {
+        pfn.align_down(Order::PMD).0.wrapping_sub(self.first.0) as usize
+    }
+
     /// No translation leads to the frame: not from a page's entry, nor from a block's around it.
     fn must_be_unreachable(&mut self, frame: usize, by: By) {
         let pfn = self.first + frame as u64;
-        let block = (pfn.align_down(Order::PMD) - self.first) as usize;
-        for at in [frame, block] {
-            // The first of the block may lie before what is watched.
+        for at in [frame, self.block_around(pfn)] {
             let Some(shadow) = self.frames.get(at).copied() else { continue };
             let mut debt = shadow.debt;
             while let Some(found) = self.debt_on_frame(debt, frame) {
@@ -52,6 +61,7 @@ impl Oracle {
                 self.demand(found, Rule::FrameFreed, by, Some(pfn.base()));
                 debt = next;
             }
+            self.frames[at].debt = self.debt_of_frame(at);
             let is_mapped = if at == frame { shadow.maps != 0 } else { false };
             if is_mapped || shadow.blocks != 0 {
                 self.must_be_dead(SlotId(shadow.link), frame, by);
@@ -238,9 +248,8 @@ impl Oracle {
         let Some(space) = root.map(|root| self.tables[root].space) else { return };
         let cpus = &self.cpus;
         let mut usable = 0;
-        let found = self.book.find(|debt| {
-            let concerned = debt.space == space && range.overlaps(&debt.range());
-            if !concerned || debt.is_settled(cpus) {
+        let found = self.book.find(cpus, |debt| {
+            if debt.space != space || !range.overlaps(&debt.range()) {
                 return false;
             }
             usable = debt.left & cpus.running(debt.asid);

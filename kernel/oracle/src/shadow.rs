@@ -187,6 +187,11 @@ impl FrameShadow {
         debt: DebtId::NONE,
         blocks: 0,
     };
+
+    /// Whether an entry leads here, or did and may not be paid for.
+    pub(crate) fn is_remembered(&self) -> bool {
+        self.maps != 0 || self.blocks != 0 || self.debt != DebtId::NONE
+    }
 }
 
 /// Shadow bytes for each slot of a table.

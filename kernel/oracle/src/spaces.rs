@@ -11,7 +11,7 @@ impl Oracle {
         if self.report.is_some() {
             return;
         }
-        let now = self.tick();
+        self.tick();
         let Some(frame) = self.frame_of(root) else { return };
         let Some(table) = self.table_at(frame) else {
             if self.frames[frame].kind != crate::shadow::Kind::Table {
@@ -19,9 +19,9 @@ impl Oracle {
             }
             return;
         };
-        let shadow = self.tables[table];
-        let (space, (filled, cpu)) = (shadow.space, shadow.filled);
-        if shadow.level != Level::Pgd {
+        let crate::TableShadow { level, space, filled: (filled, cpu), asid: before, .. } =
+            self.tables[table];
+        if level != Level::Pgd {
             return self.broken(Rule::RootNoTable, by, None, None);
         }
         let slot = Some(SlotId::new(frame, 0));
@@ -35,7 +35,7 @@ impl Oracle {
         if self.cpus.ids().any(twin) {
             return self.broken(Rule::AsidShared, by, None, None);
         }
-        if let Some(before) = shadow.asid.filter(|before| *before != asid) {
+        if let Some(before) = before.filter(|before| *before != asid) {
             self.asids.abandon(space, before);
         }
         self.tables[table].asid = Some(asid);
@@ -44,16 +44,16 @@ impl Oracle {
         }
         self.cpus.get_mut(by.cpu).user = Some((space, asid));
         if self.book.len > 0 {
-            self.meet_debts(by, space, asid, now);
+            self.meet_debts(by, space, asid);
         }
     }
 
     /// What is owed under the ASID that a CPU takes up: traps spring, and what its walkers may still find
     /// it may have from now on.
-    fn meet_debts(&mut self, by: By, space: u32, asid: Asid, _now: u64) {
+    fn meet_debts(&mut self, by: By, space: u32, asid: Asid) {
         let (cpus, bit) = (&self.cpus, 1 << by.cpu);
-        let trap = self.book.find(|debt| {
-            if debt.asid != asid || debt.is_settled(cpus) {
+        let trap = self.book.find(cpus, |debt| {
+            if debt.asid != asid {
                 return false;
             }
             if debt.space == space && !cpus.is_published_to(by.cpu, debt.cpu, debt.at) {
