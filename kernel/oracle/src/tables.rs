@@ -5,9 +5,9 @@
 
 use crate::Oracle;
 use crate::shadow::{DebtId, Kind, SlotId};
-use abi::{ENTRIES, Level, Pfn, VirtAddr};
+use abi::{ENTRIES, Level, PAGE_SHIFT, Pfn, VirtAddr};
 use pte::Entry;
-use pte::bits::VALID;
+use pte::bits::{ADDRESS, TYPE, VALID};
 
 /// Where a slot is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,7 +92,12 @@ impl Oracle {
             }
             live -= 1;
             let at = va.0 + index as u64 * span;
-            let mine = match self.child(shadow.level, word) {
+            // Leaves of pages are most of what there is, and lead nowhere.
+            let child = match shadow.level {
+                Level::Pte => None,
+                level => self.child(level, word),
+            };
+            let mine = match child {
                 Some(below) => self.hull(below, VirtAddr(at)),
                 None => (at, at + span),
             };
@@ -150,7 +155,9 @@ impl Oracle {
             if word & VALID != 0 {
                 self.tables[table].live -= 1;
                 self.count(level, word, SlotId::new(frame, index), false);
-                self.unlink(level, word, SlotId::new(frame, index), DebtId::NONE);
+                if level != Level::Pte {
+                    self.unlink(level, word, SlotId::new(frame, index), DebtId::NONE);
+                }
             }
         }
         self.tables[table].frame = u32::MAX;
@@ -158,10 +165,13 @@ impl Oracle {
         self.free_table = table as u32;
     }
 
-    /// A valid leaf leads to its frames from now on, or no more.
+    /// A valid leaf leads to its frames from now on, or no more. What leads to a table does not count.
     pub(crate) fn count(&mut self, level: Level, word: u64, slot: SlotId, is_mapped: bool) {
-        let Entry::Leaf(leaf) = pte::decode(level, word) else { return };
-        let Some(frame) = self.frame_of(leaf.pfn()) else { return };
+        let is_leaf = level == Level::Pte || word & TYPE == 0;
+        let Some(frame) = self.frame_of(Pfn((word & ADDRESS) >> PAGE_SHIFT)) else { return };
+        if !is_leaf {
+            return;
+        }
         let frame = &mut self.frames[frame];
         if frame.kind == Kind::Table {
             return;
