@@ -15,8 +15,9 @@ use sync::{Class, SpinLock};
 
 /// Block sizes up to 2^31 bytes: more than the page allocator ever gives in one piece.
 const CLASSES: usize = 32;
-/// What the boot needs before there is a page allocator.
-const SEED_BYTES: usize = 256 << 10;
+/// What the boot needs before there is a page allocator: 60 KiB, and 4 KiB for each CPU, in blocks
+/// that are rounded up to powers of two.
+const SEED_BYTES: usize = (256 << 10) + abi::MAX_CPUS * (12 << 10);
 
 struct KernelHeap {
     heap: SpinLock<Heap<CLASSES>>,
