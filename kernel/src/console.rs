@@ -6,7 +6,7 @@
 
 use arch::LocalCpu;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use drivers::uart::{Carried, Uart};
 use shell::{Arrival, TypeAhead};
 use spin::Once;
@@ -17,23 +17,25 @@ const LOG_BYTES: usize = 32 << 10;
 
 static UART: Once<Uart> = Once::new();
 
-/// What was printed last.
+/// What was printed last. Written and read by whoever holds [`LOG`]; beside it and not within, for a
+/// static that is zero throughout takes no room in the image.
+static RING: [AtomicU8; LOG_BYTES] = [const { AtomicU8::new(0) }; LOG_BYTES];
+
+/// How far the ring was written.
 struct Log {
-    bytes: [u8; LOG_BYTES],
     written: usize,
 }
 
 impl Log {
     fn push(&mut self, text: &str) {
         for byte in text.bytes() {
-            self.bytes[self.written % LOG_BYTES] = byte;
+            RING[self.written % LOG_BYTES].store(byte, Ordering::Relaxed);
             self.written += 1;
         }
     }
 }
 
-static LOG: SpinLock<Log> =
-    SpinLock::new(Class::Console, Log { bytes: [0; LOG_BYTES], written: 0 });
+static LOG: SpinLock<Log> = SpinLock::new(Class::Console, Log { written: 0 });
 static INPUT: SpinLock<TypeAhead> = SpinLock::new(Class::Console, TypeAhead::new());
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -112,7 +114,7 @@ pub(crate) fn print_log(out: &mut dyn Write) -> fmt::Result {
             let log = LOG.lock(&LocalCpu);
             at = at.max(log.written.saturating_sub(LOG_BYTES));
             while at < end && len < piece.len() {
-                piece[len] = log.bytes[at % LOG_BYTES];
+                piece[len] = RING[at % LOG_BYTES].load(Ordering::Relaxed);
                 len += 1;
                 at += 1;
             }
@@ -196,6 +198,11 @@ pub(crate) fn read() -> Input {
 pub(crate) fn interrupted() -> bool {
     drain_flood();
     INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Bytes that were typed and lost for want of room, since boot.
+pub(crate) fn lost() -> u64 {
+    INPUT.lock(&LocalCpu).dropped()
 }
 
 /// Forgets a Ctrl-C: a new command begins.

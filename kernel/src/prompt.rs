@@ -46,6 +46,7 @@ fn run(context: &mut Context, script: &str) -> Status {
 
 fn prompt(editor: &mut LineEditor, context: &mut Context) -> ! {
     let out = &mut Console;
+    let mut known_lost = 0;
     editor.start(out);
     loop {
         let byte = match console::read() {
@@ -57,6 +58,7 @@ fn prompt(editor: &mut LineEditor, context: &mut Context) -> ! {
             Event::Line(line) => {
                 run(context, line);
                 console::clear_interrupt();
+                report_lost(&mut known_lost);
             }
             Event::Overlong { refused, .. } => {
                 let _ = writeln!(out, "{}", ShellError::Overlong { refused });
@@ -64,5 +66,15 @@ fn prompt(editor: &mut LineEditor, context: &mut Context) -> ! {
             Event::Interrupt | Event::EndOfInput => {}
         }
         editor.start(out);
+    }
+}
+
+/// Says how many bytes were typed while a command ran and found no room, if more than `known`.
+fn report_lost(known: &mut u64) {
+    let lost = console::lost();
+    if lost > *known {
+        let (new, room) = (lost - *known, shell::TYPEAHEAD_BYTES);
+        println!("# {new} bytes of input are lost: while a command runs, {room} can wait");
+        *known = lost;
     }
 }

@@ -4,8 +4,8 @@
 //! Whoever receives bytes meanwhile (an interrupt handler or a poll between steps) offers them
 //! here and learns at once of a Ctrl-C; afterwards the editor is fed from here.
 
-/// Bytes that are kept for later.
-pub const TYPEAHEAD_BYTES: usize = 256;
+/// Bytes that are kept for later: a page of commands, which a script may send at once.
+pub const TYPEAHEAD_BYTES: usize = 4096;
 
 /// What became of a byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
