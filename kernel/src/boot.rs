@@ -248,7 +248,8 @@ fn greet(board: &Board, running: usize, phases: &Phases) {
     let version = env!("GRANULE_VERSION");
     println!("granule {version} on {}", board.model.as_str());
     let memory = shell::Bytes(board.memory_bytes());
-    println!("{running} CPUs, {memory} of RAM, entered at EL{}", entry_level());
+    let cpus = if running == 1 { "CPU" } else { "CPUs" };
+    println!("{running} {cpus}, {memory} of RAM, entered at EL{}", entry_level());
     let times = &phases.times[..phases.len];
     let total = times.last().map_or(0, |last| last.1.saturating_sub(times[0].1));
     console::print!("booted in {} us:", total / 1000);

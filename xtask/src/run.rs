@@ -99,9 +99,9 @@ const TOUR: &str = "tour";
 pub(crate) fn run(pick: &Pick) -> Result<ExitCode> {
     let mut launch = pick.launch()?;
     match &pick.run {
-        Some(run) => launch.run = Some(run.clone()),
-        None if io::stdin().is_terminal() => launch.words.push(TOUR.into()),
-        None => launch.run = Some(TOUR.into()),
+        Some(run) if !run.is_empty() => launch.run = Some(run.clone()),
+        _ if io::stdin().is_terminal() => launch.words.push(TOUR.into()),
+        _ => launch.run = Some(TOUR.into()),
     }
     boot(&launch, pick.flavour())
 }

@@ -10,24 +10,31 @@ use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use sched::CpuSet;
-use shell::{Arg, Args, Failure, Kind, Progress, Report};
+use shell::{Arg, Args, Failure, Kind, Progress, Report, Show, Terminal};
 use stress::World;
 use stress::bench::{self, Meter, Options, State};
 use sync::{Cpu, WaitKey};
 
 pub(super) static ARGS: [Arg; 6] = [
-    Arg::place("filter", Kind::Word, "an operation, or what the names of some contain").optional(),
+    Arg::place("filter", Kind::Word, "an operation, or a part of some names").optional(),
     Arg::key("cpus", Kind::Number { min: 1, max: 64 }, "CPUs that do it at the same time").or("1"),
-    Arg::key("runs", Kind::Number { min: 1, max: 1 << 20 }, "rounds of each, not its own number")
-        .optional(),
+    Arg::key(
+        "runs",
+        Kind::Number { min: 1, max: 1 << 20 },
+        "rounds of each; by default its own number",
+    )
+    .optional(),
     Arg::key(
         "mem",
         Kind::Size { min: 64 << 10, max: 1 << 40 },
-        "memory to work on; 3/4 by default",
+        "memory to work on; by default 3/4 of what is free",
     )
     .optional(),
-    Arg::flag("json", "besides, an object a line, for tools"),
-    Arg::flag("profile", "mark the windows for an emulator's plugin, and do nothing besides"),
+    Arg::flag("json", "print one JSON object a line too, for tools"),
+    Arg::flag(
+        "profile",
+        "mark what is measured for an emulator's plugin; `make bench PROFILE=1` uses it",
+    ),
 ];
 
 /// The performance monitors of each CPU, and the scheduler's counters.
@@ -119,7 +126,10 @@ pub(super) fn bench(context: &mut Context, args: &Args<'_>, out: &mut dyn Write)
     let wanted = |name: &str| if is_name { name == filter } else { name.contains(filter) };
     let rows = bench::all::<Kernel>().iter().filter(|row| wanted(row.name)).count();
     if rows == 0 {
-        return Err(fail(out, format_args!("no operation matches `{filter}`; `bench list`")));
+        return Err(fail(
+            out,
+            format_args!("no operation matches `{filter}`; `bench list` prints them all"),
+        ));
     }
     let mut outcomes = Vec::new();
     // Each row once more in one space, at most.
@@ -127,7 +137,9 @@ pub(super) fn bench(context: &mut Context, args: &Args<'_>, out: &mut dyn Write)
         return Err(fail(out, format_args!("no memory for the outcomes")));
     }
     let now = || Duration::from_nanos(kernel.now_ns());
-    let mut progress = Progress::new(&context.terminal, now());
+    // A line of progress would run into the objects, which tools read line by line.
+    let terminal = if args.flag("json") { Terminal::new(Show::Plain) } else { context.terminal };
+    let mut progress = Progress::new(&terminal, now());
     let (mut line, mut done) = (console::Console, 0);
     let mut begin = |name| {
         let report = Report { label: name, done, total: rows as u64, note: &"" };
@@ -167,7 +179,7 @@ fn list(out: &mut dyn Write) -> Outcome {
 fn options(kernel: &Kernel, args: &Args<'_>, out: &mut dyn Write) -> Result<Options, Failure> {
     let (cpus, online) = (args.number("cpus")? as usize, kernel.cpus());
     if cpus > online {
-        writeln!(out, "cpus={cpus}, but {online} run")?;
+        writeln!(out, "bench: cpus={cpus} is too many; {online} run")?;
         return Err(Failure::Usage);
     }
     // The rest is for tables, and for whoever else needs some.

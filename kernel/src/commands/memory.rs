@@ -56,11 +56,20 @@ pub(super) fn vmstat(_: &mut Context, args: &Args<'_>, out: &mut dyn Write) -> O
     };
     let filter = args.maybe_word("filter").unwrap_or("");
     let free = mm.frames.free_pages(&LocalCpu);
+    let mut found = false;
     if "nr_free_pages".contains(filter) {
+        found = true;
         writeln!(out, "nr_free_pages {free}")?;
     }
     for &event in Event::ALL.iter().filter(|event| event.name().contains(filter)) {
+        found = true;
         writeln!(out, "{} {}", event.name(), mm.stats.total(event))?;
+    }
+    if !found {
+        return Err(fail(
+            out,
+            format_args!("no counter matches `{filter}`; `vmstat` prints them all"),
+        ));
     }
     Ok(())
 }

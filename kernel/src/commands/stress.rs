@@ -6,7 +6,7 @@ use crate::world::Kernel;
 use arch::LocalCpu;
 use core::fmt::Write;
 use core::time::Duration;
-use shell::{Arg, Args, Failure, Kind, Progress, Report};
+use shell::{Arg, Args, Column, Failure, Kind, Progress, Report, columns};
 use stress::{Limit, Options, World, workloads};
 
 /// The names that `stress` takes, for completion and errors: two of its own, and every workload's.
@@ -43,10 +43,11 @@ const MOST_BYTES: u64 = 64 << 20;
 pub(super) fn stress(context: &mut Context, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
     let name = args.word("name")?;
     if name == "list" {
-        for workload in workloads::all::<Kernel>() {
-            writeln!(out, "  {:16} {}", workload.name, workload.about)?;
-        }
-        return Ok(());
+        return Ok(columns(out, &[Column::Left(""), Column::Left("")], |row| {
+            for workload in workloads::all::<Kernel>() {
+                row([&workload.name, &workload.about]);
+            }
+        })?);
     }
     let Some(kernel) = Kernel::new() else {
         return Err(fail(out, format_args!("memory is not managed yet")));
@@ -60,7 +61,7 @@ fn options(kernel: &Kernel, args: &Args<'_>, out: &mut dyn Write) -> Result<Opti
     let online = kernel.cpus();
     let cpus = args.maybe_number("cpus").map_or(online, |cpus| cpus as usize);
     if cpus > online {
-        writeln!(out, "cpus={cpus}, but {online} run")?;
+        writeln!(out, "stress: cpus={cpus} is too many; {online} run")?;
         return Err(Failure::Usage);
     }
     let limit = match args.maybe_number("rounds") {
@@ -72,7 +73,7 @@ fn options(kernel: &Kernel, args: &Args<'_>, out: &mut dyn Write) -> Result<Opti
     let bytes = args.maybe_number("mem").unwrap_or(free.min(MOST_BYTES));
     if bytes > free {
         let (wanted, free) = (shell::Bytes(bytes), shell::Bytes(free));
-        writeln!(out, "mem={wanted}, but {free} are free")?;
+        writeln!(out, "stress: mem={wanted} is too much; {free} are free")?;
         return Err(Failure::Usage);
     }
     Ok(Options { cpus, limit, seed: args.number("seed")?, bytes: bytes.min(free / 2) })
