@@ -55,6 +55,16 @@ impl<G: Granule> Entry<G> {
         }
     }
 
+    /// The mapping, if it is one that stays: valid, or permitting nothing. A leaf that is invalid for the
+    /// moment is somebody's step between two others, and the business of whoever took it.
+    #[inline]
+    pub const fn mapping(&self) -> Option<Leaf<G>> {
+        match self {
+            Self::Leaf(leaf) | Self::ProtNone(leaf) => Some(*leaf),
+            _ => None,
+        }
+    }
+
     /// The word that decodes to this at `level`.
     pub const fn word(&self, level: Level) -> u64 {
         match self {

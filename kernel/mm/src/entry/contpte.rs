@@ -30,7 +30,7 @@ use crate::tlb::Context;
 use crate::{Hardware, Slot};
 use abi::{ENTRIES, Event, Level, PAGE_SIZE, VirtAddr, VirtRange};
 use pte::bits::{CONT, VALID};
-use pte::{CONT_PTE_ORDER, CONT_PTES, ContSet, Entry, Leaf};
+use pte::{CONT_PTE_ORDER, CONT_PTES, ContSet, Leaf};
 
 /// Bytes that a set maps.
 #[doc(alias = "CONT_PTE_SIZE")]
@@ -44,10 +44,7 @@ const fn set_of(index: usize) -> usize {
 /// What one entry would map, whatever the mark.
 #[inline]
 fn mapping(word: u64) -> Option<Leaf> {
-    match pte::decode(Level::Pte, word) {
-        Entry::Leaf(leaf) | Entry::ProtNone(leaf) => Some(leaf.contiguous(false)),
-        _ => None,
-    }
+    Some(pte::decode(Level::Pte, word).mapping()?.contiguous(false))
 }
 
 impl<H: Hardware> Locked<'_, H, PteLevel> {

@@ -28,11 +28,13 @@
 //! | `absent` | nothing, or software data, in a slot; what may be put there |
 //! | `tables` | spare, fresh, linked and detached tables |
 //! | `contpte` | contiguous sets of pages: marking, folding, unfolding |
+//! | `batch` | many entries of one table, without a handle for each |
 //! | [`unrepresentable`] | what does not compile |
 //!
 //! Corresponds to Linux's `set_pte_at`, `pmdp_invalidate`, `pmdp_huge_get_and_clear`, `ptep_modify_prot_start`.
 
 mod absent;
+mod batch;
 pub(crate) mod contpte;
 mod present;
 mod tables;
@@ -56,7 +58,7 @@ pub trait TableLevel {
     const LEVEL: Level;
     /// The class of such a table's lock.
     const CLASS: Class;
-    /// The class of the second such lock, for who needs two.
+    /// The class of the second such lock, for whoever needs two.
     const SECOND: Class;
 }
 

@@ -44,7 +44,7 @@ impl<H: Hardware, L: TableLevel> Present<'_, H, L> {
         self.update(change)
     }
 
-    /// As [`Present::modify`], for who sees to the rest of a contiguous set.
+    /// As [`Present::modify`], for whoever sees to the rest of a contiguous set.
     #[inline]
     #[cfg_attr(feature = "sanitize", track_caller)]
     pub(super) fn update(self, change: impl Fn(Leaf) -> Leaf) -> Leaf {
@@ -191,14 +191,5 @@ impl Unmapped {
     pub fn release<H: Hardware>(self, mm: &Mm<H>, proof: &Flushed) {
         let _ = proof;
         mm.leaf_put(self.leaf);
-    }
-}
-
-impl<H: Hardware> Mm<H> {
-    /// Whether hardware may write to entries: then software changes them by exchange only.
-    #[inline]
-    pub(crate) fn hw_writes_entries(&self) -> bool {
-        let caps = self.hw.caps();
-        caps.hw_af || caps.hw_dirty
     }
 }

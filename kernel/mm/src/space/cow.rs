@@ -173,7 +173,7 @@ impl<H: Hardware> Space<'_, H> {
                 && desc.is_small_folio()
                 && (mm.own_small(desc) || mm.commits(Mutant::WriteAroundShared))
             {
-                mm.rewrite(slot, leaf, &Leaf::made_writable);
+                mm.rewrite(slot, leaf, Leaf::made_writable);
             }
         }
     }

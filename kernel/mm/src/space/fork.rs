@@ -25,7 +25,6 @@
 //! Corresponds to Linux's `dup_mmap`, `copy_page_range`, `copy_present_ptes` and `copy_huge_pmd`.
 
 use super::layout::Layout;
-use super::protect::is_settled;
 use super::{Space, USER_END, USER_START, pages_around};
 use crate::entry::{At, Fresh, Locked, PmdLevel, Spares};
 use crate::frame::OutOfMemory;
@@ -363,15 +362,11 @@ impl<H: Hardware> Copy<'_, '_, H> {
     #[inline]
     fn protect(&self, slot: Slot, leaf: Leaf) -> Leaf {
         let mm = self.mm;
-        let mut leaf = leaf;
-        if leaf.is_writable() {
-            if mm.hw_writes_entries() && !is_settled(leaf) {
-                leaf = mm.exchange(slot, leaf, &|leaf| mm.protected(leaf));
-            } else {
-                mm.hw.store(slot, mm.protected(leaf).word());
-            }
-        }
-        mm.write_protected(leaf)
+        let was = match leaf.is_writable() {
+            true => mm.rewrite(slot, leaf, |leaf| mm.protected(leaf)),
+            false => leaf,
+        };
+        mm.write_protected(was)
     }
 
     /// The parent's entries of `range` permitted writing and do not any more.
@@ -395,15 +390,6 @@ impl<H: Hardware> Mm<H> {
     fn write_protected(&self, leaf: Leaf) -> Leaf {
         let clean = self.commits(Mutant::ForkDropsDirty);
         if clean { leaf.made_clean().write_protected() } else { leaf.write_protected() }
-    }
-
-    /// The mapping in a slot, if there is one.
-    #[inline]
-    fn leaf_at(&self, slot: Slot) -> Option<Leaf> {
-        match pte::decode(Level::Pte, self.hw.load(slot)) {
-            Entry::Leaf(leaf) | Entry::ProtNone(leaf) => Some(leaf),
-            _ => None,
-        }
     }
 
     /// What a fork leaves of software data, in both spaces.

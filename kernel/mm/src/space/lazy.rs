@@ -26,7 +26,7 @@ use crate::tlb::Gather;
 use crate::{Hardware, Mm, Slot};
 use abi::{ENTRIES, Event, Level, PAGE_SIZE, PMD_SIZE, Pfn, VirtRange};
 use core::sync::atomic::Ordering::Relaxed;
-use pte::{Entry, Leaf};
+use pte::Leaf;
 use sync::atomic::{Ordering, fence};
 
 /// Folios that are taken out of one table under one flush.
@@ -71,22 +71,11 @@ impl<H: Hardware> Mm<H> {
         while at < pages {
             let slot = first.ahead(at);
             let mut n = 1;
-            if let Entry::Leaf(leaf) | Entry::ProtNone(leaf) =
-                pte::decode(Level::Pte, self.hw.load(slot))
-            {
+            if let Some(leaf) = self.leaf_at(slot) {
                 n = self.run_length(slot, leaf, pages - at);
                 if let Some(head) = self.sole_owner(leaf, n as u32) {
                     self.desc(head).raise(Flag::Lazy);
-                    let mut done = 0;
-                    while done < n {
-                        let slot = slot.ahead(done);
-                        let (Entry::Leaf(leaf) | Entry::ProtNone(leaf)) =
-                            pte::decode(Level::Pte, self.hw.load(slot))
-                        else {
-                            break;
-                        };
-                        done += self.rewrite_run(slot, leaf, n - done, given_up);
-                    }
+                    self.give_up_run(slot, n);
                     let va = part.start + at as u64 * PAGE_SIZE;
                     if !self.commits(Mutant::FreeNoFlush) {
                         gather.changed(VirtRange::from_size(va, n as u64 * PAGE_SIZE), Level::Pte);
@@ -94,6 +83,16 @@ impl<H: Hardware> Mm<H> {
                 }
             }
             at += n;
+        }
+    }
+
+    /// The `n` mappings from `slot` on become old and clean, whatever the rights of each.
+    fn give_up_run(&self, slot: Slot, n: usize) {
+        let mut done = 0;
+        while done < n
+            && let Some(leaf) = self.leaf_at(slot.ahead(done))
+        {
+            done += self.rewrite_run(slot.ahead(done), leaf, n - done, given_up);
         }
     }
 
@@ -179,9 +178,8 @@ impl<H: Hardware> Mm<H> {
             let begin = at;
             while at < ENTRIES && len < BATCH {
                 let slot = first.ahead(at);
-                let word = self.hw.load(slot);
                 let mut n = 1;
-                if let Entry::Leaf(leaf) | Entry::ProtNone(leaf) = pte::decode(Level::Pte, word) {
+                if let Some(leaf) = self.leaf_at(slot) {
                     n = self.run_length(slot, leaf, ENTRIES - at);
                     // What comes back comes back alike: entries of other rights are left alone.
                     let alike = |i: usize| leaf.sibling(self.hw.load(slot.ahead(i))).is_some();
@@ -237,10 +235,8 @@ impl<H: Hardware> Mm<H> {
     /// Clears the entries of a folio; the first of them, with the history of all.
     fn clear_run(&self, slot: Slot, first: Leaf, n: usize) -> Leaf {
         (0..n).fold(first, |leaf, i| {
-            match pte::decode(Level::Pte, self.hw.swap(slot.ahead(i), 0)) {
-                Entry::Leaf(old) | Entry::ProtNone(old) => leaf.absorb(old),
-                _ => leaf,
-            }
+            let old = pte::decode(Level::Pte, self.hw.swap(slot.ahead(i), 0)).mapping();
+            old.map_or(leaf, |old| leaf.absorb(old))
         })
     }
 

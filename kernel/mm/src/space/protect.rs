@@ -2,7 +2,7 @@
 //!
 //! # In place
 //! Rights are changed on live entries: that is no reason for break-before-make, and an entry that is
-//! never invalid on the way loses no history, is never missed by who looks without a lock, and lets
+//! never invalid on the way loses no history, is never missed by whoever looks without a lock, and lets
 //! other CPUs go on. One atomic step does for a huge entry what Linux does in two with a flush
 //! between. All members of a contiguous set change one by one; until the flush a CPU may go by the old
 //! rights or the new ones, as it may for any entry. Only a set that is cut is unfolded first.
@@ -108,7 +108,7 @@ impl<H: Hardware> Space<'_, H> {
 
 impl<H: Hardware> Mm<H> {
     /// Gives the leaves from `slot` on, at most `most`, the rights `prot`, as long as they have the rights
-    /// of `first`, which was read there. Says how many it were.
+    /// of `first`, which was read there. Says how many there were.
     #[doc(alias("change_pte_range", "modify_prot_start_ptes"))]
     #[inline]
     fn protect_run(&self, slot: Slot, first: Leaf, most: usize, prot: Prot) -> usize {
@@ -129,7 +129,7 @@ impl<H: Hardware> Mm<H> {
         self.rewrite_run(slot, first, most, |leaf| self.with_rights(leaf, rights))
     }
 
-    /// The leaf with these rights, as far as its page may be written by who it belongs to.
+    /// The leaf with these rights, as far as a write may go to its page.
     #[doc(alias("pte_modify", "can_change_pte_writable"))]
     fn with_rights(&self, leaf: Leaf, rights: Rights) -> Leaf {
         let new = leaf.with_rights(rights);
@@ -163,78 +163,4 @@ impl<H: Hardware> Mm<H> {
             soft.write_protected(true)
         }
     }
-
-    /// Stores `change` of each leaf from `slot` on, at most `most`, as long as they have the rights of
-    /// `first`, which was read there. Says how many it were. Under the table's lock.
-    ///
-    /// Hardware that records history may write to an entry meanwhile, as long as there is something left
-    /// to record; then the entry is exchanged. Else a plain store will do.
-    #[inline]
-    pub(super) fn rewrite_run(
-        &self,
-        slot: Slot,
-        first: Leaf,
-        most: usize,
-        change: impl Fn(Leaf) -> Leaf,
-    ) -> usize {
-        let watched = self.hw_writes_entries();
-        let mut leaf = first;
-        let mut n = 0;
-        loop {
-            let slot = slot.ahead(n);
-            if watched && !is_settled(leaf) {
-                self.exchange(slot, leaf, &change);
-            } else {
-                self.hw.store(slot, change(leaf).word());
-            }
-            n += 1;
-            if n == most {
-                return n;
-            }
-            match first.sibling(self.hw.load(slot.ahead(1))) {
-                Some(next) => leaf = next,
-                None => return n,
-            }
-        }
-    }
-
-    /// Stores `change` of the leaf in `slot`, which was `seen`. Under the table's lock; see
-    /// [`Mm::rewrite_run`].
-    #[inline]
-    pub(super) fn rewrite(&self, slot: Slot, seen: Leaf, change: &impl Fn(Leaf) -> Leaf) {
-        if self.hw_writes_entries() && !is_settled(seen) {
-            self.exchange(slot, seen, change);
-        } else {
-            self.hw.store(slot, change(seen).word());
-        }
-    }
-
-    /// Stores `change` of the leaf in `slot`, which was `seen` and may have more history by now. Returns
-    /// the leaf that it was made of.
-    #[cold]
-    pub(super) fn exchange(
-        &self,
-        slot: Slot,
-        mut seen: Leaf,
-        change: &impl Fn(Leaf) -> Leaf,
-    ) -> Leaf {
-        if self.commits(Mutant::RewriteNotAtomic) {
-            self.hw.store(slot, change(seen).word());
-            return seen;
-        }
-        while let Err(now) = self.hw.compare_exchange(slot, seen.word(), change(seen).word()) {
-            match seen.sibling(now) {
-                Some(leaf) => seen = leaf,
-                // Nobody but hardware changes it under the lock.
-                None => break,
-            }
-        }
-        seen
-    }
-}
-
-/// Whether hardware has nothing more to record in this leaf: so it does not write to it.
-#[inline]
-pub(super) fn is_settled(leaf: Leaf) -> bool {
-    !leaf.is_valid() || leaf.is_young() && (leaf.is_dirty() || !leaf.is_writable())
 }

@@ -16,7 +16,7 @@ use crate::entry::{At, Locked, PmdLevel, PteLevel};
 use crate::mutant::Mutant;
 use crate::tlb::Gather;
 use crate::{Hardware, Mm, Slot};
-use abi::{ENTRIES, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
+use abi::{ENTRIES, Level, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
 use pte::{Entry, Leaf};
 
 impl<H: Hardware> Space<'_, H> {
@@ -156,7 +156,7 @@ impl<H: Hardware> Space<'_, H> {
 
 impl<H: Hardware> Mm<H> {
     /// Clears the entries from `slot` on, at most `most`, that have the rights of `first`, which was read
-    /// there, and hands over what they owned. Says how many it were; the caller tells the gather where.
+    /// there, and hands over what they owned. Says how many there were; the caller tells the gather where.
     #[doc(alias("clear_full_ptes", "zap_present_ptes"))]
     #[inline]
     fn clear_like(
@@ -193,29 +193,5 @@ impl<H: Hardware> Mm<H> {
                 None => return n,
             }
         }
-    }
-
-    /// How many entries from `slot` on, at most `most`, map one folio's pages one after the other as
-    /// `first` does, which was read there.
-    #[doc(alias = "folio_pte_batch")]
-    #[inline]
-    pub(super) fn run_length(&self, slot: Slot, first: Leaf, most: usize) -> usize {
-        let map = self.frames.map();
-        let Some(head) = map.head(first.pfn()) else { return 1 };
-        let order = map.desc(head).order();
-        if order == Order::PAGE || first.is_special() {
-            return 1;
-        }
-        let most = most.min((order.pages() - (first.pfn() - head)) as usize);
-        let follows = |n: &usize| {
-            let word = self.hw.load(slot.ahead(*n));
-            match pte::decode(Level::Pte, word) {
-                Entry::Leaf(leaf) | Entry::ProtNone(leaf) => {
-                    leaf.pfn() == first.pfn() + *n as u64 && leaf.is_valid() == first.is_valid()
-                }
-                _ => false,
-            }
-        };
-        1 + (1..most).take_while(follows).count()
     }
 }

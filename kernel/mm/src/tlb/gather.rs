@@ -26,10 +26,10 @@ use super::Context;
 use crate::entry::Unmapped;
 use crate::frame::{Freed, NIL, PageDesc};
 use crate::mutant::Mutant;
-use crate::{Hardware, Mm, Slot};
+use crate::{Hardware, Mm};
 use abi::{Asid, ENTRIES, Event, Level, Order, Pfn, VirtAddr, VirtRange};
 use core::sync::atomic::Ordering::Relaxed;
-use pte::{AsidMatch, Depth, Entry, Invalidation, Leaf, Scope};
+use pte::{AsidMatch, Depth, Invalidation, Leaf, Scope};
 
 /// Entries of shared folios that a gather holds in itself; further ones go to a page of their own, and
 /// where there is none, or it is full, the gather flushes in between.
@@ -337,79 +337,6 @@ impl<H: Hardware> Mm<H> {
             self.pmd_put(head);
         } else {
             self.folio_unmap(head, n);
-        }
-    }
-
-    /// Frees an unreachable subtree, `table` with entries of `level` and all below it, and gives back
-    /// what every leaf in it owned. Nobody, hard or soft, walks it.
-    #[doc(alias = "free_pgtables")]
-    pub(crate) fn reap(&self, table: Pfn, level: Level) {
-        if level == Level::Pte {
-            self.reap_pages(table);
-        } else {
-            for index in 0..ENTRIES {
-                let word = self.hw.load(Slot::new(table, index));
-                if word == 0 {
-                    continue;
-                }
-                match (pte::decode(level, word), level.down()) {
-                    (Entry::Table(below), Some(down)) => self.reap(below.pfn(), down),
-                    (Entry::Leaf(leaf) | Entry::ProtNone(leaf), _) => self.leaf_put(leaf),
-                    (Entry::Soft(soft), _) => self.soft_put(level, soft),
-                    _ => {}
-                }
-            }
-        }
-        if level == Level::Pmd {
-            while let Some(spare) = self.withdraw(table) {
-                spare.discard(self);
-            }
-        }
-        self.table_free(table, level);
-    }
-
-    /// Gives back what the entries of a table of pages owned, by runs of one folio.
-    #[doc(alias("zap_pte_range", "free_pages_and_swap_cache"))]
-    fn reap_pages(&self, table: Pfn) {
-        let map = self.frames.map();
-        let mut freed = Freed::new(self);
-        let mut index = 0;
-        while index < ENTRIES {
-            let word = self.hw.load(Slot::new(table, index));
-            index += 1;
-            if word == 0 {
-                continue;
-            }
-            let first = match pte::decode(Level::Pte, word) {
-                Entry::Leaf(first) | Entry::ProtNone(first) => first,
-                Entry::Soft(soft) => {
-                    self.soft_put(Level::Pte, soft);
-                    continue;
-                }
-                _ => continue,
-            };
-            if first.is_special() {
-                continue;
-            }
-            let Some(head) = map.head(first.pfn()) else { continue };
-            let desc = map.desc(head);
-            let order = desc.order();
-            if order == Order::PAGE {
-                freed.unmap(head, desc);
-                continue;
-            }
-            let most = (order.pages() - (first.pfn() - head)).min((ENTRIES - index + 1) as u64);
-            let mut n = 1;
-            while n < most {
-                let word = self.hw.load(Slot::new(table, index));
-                match pte::decode(Level::Pte, word) {
-                    Entry::Leaf(leaf) | Entry::ProtNone(leaf) if leaf.pfn() == first.pfn() + n => {
-                        (n, index) = (n + 1, index + 1);
-                    }
-                    _ => break,
-                }
-            }
-            self.folio_unmap(head, n as u32);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `asid` | which address space a translation belongs to: ASIDs, generations, roll-over |
 //! | `gather` | what one operation has cleared: invalidated once, then freed |
+//! | `reap` | tables that are out of reach: freed with what they map |
 //!
 //! The sequence is always the same, and the types make it hard to leave a step out:
 //! *clear* the descriptor, *publish* the clear to walkers, *invalidate*, *complete*, and only then
@@ -12,6 +13,7 @@
 
 mod asid;
 mod gather;
+mod reap;
 
 pub use asid::Asids;
 pub use gather::Gather;
