@@ -191,7 +191,7 @@ mutants! {
     SplitHeadFirst => "split-head-first",
     /// A folio is freed, and stays on the list of those that are to be split.
     DeferredForgotten => "deferred-forgotten",
-    /// A folio is put on that list by who holds no reference to it.
+    /// A folio is put on that list by somebody who holds no reference to it.
     DeferredUnheld => "deferred-unheld",
 
     // Faults and contiguous sets.

@@ -30,7 +30,8 @@ pub(crate) enum Stop {
 }
 
 impl<H: Hardware> Mm<H> {
-    /// Takes the lock of a table page. `level` is the level of its entries and gives the class.
+    /// Takes the lock of a table page for whoever goes through levels by number and needs no handles; else
+    /// see [`Mm::lock`]. `level` is the level of its entries and gives the class.
     #[doc(alias("pmd_lock", "pte_lockptr", "ptlock"))]
     #[inline]
     pub(crate) fn lock_table(&self, table: Pfn, level: Level) -> TableLock<'_, H> {

@@ -8,7 +8,8 @@
 //! # Rules
 //! * A page becomes exclusive, or stops being so, under the lock of the one table that maps it.
 //! * It stops being so only by [`Mm::share`] (fork), [`Mm::try_share`] (whoever replaces the entry
-//!   by a shared one) and when it is freed.
+//!   by a shared one), when the folio is split (the migration entries say then what is still true) and
+//!   when it is freed.
 //!
 //! Corresponds to Linux's `PageAnonExclusive`, `folio_try_dup_anon_rmap_ptes`,
 //! `folio_try_share_anon_rmap_pte`.
@@ -160,8 +161,7 @@ impl<H: Hardware> Mm<H> {
         }
         // Exclusive it is by the entry whose lock is held, so nobody else touches that bit: one step
         // counts the mapping and clears it.
-        let clear = counts.0 & Counts::EXCLUSIVE;
-        let clear = if counts.is_mixed() { 0 } else { clear };
+        let clear = if counts.is_mixed() { 0 } else { counts.0 & Counts::EXCLUSIVE };
         desc.counts.fetch_add(Counts::mappings(n).wrapping_sub(clear), Ordering::AcqRel);
         true
     }

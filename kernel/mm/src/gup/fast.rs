@@ -10,7 +10,7 @@
 //!   entries left as they were.
 //! * Whoever takes a page's exclusivity away for good clears the entry, executes a full fence, and looks
 //!   for pins. Either he sees ours, or we see the entry gone; and if a read-only one comes back, the
-//!   page is not exclusive any more for who has seen it.
+//!   page is not exclusive any more for whoever has seen it.
 //! * A fork takes it away without clearing the entry. It makes the space's `write_protect` odd, executes
 //!   a full fence, and looks for pins; we pin, execute a full fence, and look whether the count is as
 //!   it was before the walk. The one fence serves both.

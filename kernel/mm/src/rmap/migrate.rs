@@ -10,12 +10,6 @@
 //! What comes back may name another frame for each page. A migration copies between taking out and
 //! putting back; a split gives the same pages new heads; a failure of either puts back what was there.
 //!
-//! | file | concern |
-//! | --- | --- |
-//! | `migrate` | the two halves, and the folio that they are about |
-//! | `take_out` | mappings become migration entries |
-//! | `put_back` | migration entries become mappings |
-//!
 //! Corresponds to Linux's `try_to_migrate` and `remove_migration_ptes`.
 
 use super::{Owner, Stretch};

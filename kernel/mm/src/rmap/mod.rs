@@ -14,7 +14,9 @@
 //! | --- | --- |
 //! | `mod` | families: which spaces may map a folio |
 //! | `walk` | where in them it is mapped |
-//! | `migrate` | taking all its mappings away, and putting them back |
+//! | `migrate` | taking all its mappings away for a while |
+//! | `take_out` | mappings become migration entries |
+//! | `put_back` | migration entries become mappings |
 //!
 //! Corresponds to Linux's `anon_vma` and `page_vma_mapped_walk`.
 

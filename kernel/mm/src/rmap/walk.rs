@@ -19,7 +19,7 @@
 //!   made while the parent's pages are excluded. Members are visited in the order of joining, the
 //!   parent first: if the copy came before the parent was visited, the child has entry and area by the
 //!   time it is visited; if it came after, what was copied is what the walk has left in the parent.
-//! * *A mapping that is being changed* by who holds only a claim (a fault, a split): he does it under the
+//! * *A mapping that is being changed* by a holder of a claim alone (a fault, a split): it is done under the
 //!   table's lock. The walk takes that lock wherever there is a table, and believes no entry that it
 //!   has only peeked at.
 //! * *A mapping that is new:* pages of a folio that is locked and anonymous get no further mappings but by

@@ -11,6 +11,11 @@
 //! Under the claim no fork can add a mapping, and under the table's lock nobody else makes a page
 //! exclusive or takes its entry away.
 //!
+//! What holds for a page mostly holds for its neighbours: a child that has ended leaves its parent with
+//! nothing but small pages that only look shared. So those of the 64 KiB around a page that was written in
+//! place become writable with it, each found to be nobody else's by itself. They stay clean: the first
+//! write to each is recorded as ever.
+//!
 //! # Otherwise it is copied
 //! Nobody has a writable translation of it: that was flushed before the page was shared. And nobody finds
 //! it theirs alone and writes to it meanwhile, because the entry that is to be replaced is there, with
@@ -157,10 +162,9 @@ impl<H: Hardware> Space<'_, H> {
         }
     }
 
-    /// A page was found to be the space's own by an entry that was `seen`. Its neighbours mostly are so
-    /// too: a child that has ended leaves its parent with nothing but such entries. Those of the 64 KiB
-    /// around that differ in their memory alone, in the same area, become writable with it: one fault in
-    /// place of sixteen.
+    /// A page was found to be the space's own by an entry that was `seen`. Entries of the 64 KiB around it,
+    /// in the same area, that differ in their memory alone and whose pages are the space's own too become
+    /// writable with it: one fault in place of sixteen.
     fn write_around(&self, fault: &Request, table: &Pages<'_, H>, seen: Leaf) {
         let mm = self.mm;
         let block = VirtRange::from_size(fault.va.align_down(SET_BYTES), SET_BYTES);
@@ -224,7 +228,7 @@ impl<H: Hardware> Space<'_, H> {
         match how {
             Owned::InPlace => {
                 self.mm.count(Event::CowReuse, 1);
-                self.touched_ended(fault, Level::Pte, true)
+                self.touched_ended::<PteLevel>(fault, true)
             }
             Owned::Copied(old, proof) => {
                 old.release(self.mm, &proof);

@@ -236,7 +236,7 @@ impl<H: Hardware> Drop for Space<'_, H> {
         self.mm.family_leave(&self.core);
         // No CPU runs it, so no walker makes new translations: what is cached goes with one
         // operation, and then nothing reaches the tables or what they map.
-        let _flushed = self.mm.forget_space(&self.core.context);
+        let _flushed = self.mm.flush_space(&self.core.context);
         // Lockless walkers hold a reference to the space; none can be inside.
         self.mm.reap(self.core.root, Level::Pgd);
     }

@@ -65,7 +65,7 @@ impl<H: Hardware> Space<'_, H> {
                 let changed =
                     table.update_set(entry, index, |leaf| self.touched(leaf, fault.access));
                 drop(table);
-                Ok(self.touched_ended(fault, Level::Pte, changed))
+                Ok(self.touched_ended::<PteLevel>(fault, changed))
             }
             Need::Own => {
                 let owned = self.own_page(fault, &table, entry)?;
@@ -105,14 +105,14 @@ impl<H: Hardware> Space<'_, H> {
                     entry.modify(|leaf| self.touched(leaf, fault.access));
                 }
                 drop(table);
-                Ok(self.touched_ended(fault, Level::Pmd, changed))
+                Ok(self.touched_ended::<PmdLevel>(fault, changed))
             }
             Need::Own => {
                 if mm.own_huge(leaf) {
                     entry.modify(|leaf| self.made_own(fault, leaf));
                     drop(table);
                     mm.count(Event::CowReuse, 1);
-                    return Ok(self.touched_ended(fault, Level::Pmd, true));
+                    return Ok(self.touched_ended::<PmdLevel>(fault, true));
                 }
                 self.copy_out_of_huge(fault, slot, table, leaf)
             }
@@ -128,9 +128,9 @@ impl<H: Hardware> Space<'_, H> {
     /// fault again: reading needs no right that an entry can lack and be cached.
     #[doc(alias = "flush_tlb_fix_spurious_fault")]
     #[inline]
-    pub(super) fn touched_ended(&self, fault: &Request, level: Level, changed: bool) -> Ended {
+    pub(super) fn touched_ended<L: TableLevel>(&self, fault: &Request, changed: bool) -> Ended {
         if fault.access != Access::Read {
-            self.mm.forget_page_here(fault.va, &self.core.context, level);
+            self.mm.flush_leaf_here::<L>(&self.core.context, fault.va);
         }
         if changed { Ended::Mapped } else { Ended::Spurious }
     }
@@ -162,7 +162,7 @@ impl<H: Hardware> Space<'_, H> {
             return Err(corrupt(L::LEVEL, leaf.word()));
         }
         entry.modify(|leaf| mended(leaf).made_young());
-        mm.forget_page_here(fault.va, &self.core.context, L::LEVEL);
+        mm.flush_leaf_here::<L>(&self.core.context, fault.va);
         Ok(Ended::Mapped)
     }
 }

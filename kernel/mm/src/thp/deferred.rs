@@ -130,7 +130,7 @@ impl<H: Hardware> Mm<H> {
     /// Frees `pages` pages, if that can be done without taking anything from anybody: memory that folios
     /// hold and nobody maps, then memory that programs have given up. Says how many were freed.
     ///
-    /// Context: as [`Mm::reclaim_deferred`]. For who was refused memory and has let go of all he held.
+    /// Context: as [`Mm::reclaim_deferred`]. For whoever was refused memory and has let go of all he held.
     #[doc(alias("try_to_free_pages", "shrink_slab"))]
     pub fn shrink(&self, pages: u64) -> u64 {
         let freed = self.reclaim_deferred(pages);

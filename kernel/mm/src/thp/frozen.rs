@@ -1,7 +1,7 @@
 //! A folio whose mappings are taken away by hand, and given back.
 //!
-//! Corresponds to Linux's `set_pmd_migration_entry` and `remove_migration_pmd`, for who needs no
-//! migration between them.
+//! Corresponds to Linux's `set_pmd_migration_entry` and `remove_migration_pmd`, for whoever needs
+//! no migration between them.
 
 use super::split_folio::SplitError;
 use crate::entry::{At, Present, TableLevel};

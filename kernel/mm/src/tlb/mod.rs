@@ -165,14 +165,14 @@ impl<H: Hardware> Mm<H> {
         Flushed(())
     }
 
-    /// Drops this CPU's stale copies of one user page, after its entry was made more permissive:
-    /// nobody owes other CPUs anything, they will fault and find the new entry.
-    #[doc(alias = "flush_tlb_fix_spurious_fault")]
+    /// As [`Mm::flush_leaf`], on this CPU alone, after the entry was made more permissive: nobody owes the
+    /// others anything, they fault and find the new entry.
+    #[doc(alias("flush_tlb_fix_spurious_fault", "local_flush_tlb_page"))]
     #[inline]
-    pub(crate) fn forget_page_here(&self, va: VirtAddr, space: &Context, level: Level) {
+    pub(crate) fn flush_leaf_here<L: TableLevel>(&self, space: &Context, va: VirtAddr) {
         self.hw.publish(Scope::Local);
         match self.asid(space) {
-            Some(asid) => self.invalidate_leaf(va, asid, level, Scope::Local),
+            Some(asid) => self.invalidate_leaf(va, asid, L::LEVEL, Scope::Local),
             None => self.count(Event::DsbPublish, 1),
         }
     }
@@ -191,9 +191,9 @@ impl<H: Hardware> Mm<H> {
         self.count(event, 1);
     }
 
-    /// Drops everything cached for a space that no CPU runs any more, walk caches included.
+    /// Drops everything that is cached for a space which no CPU runs any more, walk caches included.
     #[doc(alias = "flush_tlb_mm")]
-    pub(crate) fn forget_space(&self, space: &Context) -> Flushed {
+    pub(crate) fn flush_space(&self, space: &Context) -> Flushed {
         // Nobody can enter it any more: what was never entered is cached nowhere.
         let Some(asid) = self.asid(space) else { return Flushed(()) };
         self.publish(Scope::InnerShareable);
