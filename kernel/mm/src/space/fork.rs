@@ -22,20 +22,29 @@
 //! it was writable, with pages that are nobody else's again: a write fault finds that out. It is
 //! flushed in this case too, or a later fork would take what is read-only for flushed.
 //!
-//! Corresponds to Linux's `dup_mmap`, `copy_page_range`, `copy_present_ptes` and `copy_huge_pmd`.
+//! | file | concern |
+//! | --- | --- |
+//! | `fork` | the order of it all, and the areas |
+//! | `huge` | copying huge entries |
+//! | `pages` | copying tables of pages |
+//!
+//! Corresponds to Linux's `dup_mmap` and `copy_page_range`.
+
+mod huge;
+mod pages;
 
 use super::layout::Layout;
 use super::{Space, USER_END, USER_START, pages_around};
-use crate::entry::{At, Fresh, Locked, PmdLevel, Spares};
+use crate::entry::{Fresh, Spares};
 use crate::frame::OutOfMemory;
 use crate::mutant::Mutant;
-use crate::rmap::{NO_HEAP, Owner};
+use crate::rmap::NO_HEAP;
 use crate::table::Stop;
 use crate::tlb::Gather;
 use crate::{Hardware, Mm, Slot};
-use abi::{ENTRIES, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
+use abi::{Level, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use core::sync::atomic::Ordering::Relaxed;
-use pte::{Entry, Leaf, Scope, Soft, Table};
+use pte::{Entry, Leaf, Scope, Soft};
 use sync::PAGES;
 
 impl<H: Hardware> Space<'_, H> {
@@ -143,230 +152,12 @@ impl<H: Hardware> Copy<'_, '_, H> {
         Ok(Slot::new(table, Level::Pmd.index(va)))
     }
 
+    /// A table of pages for the child: the one that was not needed, or a new one.
     fn fresh(&mut self) -> Result<Fresh, OutOfMemory> {
         match self.fresh.take() {
             Some(fresh) => Ok(fresh),
             None => self.mm.fresh_table(),
         }
-    }
-
-    // --- huge entries ----------------------------------------------------------------------------
-
-    /// Copies the huge entries that serve `range`, from `slot` on in one table, or the software data in
-    /// their places; each gets a deposited table of its own.
-    #[doc(alias = "copy_huge_pmd")]
-    fn huge(&mut self, slot: Slot, range: VirtRange) -> Result<(), OutOfMemory> {
-        let mm = self.mm;
-        let all = (range.bytes() / PMD_SIZE) as usize;
-        let va = |n: usize| range.start + n as u64 * PMD_SIZE;
-        let mut at = 0;
-        while at < all {
-            let to = self.childs_slot(va(at))?;
-            let (begin, end) = (at, at + self.spares.fetch(mm, all - at)?);
-            let table = mm.lock::<PmdLevel>(slot.table());
-            while at < end && self.huge_entry(&table, va(at), to.ahead(at - begin)) {
-                at += 1;
-            }
-            drop(table);
-            if at < end {
-                // Somebody relies on some of it: page by page.
-                mm.split_huge_at(&self.parent.core, va(at));
-                self.pages(slot.ahead(at), va(at))?;
-                at += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Copies one huge entry to `to`. Not if a pin forbids that its memory be shared.
-    #[inline]
-    fn huge_entry(&mut self, table: &Locked<'_, H, PmdLevel>, va: VirtAddr, to: Slot) -> bool {
-        let mm = self.mm;
-        let word = match table.at(Level::Pmd.index(va)) {
-            At::Present(entry) => {
-                let leaf = entry.leaf();
-                if !self.share_huge(leaf) {
-                    return false;
-                }
-                let mut copy = leaf;
-                if leaf.is_writable() && !leaf.is_special() {
-                    copy = entry.modify(|leaf| mm.protected(leaf));
-                    copy = copy.write_protected();
-                    self.narrowed(VirtRange::from_size(va, PMD_SIZE), Level::Pmd);
-                }
-                copy.word()
-            }
-            At::Soft(entry) => {
-                mm.soft_dup(Level::Pmd, entry.soft());
-                let shared = mm.shared(entry.soft());
-                entry.replace(shared);
-                shared.encode(Level::Pmd)
-            }
-            At::None(_) | At::Table(_) | At::Corrupt(_) => return true,
-        };
-        mm.hw.store(to, word);
-        if let Some(spare) = self.spares.pop() {
-            mm.deposit(to.table(), spare);
-        }
-        true
-    }
-
-    /// Counts one more huge entry, and makes the folio shared, unless a pin forbids it.
-    fn share_huge(&self, leaf: Leaf) -> bool {
-        let mm = self.mm;
-        if leaf.is_special() {
-            return true;
-        }
-        // A huge leaf maps a whole folio.
-        let head = leaf.pfn();
-        let Some(desc) = mm.frames.map().find(head) else { return true };
-        let pinning = self.pinning && !mm.commits(Mutant::ForkIgnoresHugePins);
-        let shared = mm.share_whole(head, desc, 1, pinning);
-        if shared {
-            mm.count_pmd_map(head);
-        }
-        shared
-    }
-
-    // --- tables of pages -------------------------------------------------------------------------
-
-    /// Copies what one table of pages maps.
-    #[doc(alias = "copy_pte_range")]
-    fn pages(&mut self, slot: Slot, va: VirtAddr) -> Result<(), OutOfMemory> {
-        let mm = self.mm;
-        let to = self.childs_slot(va)?;
-        let fresh = self.fresh()?;
-        let result = match mm.lock_below(slot) {
-            Some(table) => self.entries(table.table(), fresh.pfn(), va),
-            None => Ok(false),
-        };
-        if let Ok(false) = result {
-            self.fresh = Some(fresh);
-        } else {
-            // Also after an error: what it maps is counted, and goes when the child does.
-            mm.hw.store(to, Table::new(fresh.pfn()).word());
-        }
-        result.map(|_| ())
-    }
-
-    /// Copies entries from one table of pages, which is locked, to another, which nobody can reach. Says
-    /// whether there were any.
-    #[doc(alias("copy_present_ptes", "copy_nonpresent_pte"))]
-    fn entries(&mut self, from: Pfn, to: Pfn, va: VirtAddr) -> Result<bool, OutOfMemory> {
-        let mm = self.mm;
-        let (from, to) = (Slot::new(from, 0), Slot::new(to, 0));
-        let page = |n: usize| va + n as u64 * PAGE_SIZE;
-        let (mut some, mut at) = (false, 0);
-        while at < ENTRIES {
-            let (slot, copy, begin) = (from.ahead(at), to.ahead(at), at);
-            let word = mm.hw.load(slot);
-            at += 1;
-            if word == 0 {
-                continue;
-            }
-            some = true;
-            match pte::decode(Level::Pte, word) {
-                Entry::Leaf(leaf) | Entry::ProtNone(leaf) if leaf.is_special() => {
-                    // Nobody counts it: zeros, which nobody writes, or frames that both were given.
-                    mm.hw.store(copy, word);
-                }
-                Entry::Leaf(leaf) | Entry::ProtNone(leaf) => {
-                    let (n, narrowed) = match self.small(slot, copy, leaf, ENTRIES - begin) {
-                        0 => self.present(slot, copy, leaf, ENTRIES - begin)?,
-                        n => (n, leaf.is_writable()),
-                    };
-                    at = begin + n;
-                    if narrowed {
-                        self.narrowed(VirtRange::new(page(begin), page(at)), Level::Pte);
-                    }
-                }
-                Entry::Soft(soft) => {
-                    mm.soft_dup(Level::Pte, soft);
-                    let shared = mm.shared(soft).encode(Level::Pte);
-                    mm.hw.store(slot, shared);
-                    mm.hw.store(copy, shared);
-                }
-                _ => {}
-            }
-        }
-        Ok(some)
-    }
-
-    /// Copies entries of small folios from `slot` on, as long as they have the rights of `first`, which
-    /// was read there, and can be shared; says how many.
-    ///
-    /// Most of what a fork copies is copied here, so it does no more than it must.
-    #[inline]
-    fn small(&self, slot: Slot, copy: Slot, first: Leaf, most: usize) -> usize {
-        let (mm, map) = (self.mm, self.mm.frames.map());
-        let mut leaf = first;
-        for n in 0..most {
-            match map.find(leaf.pfn()) {
-                Some(desc) if desc.is_small_folio() && mm.share_small(desc, 1, self.pinning) => {}
-                _ => return n,
-            }
-            mm.hw.store(copy.ahead(n), self.protect(slot.ahead(n), leaf).word());
-            if n + 1 < most {
-                match first.sibling(mm.hw.load(slot.ahead(n + 1))) {
-                    Some(next) => leaf = next,
-                    None => return n + 1,
-                }
-            }
-        }
-        most
-    }
-
-    /// Copies the entries of one folio from `slot` on, of which the first is `leaf`; says how many, and
-    /// whether any of them permitted writing and does not any more. They need not have the same rights.
-    fn present(
-        &mut self,
-        slot: Slot,
-        copy: Slot,
-        leaf: Leaf,
-        most: usize,
-    ) -> Result<(usize, bool), OutOfMemory> {
-        let mm = self.mm;
-        let Some(head) = mm.frames.map().head(leaf.pfn()) else { return Ok((1, false)) };
-        let n = mm.run_length(slot, leaf, most);
-        let first = leaf.pfn() - head;
-        let mut narrowed = false;
-        if mm.share(head, first..first + n as u64, n as u32, self.pinning) {
-            for i in 0..n {
-                let Some(leaf) = mm.leaf_at(slot.ahead(i)) else { continue };
-                narrowed |= leaf.is_writable();
-                mm.hw.store(copy.ahead(i), self.protect(slot.ahead(i), leaf).word());
-            }
-            return Ok((n, narrowed));
-        }
-        // Some of it is pinned, or was. What is the parent's alone stays so, and stays writable, also if
-        // the pin goes meanwhile: a contiguous set has the same rights throughout. The child's is none,
-        // for some of its members may be copies.
-        for i in 0..n {
-            // The rights may be others than the first one's: two areas can have parts of a folio.
-            let Some(leaf) = mm.leaf_at(slot.ahead(i)) else { continue };
-            let page = first + i as u64;
-            let copied = if !mm.is_exclusive(head, page)
-                && mm.share(head, page..page + 1, 1, self.pinning)
-            {
-                narrowed |= leaf.is_writable();
-                self.protect(slot.ahead(i), leaf).contiguous(false)
-            } else {
-                mm.copy_page(head, leaf)?
-            };
-            mm.hw.store(copy.ahead(i), copied.word());
-        }
-        Ok((n, narrowed))
-    }
-
-    /// Takes the right to write from the entry in `slot`, where `leaf` was read; says what is left of it.
-    #[inline]
-    fn protect(&self, slot: Slot, leaf: Leaf) -> Leaf {
-        let mm = self.mm;
-        let was = match leaf.is_writable() {
-            true => mm.rewrite(slot, leaf, |leaf| mm.protected(leaf)),
-            false => leaf,
-        };
-        mm.write_protected(was)
     }
 
     /// The parent's entries of `range` permitted writing and do not any more.
@@ -395,18 +186,5 @@ impl<H: Hardware> Mm<H> {
     /// What a fork leaves of software data, in both spaces.
     fn shared(&self, soft: Soft) -> Soft {
         if self.commits(Mutant::ForkKeepsMigrationWrite) { soft } else { soft.shared() }
-    }
-
-    /// A copy, for the child alone, of the page that `leaf` maps, which is the folio `head`'s; and the leaf
-    /// that maps it.
-    #[doc(alias = "copy_present_page")]
-    #[cold]
-    fn copy_page(&self, head: Pfn, leaf: Leaf) -> Result<Leaf, OutOfMemory> {
-        let owner = Owner::from_word(self.desc(head).owner.load(Relaxed));
-        let owner = Owner { index: owner.index + (leaf.pfn() - head), ..owner };
-        let page = self.anon_alloc(Order::PAGE, 1, owner.word())?;
-        self.copy(leaf.pfn(), page, Order::PAGE);
-        let prot: Prot = leaf.prot();
-        Ok(Leaf::user(Level::Pte, page, prot).made_dirty())
     }
 }
