@@ -36,7 +36,7 @@ pub(crate) struct ZeroPages {
 }
 
 impl ZeroPages {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { small: Zeros(AtomicU64::new(NONE)), huge: Zeros(AtomicU64::new(NONE)) }
     }
 }
