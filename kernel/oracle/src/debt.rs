@@ -176,8 +176,11 @@ impl Debt {
         }
     }
 
+    /// An attempt that was not good enough. What another space asked for says least.
     fn missed(&mut self, miss: Miss) {
-        self.miss = miss;
+        if self.miss == Miss::Nothing || !matches!(miss, Miss::OtherAsid(_)) {
+            self.miss = miss;
+        }
     }
 
     /// What is missing now.
