@@ -1,22 +1,14 @@
 //! Copy on write: a page that must be nobody else's.
 //!
-//! # When a page is written in place
-//! * It is exclusive: then only this entry maps it.
-//! * It is small and its one reference is this entry's.
-//! * It is of a large folio all of whose references are mappings, and all of the mappings are entries of
-//!   this table. One reading of the counts says how many there are, and whoever else holds the folio
-//!   (a pin, a migration, another space) is in the count and not in the table. Found once, it holds
-//!   for all pages of the folio that are mapped here, so the table is looked through once a folio.
-//!
-//! Under the claim no fork can add a mapping, and under the table's lock nobody else makes a page
-//! exclusive or takes its entry away.
+//! # When it is nobody else's
+//! It is written in place; how that is found out is the business of `reuse`.
 //!
 //! What holds for a page mostly holds for its neighbours: a child that has ended leaves its parent with
 //! nothing but small pages that only look shared. So those of the 64 KiB around a page that was written in
 //! place become writable with it, each found to be nobody else's by itself. They stay clean: the first
 //! write to each is recorded as ever.
 //!
-//! # Otherwise it is copied
+//! # Else it is copied
 //! Nobody has a writable translation of it: that was flushed before the page was shared. And nobody finds
 //! it theirs alone and writes to it meanwhile, because the entry that is to be replaced is there, with
 //! its reference, until the copy is made: the table's lock is held. It would be held for the flush
@@ -26,7 +18,7 @@
 //! The old entry goes before the new one comes, with a flush in between, and the old page is given back
 //! only after that.
 //!
-//! Corresponds to Linux's `do_wp_page`, `wp_can_reuse_anon_folio`, `wp_page_copy`.
+//! Corresponds to Linux's `do_wp_page`, `wp_page_reuse`, `wp_page_copy`.
 
 use super::fault::{Ended, Request, Resolved, Stop};
 use super::touch::Pages;
@@ -36,11 +28,9 @@ use crate::entry::{At, Locked, PmdLevel, Present, PteLevel, Unmapped};
 use crate::frame::{FolioRef, OutOfMemory};
 use crate::mutant::Mutant;
 use crate::tlb::Flushed;
-use crate::{Hardware, Mm, PageDesc, Slot};
-use abi::{Access, ENTRIES, Event, Level, Order, Pfn, VirtRange};
-use core::ops::Range;
-use pte::{CONT_PTES, Leaf};
-use sync::atomic::{Ordering, fence};
+use crate::{Hardware, Slot};
+use abi::{Access, Event, Level, Order, Pfn, VirtRange};
+use pte::Leaf;
 
 /// How a page became the space's own.
 pub(super) enum Owned {
@@ -48,91 +38,6 @@ pub(super) enum Owned {
     InPlace,
     /// A copy took the place of what the entry showed.
     Copied(Unmapped, Flushed),
-}
-
-impl<H: Hardware> Mm<H> {
-    /// Whether the page is exclusive. Right while the lock of the table that maps it is held.
-    #[inline]
-    pub(super) fn page_is_exclusive(&self, pfn: Pfn) -> bool {
-        self.frames.map().head(pfn).is_some_and(|head| self.is_exclusive(head, pfn - head))
-    }
-
-    /// Whether the huge page of a PMD entry is nobody else's, and makes it exclusive if that shows only
-    /// now. Under the PMD table's lock.
-    #[doc(alias = "do_huge_pmd_wp_page")]
-    pub(super) fn own_huge(&self, leaf: Leaf) -> bool {
-        let Some(head) = self.frames.map().head(leaf.pfn()) else { return false };
-        if self.is_exclusive(head, 0) {
-            return true;
-        }
-        let alone = self.desc(head).counts().refs() == 1;
-        if alone {
-            self.made_exclusive(head, 0..Order::PMD.pages());
-        }
-        alone
-    }
-
-    /// Whether the page of entry `index` is nobody else's, and makes it exclusive if that shows only
-    /// now.
-    #[doc(alias("wp_can_reuse_anon_folio", "folio_move_anon_rmap"))]
-    #[inline]
-    fn own(&self, table: &Pages<'_, H>, index: usize, leaf: Leaf) -> bool {
-        let map = self.frames.map();
-        match map.find(leaf.pfn()) {
-            Some(desc) if desc.is_small_folio() => self.own_small(desc),
-            Some(_) => map
-                .head(leaf.pfn())
-                .is_some_and(|head| self.own_large(table, index, head, leaf.pfn() - head)),
-            None => false,
-        }
-    }
-
-    /// As [`Mm::own`], for a folio of one page, which `desc` describes.
-    #[inline]
-    fn own_small(&self, desc: &PageDesc) -> bool {
-        let counts = desc.counts();
-        if counts.is_exclusive() {
-            return true;
-        }
-        let alone = counts.refs() == 1 || self.commits(Mutant::CowReuseShared);
-        if alone {
-            // What others did with it comes before what is done now.
-            fence(Ordering::Acquire);
-            desc.made_exclusive();
-        }
-        alone
-    }
-
-    /// As [`Mm::own`], for a page of a large folio that is mapped by pages.
-    #[doc(alias = "__wp_can_reuse_large_anon_folio")]
-    fn own_large(&self, table: &Pages<'_, H>, index: usize, head: Pfn, page: u64) -> bool {
-        if self.is_exclusive(head, page) {
-            return true;
-        }
-        let counts = self.desc(head).counts();
-        let pages = self.desc(head).order().pages();
-        if counts.refs() != counts.maps() || u64::from(counts.maps()) > pages {
-            return false;
-        }
-        // Where the folio's first page would be, and the first entry behind its last one.
-        let first = index.saturating_sub(page as usize);
-        let behind = (index + (pages - page) as usize).min(ENTRIES);
-        let here = |&at: &usize| match table.at(at) {
-            At::Present(entry) => entry.leaf().pfn() == head + (page + at as u64 - index as u64),
-            _ => false,
-        };
-        let alone = (first..behind).filter(here).count() == counts.maps() as usize;
-        if alone {
-            self.made_exclusive(head, 0..pages);
-        }
-        alone
-    }
-
-    /// Nobody else has these pages any more: what others did with them comes before what is done now.
-    fn made_exclusive(&self, head: Pfn, pages: Range<u64>) {
-        fence(Ordering::Acquire);
-        self.set_exclusive(head, pages);
-    }
 }
 
 impl<H: Hardware> Space<'_, H> {
@@ -276,15 +181,5 @@ impl<H: Hardware> Space<'_, H> {
         mm.copy(page, copy, Order::PAGE);
         let leaf = self.first_leaf(fault, Level::Pte, copy);
         Ok((copy, if seen.is_dirty() { leaf.made_dirty() } else { leaf }))
-    }
-}
-
-impl<H: Hardware> Mm<H> {
-    /// Whether every page of the contiguous set around entry `index` is exclusive.
-    fn owns_set(&self, index: usize, leaf: Leaf) -> bool {
-        let Some(head) = self.frames.map().head(leaf.pfn()) else { return false };
-        let page = leaf.pfn() - head;
-        let first = page - index as u64 % CONT_PTES as u64;
-        (first..first + CONT_PTES as u64).all(|page| self.is_exclusive(head, page))
     }
 }

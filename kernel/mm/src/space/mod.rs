@@ -18,7 +18,7 @@
 //! | `anon`, `mid`, `huge` | nothing is mapped: a page, 64 KiB, 2 MiB |
 //! | `zero` | memory that was only read, and the end of that |
 //! | `touch` | something is mapped: what the entry lacks |
-//! | `cow` | a page that must be nobody else's |
+//! | `cow`, `reuse` | a page that must be nobody else's, and whether it is |
 //! | `populate` | faults for many pages at once, without the faults |
 //!
 //! # Who excludes whom
@@ -57,6 +57,7 @@ mod outcome;
 mod populate;
 mod protect;
 mod remap;
+mod reuse;
 mod touch;
 mod vma;
 mod zap;
