@@ -1,4 +1,4 @@
-//! Accesses of programs: by a cached translation or by a new walk, as the seed decides; and the history
+//! Accesses of programs: by a cached translation or by a new walk, as is decided; and the history
 //! that hardware writes for them.
 //!
 //! Source: Arm ARM, "Hardware management of the dirty state", "Data accesses permissions".
@@ -11,6 +11,7 @@ use crate::timeline::Concern;
 use abi::{Access, Asid, Order, PAGE_SIZE, Pfn, VirtAddr};
 use pte::Entry;
 use pte::bits::{AF, RDONLY, USER, WRITE};
+use stress::Rng;
 
 /// What an access met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,8 +28,9 @@ impl State {
         let Some((root, asid)) = self.cpus[cpu].user else { return Met::Fault };
         self.remember(va.align_down(PAGE_SIZE));
         let tlb = &self.cpus[cpu].tlb;
-        let pick = self.rng.below(tlb.leaves(va, asid).count() as u64 + 1) as usize;
-        let known = tlb.leaves(va, asid).nth(pick).map(|held| held.cached);
+        let options = tlb.leaves(va, asid).count() as u64 + 1;
+        let pick = self.decisions.outcome(options, |rng| rng.below(options));
+        let known = tlb.leaves(va, asid).nth(pick as usize).map(|held| held.cached);
         let found = match known {
             Some(cached) => Some(cached),
             None => self.walk(cpu, root, asid, va),
@@ -87,10 +89,12 @@ impl State {
         let level = found.level;
         let Some(own) = self.walk_to(cpu, root, asid, va, level) else { return false };
         let (mut slot, mut va) = (own, va.align_down(level.span()));
-        if found.reach == Reach::Run && self.rng.one_in(2) {
-            let member = self.rng.below(RUN);
-            slot = first_of_run(own) + 8 * member;
-            va = found.va + member * level.span();
+        if found.reach == Reach::Run {
+            let luck = |rng: &mut Rng| if rng.one_in(2) { 1 + rng.below(RUN) } else { 0 };
+            if let Some(member) = self.decisions.outcome(1 + RUN, luck).checked_sub(1) {
+                slot = first_of_run(own) + 8 * member;
+                va = found.va + member * level.span();
+            }
         }
         let word = self.memory.read(slot).unwrap_or(0);
         let Entry::Leaf(leaf) = pte::decode(level, word) else { return false };

@@ -49,7 +49,7 @@ impl Machine {
                 let (machine, results) = (self.clone(), results.clone());
                 Gn::<()>::new_opt(STACK, move || {
                     let result = catch_unwind(AssertUnwindSafe(|| body(cpu)));
-                    machine.state().turn.ends(cpu);
+                    machine.ends(cpu);
                     // Nobody listens only if the schedule itself has panicked.
                     let _ = results.send((cpu, result));
                 })

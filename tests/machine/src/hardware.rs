@@ -1,5 +1,6 @@
 //! The memory manager's hardware trait on the simulated machine.
 
+use crate::coroutines::takes_part;
 use crate::rules::How;
 use crate::schedule::Go;
 use crate::stale::Stale;
@@ -227,7 +228,9 @@ impl Hardware for Machine {
             Note::Done(..) => {}
             Note::Walk(va) => {
                 state.remember(va.align_down(PAGE_SIZE));
-                state.turn.tempt(cpu);
+                if takes_part() {
+                    state.decisions.tempted(cpu);
+                }
             }
             // Between what a walk found and its counting on it is where folios are split and freed.
             Note::Count(_) => {

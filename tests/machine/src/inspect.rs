@@ -3,7 +3,8 @@
 
 use crate::access::Met;
 use crate::cached::{Cached, Reach};
-use crate::{Machine, State, Violation};
+use crate::explore::Record;
+use crate::{Machine, State, Told, Violation};
 use abi::{Asid, Level, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use pte::{Change, Leaf, Scope};
 use sync::Class;
@@ -70,6 +71,16 @@ impl Machine {
     /// The first rule that was broken, if any.
     pub fn violation(&self) -> Option<Violation> {
         self.state().violation.clone()
+    }
+
+    /// The last events, oldest first, whatever they are about.
+    pub fn history(&self) -> Vec<Told> {
+        self.state().timeline.iter().map(Told::of).collect()
+    }
+
+    /// What was decided and was not dull, if this machine records it.
+    pub fn record(&self) -> Record {
+        self.state().decisions.record().cloned().unwrap_or_default()
     }
 
     /// Steps taken so far.

@@ -36,7 +36,8 @@
 //!
 //! | file | concern |
 //! | --- | --- |
-//! | `schedule`, `coroutines` | which CPU runs: one at a time, by seed; who sleeps |
+//! | `schedule`, `coroutines` | which CPU runs: one at a time; who sleeps |
+//! | `explore` | who decides that, and every other choice; searches, replays, shrinks |
 //! | `memory` | RAM, what each frame is |
 //! | `hidden` | which descriptor stores walkers may miss |
 //! | `tables` | which pages are tables, where each is linked |
@@ -47,7 +48,7 @@
 //! | `descriptors` | software's changes of descriptors |
 //! | `rules`, `breaks` | the rules they keep; break-before-make |
 //! | `frames`, `locks` | frames, tables and ASIDs change hands; locks, masks, sleep |
-//! | `timeline` | the last things that happened |
+//! | `timeline`, `story` | the last things that happened; what a report tells of them |
 //! | `hardware`, `world` | the memory manager's trait; the workloads' trait |
 //! | `inspect` | what a test may ask |
 
@@ -58,6 +59,7 @@ mod breaks;
 mod cached;
 mod coroutines;
 mod descriptors;
+pub mod explore;
 mod frames;
 mod hardware;
 mod hidden;
@@ -69,6 +71,7 @@ mod schedule;
 mod sets;
 mod stale;
 mod stays;
+mod story;
 mod tables;
 mod timeline;
 mod tlb;
@@ -76,7 +79,10 @@ mod walker;
 mod world;
 
 pub use inspect::Translation;
+pub use story::{Story, Told};
 pub use world::{SimWorld, Simulated};
+
+use explore::Strategy;
 
 use abi::{Asid, MAX_CPUS, Pfn, PhysAddr, VirtAddr};
 use pte::Caps;
@@ -114,14 +120,15 @@ pub struct Violation {
     pub step: u64,
     /// What is wrong, in words.
     pub what: String,
-    /// The last steps that have to do with it, oldest first.
-    pub before: Vec<String>,
+    /// What led to it.
+    pub story: Story,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "step {}: cpu {}: {}", self.step, self.cpu, self.what)?;
-        self.before.iter().try_for_each(|event| write!(f, "\n  {event}"))
+        self.story.before.iter().try_for_each(|event| write!(f, "\n  {event}"))?;
+        self.story.missing.iter().try_for_each(|step| write!(f, "\n  missing: {step}"))
     }
 }
 
@@ -172,7 +179,7 @@ pub(crate) struct State {
     pub(crate) cpus: Vec<CpuState>,
     /// Addresses worth a speculative walk.
     pub(crate) recent: Vec<VirtAddr>,
-    pub(crate) rng: stress::Rng,
+    pub(crate) decisions: explore::decisions::Decisions,
     pub(crate) turn: schedule::Turn,
     /// Steps taken; time, to the workloads.
     pub(crate) step: u64,
@@ -194,8 +201,8 @@ impl State {
     /// Keeps the first violation. What a dying CPU leaves undone is not one.
     pub(crate) fn violate(&mut self, cpu: usize, concern: &Concern, what: String) {
         if self.violation.is_none() && !std::thread::panicking() {
-            let before = self.timeline.tell(concern);
-            self.violation = Some(Violation { cpu, step: self.step, what, before });
+            let story = Story::of(&self.timeline, concern);
+            self.violation = Some(Violation { cpu, step: self.step, what, story });
         }
     }
 }
@@ -213,8 +220,17 @@ pub(crate) struct Inner {
 }
 
 impl Machine {
-    /// A machine with empty memory; its CPUs run when somebody uses it.
+    /// A machine with empty memory; its CPUs run when somebody uses it. Its seed decides everything.
     pub fn new(config: Config) -> Self {
+        Self::with(config, Box::new(explore::Random::new(config.cpus, config.seed)), false)
+    }
+
+    /// A machine on which `strategy` decides, and what it decides is recorded.
+    pub fn deciding(config: Config, strategy: Box<dyn Strategy>) -> Self {
+        Self::with(config, strategy, true)
+    }
+
+    fn with(config: Config, strategy: Box<dyn Strategy>, recorded: bool) -> Self {
         assert!((1..=MAX_CPUS).contains(&config.cpus));
         let state = State {
             config,
@@ -225,8 +241,8 @@ impl Machine {
             stale: stale::StaleSet::default(),
             cpus: (0..config.cpus).map(|_| CpuState::default()).collect(),
             recent: Vec::new(),
-            rng: stress::Rng::new(config.seed, "machine", 0),
-            turn: schedule::Turn::new(config.cpus, config.seed),
+            decisions: explore::decisions::Decisions::new(config.cpus, strategy, recorded),
+            turn: schedule::Turn::new(config.cpus),
             step: 0,
             clock: 0,
             timeline: timeline::Timeline::new(),
@@ -256,10 +272,20 @@ impl Machine {
         let cpu = self.me();
         let go = {
             let mut state = self.state();
+            let state = &mut *state;
             state.step += 1;
+            state.decisions.begin(cpu);
             state.speculate();
-            state.turn.stepped(cpu)
+            state.turn.stepped(cpu, &mut state.decisions)
         };
         self.go(go, "cannot go on");
+    }
+
+    /// This CPU has nothing left to do.
+    pub(crate) fn ends(&self, cpu: usize) {
+        let mut state = self.state();
+        let state = &mut *state;
+        state.decisions.begin(cpu);
+        state.turn.ends(cpu, &mut state.decisions);
     }
 }

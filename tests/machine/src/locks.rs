@@ -45,8 +45,10 @@ impl Cpu for Machine {
         let cpu = self.me();
         let go = {
             let mut state = self.state();
+            let state = &mut *state;
             state.step += 1;
-            state.turn.spins(cpu)
+            state.decisions.begin(cpu);
+            state.turn.spins(cpu, &mut state.decisions)
         };
         self.go(go, "spins, and nobody does anything else");
     }
@@ -97,8 +99,10 @@ impl Wait for Machine {
             }
             let go = {
                 let mut state = self.state();
+                let state = &mut *state;
                 state.step += 1;
-                state.turn.sleeps(cpu, key, wakes)
+                state.decisions.begin(cpu);
+                state.turn.sleeps(cpu, (key, wakes), &mut state.decisions)
             };
             self.go(go, "sleeps, and nobody is left to wake it");
             if self.state().turn.is_abandoned(cpu) {

@@ -96,14 +96,24 @@ impl<T: Keyed> Sets<T> {
         self.len -= before - set.len();
     }
 
-    /// Drops one, any one.
-    pub(crate) fn evict(&mut self, which: u64) {
-        let begin = which as usize % SETS;
+    /// The place, in the order of [`Sets::iter`], of some entry that a random number means.
+    pub(crate) fn victim(&self, random: u64) -> Option<usize> {
+        let begin = random as usize % SETS;
         let mut order = (begin..SETS).chain(0..begin);
-        if let Some(set) = order.find(|&set| !self.sets[set].is_empty()) {
-            let at = (which >> 32) as usize % self.sets[set].len();
-            self.sets[set].swap_remove(at);
-            self.len -= 1;
+        let set = order.find(|&set| !self.sets[set].is_empty())?;
+        let before: usize = self.sets[..set].iter().map(Vec::len).sum();
+        Some(before + (random >> 32) as usize % self.sets[set].len())
+    }
+
+    /// Drops the entry at a place.
+    pub(crate) fn evict(&mut self, mut nth: usize) {
+        for set in &mut self.sets {
+            if nth < set.len() {
+                set.swap_remove(nth);
+                self.len -= 1;
+                return;
+            }
+            nth -= set.len();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The last things that happened, for a report to tell those that matter.
+//! The last things that happened, for a report to find those that matter.
 
 use crate::cached::Cached;
 use abi::{Asid, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtRange};
@@ -40,6 +40,8 @@ pub(crate) struct Concern {
     pub(crate) frames: Option<(Pfn, Order)>,
     pub(crate) range: Option<VirtRange>,
     pub(crate) asid: Option<Asid>,
+    /// The translation that somebody has and should not.
+    pub(crate) cached: Option<Cached>,
 }
 
 impl Concern {
@@ -53,7 +55,8 @@ impl Concern {
 
     /// With the addresses that `cached` translates, and its ASID.
     pub(crate) fn and(self, cached: &Cached) -> Self {
-        Self { range: Some(cached.range()), asid: Some(cached.asid), ..self }
+        let (range, asid) = (Some(cached.range()), Some(cached.asid));
+        Self { range, asid, cached: Some(*cached), ..self }
     }
 
     fn is_of_frames(&self, pfn: Pfn, pages: u64) -> bool {
@@ -98,15 +101,14 @@ impl Concern {
 }
 
 #[derive(Clone, Copy)]
-struct Event {
-    step: u64,
-    cpu: usize,
-    what: What,
+pub(crate) struct Event {
+    pub(crate) step: u64,
+    pub(crate) cpu: usize,
+    pub(crate) what: What,
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "step {} cpu {}: ", self.step, self.cpu)?;
         let entry = |level, word| pte::decode(level, word);
         match self.what {
             What::Stored { slot, range, level, old, new } => {
@@ -159,14 +161,18 @@ impl Timeline {
         self.next = (self.next + 1) % KEPT;
     }
 
+    /// All that is kept, oldest first.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        let (newer, older) = self.ring.split_at(self.next.min(self.ring.len()));
+        older.iter().chain(newer)
+    }
+
     /// The last events that have to do with `concern`, oldest first. Of the barriers, those that a told
     /// store or operation of their CPU came before.
-    pub(crate) fn tell(&self, concern: &Concern) -> Vec<String> {
-        let (newer, older) = self.ring.split_at(self.next.min(self.ring.len()));
+    pub(crate) fn concerning(&self, concern: &Concern) -> Vec<&Event> {
         let (mut stored, mut issued) = (0u64, 0u64);
-        let mut told: Vec<_> = older
+        let mut told: Vec<_> = self
             .iter()
-            .chain(newer)
             .filter(|event| {
                 let cpu = 1 << event.cpu;
                 let is_of = concern.is_of(&event.what);
@@ -182,7 +188,7 @@ impl Timeline {
             .collect();
         let first = told.len().saturating_sub(TOLD);
         told.drain(..first);
-        told.into_iter().map(Event::to_string).collect()
+        told
     }
 }
 

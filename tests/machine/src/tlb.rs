@@ -90,9 +90,19 @@ impl Tlb {
         self.entries.retain_near(op, &Level::ALL, |held| !held.cached.is_covered(op));
     }
 
-    /// Forgets one entry: capacity, or no reason.
-    pub(crate) fn evict(&mut self, which: u64) {
-        self.entries.evict(which);
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The place of an entry that a random number means, if there is any.
+    pub(crate) fn victim(&self, random: u64) -> Option<usize> {
+        self.entries.victim(random)
+    }
+
+    /// Forgets the entry at a place: capacity, or no reason.
+    pub(crate) fn evict(&mut self, nth: usize) {
+        self.entries.evict(nth);
     }
 
     /// Everything cached.

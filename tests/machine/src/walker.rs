@@ -22,27 +22,70 @@ impl State {
     /// Now and then a walker fetches what nobody asked for, or a TLB forgets something.
     pub(crate) fn speculate(&mut self) {
         self.deliver();
-        if self.recent.is_empty() || !self.rng.one_in(3) {
+        if self.recent.is_empty() {
             return;
         }
-        let cpu = self.rng.below(self.cpus.len() as u64) as usize;
-        if let Some((root, asid)) = self.cpus[cpu].user {
-            let which = self.rng.below(self.recent.len() as u64) as usize;
-            let va = self.recent[which];
-            self.walk(cpu, root, asid, va);
+        let (cpus, recent) = (self.cpus.len() as u64, self.recent.len() as u64);
+        let Self { cpus: all, decisions, .. } = self;
+        let mut chosen = None;
+        let walk = decisions.outcome(1 + cpus * recent, |rng| {
+            if !rng.one_in(3) {
+                return 0;
+            }
+            let cpu = rng.below(cpus);
+            chosen = Some(cpu as usize);
+            let runs = all[cpu as usize].user.is_some();
+            if runs { 1 + cpu * recent + rng.below(recent) } else { 0 }
+        });
+        if let Some(walk) = walk.checked_sub(1) {
+            let (cpu, va) = ((walk / recent) as usize, self.recent[(walk % recent) as usize]);
+            if let Some((root, asid)) = self.cpus[cpu].user {
+                self.walk(cpu, root, asid, va);
+            }
         }
-        if self.rng.one_in(64) {
-            let which = self.rng.next();
-            self.cpus[cpu].tlb.evict(which);
+        self.forget(chosen);
+    }
+
+    /// Now and then a TLB forgets something: with dice, the one that might have walked.
+    fn forget(&mut self, chosen: Option<usize>) {
+        let Self { cpus: all, decisions, .. } = self;
+        let held: u64 = all.iter().map(|cpu| cpu.tlb.len() as u64).sum();
+        let before = |cpu: usize| all[..cpu].iter().map(|cpu| cpu.tlb.len() as u64).sum::<u64>();
+        let evicted = decisions.outcome(1 + held, |rng| match chosen {
+            Some(cpu) if rng.one_in(64) => {
+                all[cpu].tlb.victim(rng.next()).map_or(0, |nth| 1 + before(cpu) + nth as u64)
+            }
+            _ => 0,
+        });
+        let Some(mut nth) = evicted.checked_sub(1) else { return };
+        for cpu in all {
+            match nth.checked_sub(cpu.tlb.len() as u64) {
+                Some(rest) => nth = rest,
+                None => return cpu.tlb.evict(nth as usize),
+            }
         }
     }
 
     /// Now and then a CPU carries out a TLBI before anybody waits for it.
     fn deliver(&mut self) {
-        let issuer = self.rng.below(self.cpus.len() as u64) as usize;
-        let Some(&first) = self.cpus[issuer].issued.first() else { return };
-        let cpu = self.rng.below(self.cpus.len() as u64) as usize;
-        if first.owed >> cpu & 1 != 0 {
+        let cpus = self.cpus.len() as u64;
+        let Self { cpus: all, decisions, .. } = self;
+        let owes = |issuer: usize, cpu: usize| {
+            all[issuer].issued.first().filter(|first| first.owed >> cpu & 1 != 0).copied()
+        };
+        let any = all.iter().any(|issuer| !issuer.issued.is_empty());
+        let done = decisions.outcome(if any { 1 + cpus * cpus } else { 1 }, |rng| {
+            let issuer = rng.below(cpus);
+            if all[issuer as usize].issued.is_empty() {
+                return 0;
+            }
+            let cpu = rng.below(cpus);
+            let owed = owes(issuer as usize, cpu as usize).is_some();
+            if owed { 1 + issuer * cpus + cpu } else { 0 }
+        });
+        let Some(done) = done.checked_sub(1) else { return };
+        let (issuer, cpu) = ((done / cpus) as usize, (done % cpus) as usize);
+        if let Some(first) = owes(issuer, cpu) {
             self.cpus[issuer].issued[0].owed &= !(1 << cpu);
             self.cpus[cpu].tlb.invalidate(&first.op);
         }
@@ -56,8 +99,8 @@ impl State {
         if self.recent.len() < RECENT {
             self.recent.push(va);
         } else {
-            let which = self.rng.below(RECENT as u64) as usize;
-            self.recent[which] = va;
+            let which = self.decisions.outcome(RECENT as u64, |rng| rng.below(RECENT as u64));
+            self.recent[which as usize] = va;
         }
     }
 
@@ -84,7 +127,8 @@ impl State {
                     }
                     word = self.mark(cpu, slot, level, word, word | AF);
                 }
-                run = leaf.is_contiguous() && self.rng.one_in(2);
+                run = leaf.is_contiguous()
+                    && self.decisions.outcome(2, |rng| rng.one_in(2).into()) == 1;
                 self.check_run(cpu, slot, level, leaf);
             }
             let new = Cached::of(space, asid, va, level, word, run)?;
@@ -97,8 +141,9 @@ impl State {
     /// Where a walk begins: at the root, or at a cached table.
     fn walk_begins(&mut self, cpu: usize, root: Pfn, asid: Asid, va: VirtAddr) -> (Pfn, Level) {
         let tlb = &self.cpus[cpu].tlb;
-        let begin = self.rng.below(tlb.tables(va, asid).count() as u64 + 1) as usize;
-        let known = tlb.tables(va, asid).nth(begin);
+        let options = tlb.tables(va, asid).count() as u64 + 1;
+        let begin = self.decisions.outcome(options, |rng| rng.below(options));
+        let known = tlb.tables(va, asid).nth(begin as usize);
         let next = known.and_then(|held| Some((held.cached.table()?, held.cached.level.down()?)));
         next.unwrap_or((root, Level::Pgd))
     }
@@ -124,17 +169,18 @@ impl State {
     /// What a walk reads: what is there, or something that it may still see.
     fn walked_word(&mut self, cpu: usize, slot: PhysAddr) -> u64 {
         let now = self.memory.read(slot).unwrap_or(0);
-        let olds = self.hidden.olds(cpu, slot);
-        if olds.len() == 0 {
+        let olds = self.hidden.olds(cpu, slot).len() as u64;
+        if olds == 0 {
             return now;
         }
         // Of the older values, the oldest is the worst as a rule.
-        let which = match self.rng.below(4) {
-            0 | 1 => return now,
-            2 => 0,
-            _ => self.rng.below(olds.len() as u64) as usize,
-        };
-        self.hidden.olds(cpu, slot).nth(which).unwrap_or(now)
+        let which = self.decisions.outcome(1 + olds, |rng| match rng.below(4) {
+            0 | 1 => 0,
+            2 => 1,
+            _ => 1 + rng.below(olds),
+        });
+        let old = which.checked_sub(1);
+        old.and_then(|old| self.hidden.olds(cpu, slot).nth(old as usize)).unwrap_or(now)
     }
 
     /// Puts a descriptor into a TLB.

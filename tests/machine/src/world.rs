@@ -1,5 +1,6 @@
 //! The workloads' trait on the simulated machine. Time is steps: a nanosecond each.
 
+use crate::explore::Strategy;
 use crate::memory::RAM;
 use crate::timeline::Concern;
 use crate::{Config, Machine, Violation};
@@ -50,6 +51,11 @@ impl SimWorld<Machine> {
     /// Boots a memory manager on a machine like `config`.
     pub fn new(config: Config) -> Self {
         Self::on(config, Machine::new(config))
+    }
+
+    /// Boots one on a machine on which `strategy` decides.
+    pub fn deciding(config: Config, strategy: Box<dyn Strategy>) -> Self {
+        Self::on(config, Machine::deciding(config, strategy))
     }
 
     /// The first rule that was broken, if any.

@@ -364,7 +364,7 @@ fn a_moved_table_leaves_stale_addresses() {
 fn a_report_tells_what_led_to_it() {
     let rig = freed_after(A72, |rig, _| (rig.publish(), rig.flush(page(1))).1);
     let violation = rig.machine.violation().expect("seen above");
-    let tells = |what: &str| violation.before.iter().any(|event| event.contains(what));
+    let tells = |what: &str| violation.story.before.iter().any(|event| event.text.contains(what));
     assert!(tells("-> leaf 4K") && tells("-> none") && tells("freed"), "{violation}");
     assert!(!tells("tlbi"), "the flush was of something else: {violation}");
     let _: Pfn = rig.root;
