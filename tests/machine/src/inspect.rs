@@ -78,6 +78,11 @@ impl Machine {
         self.state().timeline.iter().map(Told::of).collect()
     }
 
+    /// How often it was asked which CPU runs next.
+    pub fn turns(&self) -> u64 {
+        self.state().decisions.turns()
+    }
+
     /// What was decided and was not dull, if this machine records it.
     pub fn record(&self) -> Record {
         self.state().decisions.record().cloned().unwrap_or_default()

@@ -9,6 +9,8 @@ pub(crate) struct Decisions {
     strategy: Box<dyn Strategy>,
     /// By CPU: steps taken, and questions asked in the last.
     places: Vec<(u32, u32)>,
+    /// How often it was asked who runs next.
+    turns: u64,
     /// `None`: nobody wants to know. A seed says it all, in less memory.
     record: Option<Record>,
 }
@@ -16,7 +18,7 @@ pub(crate) struct Decisions {
 impl Decisions {
     pub(crate) fn new(cpus: usize, strategy: Box<dyn Strategy>, recorded: bool) -> Self {
         let record = recorded.then(Record::default);
-        Self { strategy, places: vec![(0, 0); cpus], record }
+        Self { strategy, places: vec![(0, 0); cpus], turns: 0, record }
     }
 
     /// `cpu` takes a step.
@@ -27,6 +29,7 @@ impl Decisions {
 
     /// Who runs next.
     pub(crate) fn next(&mut self, cpu: usize, why: Why, ready: u64, step: u64) -> usize {
+        self.turns += 1;
         let place = Place { cpu, own: self.places[cpu].0 };
         let at = Moment { place, why, ready, step };
         let next = self.strategy.next(&at);
@@ -59,6 +62,11 @@ impl Decisions {
 
     pub(crate) fn tempted(&mut self, cpu: usize) {
         self.strategy.tempted(cpu);
+    }
+
+    /// How often it was asked who runs next.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns
     }
 
     /// What was decided, if it is recorded.

@@ -12,7 +12,7 @@ use stress::Rng;
 pub(crate) struct Pct {
     /// By CPU; the higher the sooner.
     priorities: Vec<i64>,
-    /// Steps at which the running CPU falls, the last first.
+    /// Turns at which the running CPU falls, the last first.
     changes: Vec<u64>,
     lowest: i64,
     asked: u64,
@@ -20,7 +20,7 @@ pub(crate) struct Pct {
 }
 
 impl Pct {
-    /// For bugs of `depth`, in runs of about `length` steps.
+    /// For bugs of `depth`, in runs of about `length` turns.
     pub(crate) fn new(cpus: usize, seed: u64, depth: u32, length: u64) -> Self {
         let mut rng = Rng::new(seed, "priorities", 0);
         let mut priorities: Vec<i64> = (1..=cpus as i64).collect();

@@ -43,6 +43,8 @@ pub struct Run {
     pub record: Record,
     /// Steps of all CPUs.
     pub steps: u64,
+    /// Moments at which another CPU could have been asked to run.
+    pub turns: u64,
     /// The last events, whatever they have to do with it.
     pub history: Vec<Told>,
 }
@@ -153,7 +155,13 @@ impl Explorer<'_> {
             .unwrap_or_else(|_| Some("the scenario panics".into()));
         let verdict = world.violation().map(Found::Broken).or(own.map(Found::Unlike));
         let hw = &world.mm().hw;
-        Run { verdict, record: hw.record(), steps: hw.steps(), history: hw.history() }
+        Run {
+            verdict,
+            record: hw.record(),
+            steps: hw.steps(),
+            turns: hw.turns(),
+            history: hw.history(),
+        }
     }
 
     /// Runs the scenario under one schedule after the other. `Ok`: it never failed, in so many runs.
@@ -168,7 +176,7 @@ impl Explorer<'_> {
         match search {
             Search::Random(seeds) => self.each(seeds.clone().map(|seed| Schedule::Random { seed })),
             Search::Pct { seeds, depth } => {
-                let length = self.run(&Schedule::Exact(Record::default())).steps;
+                let length = self.run(&Schedule::Exact(Record::default())).turns;
                 let one = |seed| Schedule::Pct { seed, depth: *depth, length };
                 self.each(seeds.clone().map(one))
             }

@@ -20,7 +20,7 @@ pub enum Schedule {
         seed: u64,
         /// How many things in an order the bug is thought to need.
         depth: u32,
-        /// About how many steps a run has.
+        /// About how many turns a run has.
         length: u64,
     },
     /// `exact@RECORD`.
