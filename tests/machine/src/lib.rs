@@ -3,7 +3,7 @@
 //!
 //! It implements [`mm::Hardware`], so the memory manager's own source runs on it, and
 //! [`stress::World`], so the kernel's workloads do. One seed decides which CPU takes the next step
-//! and what each walker sees; a failure comes back with the same seed.
+//! and what each walker sees; a failure comes back with the same seed. Or a strategy of [`explore`] does.
 //!
 //! # What it models
 //! * A translation may be cached from the moment its descriptors are valid, by any CPU that runs the
@@ -82,9 +82,8 @@ pub use inspect::Translation;
 pub use story::{Story, Told};
 pub use world::{SimWorld, Simulated};
 
-use explore::Strategy;
-
 use abi::{Asid, MAX_CPUS, Pfn, PhysAddr, VirtAddr};
+use explore::Strategy;
 use pte::Caps;
 use std::collections::BTreeMap;
 use std::fmt;

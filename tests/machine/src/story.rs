@@ -79,7 +79,8 @@ fn unflushed(timeline: &Timeline, cause: &Event, cached: &Cached) -> Option<Stri
     let wait = |cpu| format!("cpu {cpu} waits for it (DSB ISH)");
 
     let seen = from(cause).find(|event| {
-        event.cpu == changer && matches!(event.what, What::Published(_) | What::Completed(_))
+        let does = |scope| event.cpu == changer && scope == wide;
+        matches!(event.what, What::Published(scope) | What::Completed(scope) if does(scope))
     });
     let Some(seen) = seen else {
         return Some(format!("{publish}; then {flush}; then {}", wait(changer)));

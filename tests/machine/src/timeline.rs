@@ -124,8 +124,10 @@ impl fmt::Display for Event {
             }
             What::Cached(cached) => write!(f, "caches {cached}"),
             What::Issued(op) => write!(f, "tlbi {op}"),
-            What::Published(scope) => write!(f, "publishes, {scope:?}"),
-            What::Completed(scope) => write!(f, "completes, {scope:?}"),
+            What::Published(scope) => {
+                write!(f, "makes its stores visible (DSB {}ST)", domain(scope))
+            }
+            What::Completed(scope) => write!(f, "waits for its TLBIs (DSB {})", domain(scope)),
             What::Runs(Some((root, asid))) => write!(f, "runs root {root} under asid {asid}"),
             What::Runs(None) => write!(f, "runs no user space"),
             What::Frame { pfn, order, owned } => {
@@ -137,6 +139,14 @@ impl fmt::Display for Event {
                 write!(f, "page {pfn} {how} {level} table")
             }
         }
+    }
+}
+
+/// The operand of a barrier.
+const fn domain(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Local => "NSH",
+        Scope::InnerShareable => "ISH",
     }
 }
 

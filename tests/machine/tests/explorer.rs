@@ -11,6 +11,7 @@ use mm::mutant::Mutant;
 use mm::{Hardware, Huge, Place, Space};
 use races::{touch, translation};
 use std::mem::ManuallyDrop;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use stress::World;
@@ -275,6 +276,33 @@ fn a_failure_says_what_is_missing() {
         assert!(!svg.contains("<script") && svg.contains("class=\"arrow\""), "{svg}");
         assert!(svg.contains("class=\"cause\"") && svg.contains("class=\"end\""), "{svg}");
     }
+}
+
+/// What [`a_line_plays_it_again`] runs with a schedule in its environment: by itself it finds nothing.
+#[test]
+fn one_run_by_dice() {
+    let one = Search::Random(1..2);
+    match explore(Mutant::FreeBeforeFlush, true, &one) {
+        Ok(runs) => assert_eq!(runs, 1),
+        Err(failure) => println!("{failure}"),
+    }
+}
+
+/// The line that a failure ends with, in the environment of a search, makes it run that and nothing else.
+#[test]
+fn a_line_plays_it_again() {
+    let all = Search::Exhaustive { preemptions: 2, outcomes: 0 };
+    let failure = explore(Mutant::FreeBeforeFlush, true, &all).expect_err("a bug");
+    let run = |replay: &str| {
+        let mut again = Command::new(std::env::current_exe().expect("this test"));
+        again.args(["--exact", "one_run_by_dice", "--nocapture"]).env("GRANULE_REPLAY", replay);
+        String::from_utf8(again.output().expect("it runs").stdout).expect("text")
+    };
+    let again = run(&failure.replay());
+    let what = failure.shortest.verdict.as_ref().expect("it failed").what();
+    assert!(again.contains(&format!("broken:  {what}")), "{again}");
+    assert!(again.contains("fails after 0 silent runs"), "{again}");
+    assert!(!run("somebody-else=random@3").contains("fails"), "the line is another's");
 }
 
 #[test]

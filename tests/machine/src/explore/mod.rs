@@ -108,8 +108,8 @@ pub trait Strategy: Send {
     /// same.
     fn next(&mut self, at: &Moment) -> usize;
 
-    /// Which of the outcomes happens. `luck` is the choice of dice, with the odds of real hardware's
-    /// rarer moods.
+    /// Which of the outcomes happens. `luck` answers with dice, by the odds that
+    /// suit the question.
     fn outcome(&mut self, at: &Question, luck: &mut dyn FnMut(&mut Rng) -> u64) -> u64;
 
     /// CPU `cpu` begins something that takes a few steps and that others must not disturb.
