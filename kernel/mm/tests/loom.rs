@@ -9,6 +9,7 @@
 //! to fail without something.
 #![cfg(loom)]
 
+use evidence::Judge;
 use granule_mm::models::{self, Without};
 use granule_mm::mutant::Mutant;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,8 +31,8 @@ fn holds(scenario: Scenario, without: Without) {
 }
 
 /// Some execution of `scenario` fails, by an assertion of its own or by two accesses to a cell that nothing
-/// orders.
-fn catches(scenario: Scenario, without: Without, order: Option<Order>) {
+/// orders; says which.
+fn catches(scenario: Scenario, without: Without, order: Option<Order>) -> String {
     let failed = catch_unwind(AssertUnwindSafe(|| explore(scenario, without, order)));
     Order::arm(None);
     let panic = failed.expect_err("nobody missed what was taken away");
@@ -39,14 +40,32 @@ fn catches(scenario: Scenario, without: Without, order: Option<Order>) {
     let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
     let expected = words.contains("wrong:") || words.contains("Causality violation");
     assert!(expected, "{without:?}, {order:?} failed for another reason: {words}");
+    words.lines().next().unwrap_or_default().into()
 }
 
 fn misses_step(scenario: Scenario, step: Mutant) {
-    catches(scenario, Without::step(step), None);
+    let look = || Some(catches(scenario, Without::step(step), None));
+    evidence::tried(Judge::Loom, step.name(), look, String::clone);
+}
+
+/// No execution of `scenario` fails without this step alone.
+fn spares_step(scenario: Scenario, step: Mutant) {
+    let look = || {
+        holds(scenario, Without::step(step));
+        None
+    };
+    evidence::tried(Judge::Loom, step.name(), look, String::clone);
 }
 
 fn misses_order(scenario: Scenario, order: Order) {
-    catches(scenario, Without::default(), Some(order));
+    let look = || Some(catches(scenario, Without::default(), Some(order)));
+    let name = evidence::spelled(&format!("{order:?}"));
+    evidence::tried(Judge::Loom, &name, look, String::clone);
+}
+
+#[test]
+fn the_known_bugs_are_named() {
+    evidence::known(Mutant::ALL.iter().map(|mutant| mutant.name()));
 }
 
 #[test]
@@ -124,7 +143,7 @@ fn the_first_fence_of_sharing() {
 #[test]
 fn the_second_fence_of_sharing() {
     let fence = Without::step(Mutant::SharedUnfenced);
-    holds(models::sharing_a_page, fence);
+    spares_step(models::sharing_a_page, Mutant::SharedUnfenced);
     holds(models::sharing_a_page, Without::release());
     catches(models::sharing_a_page, Without { release: true, ..fence }, None);
 }
@@ -156,7 +175,7 @@ fn what_pins_and_forks_ask_of_each_other() {
 #[test]
 fn the_links_release_or_the_barrier() {
     let barrier = Without::step(Mutant::LinkBeforeZero);
-    holds(models::linking_against_walking, barrier);
+    spares_step(models::linking_against_walking, Mutant::LinkBeforeZero);
     holds(models::linking_against_walking, Without::release());
     catches(models::linking_against_walking, Without { release: true, ..barrier }, None);
 }

@@ -5,6 +5,7 @@ mod common;
 
 use abi::{Access, Event, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
 use common::{Untouched, machines};
+use evidence::Judge;
 use granule_machine::{Config, Machine, SimWorld, Violation};
 use mm::mutant::Mutant;
 use mm::{Huge, Place, Space};
@@ -277,9 +278,11 @@ fn an_unmap_sees_the_number_of_whoever_walked_before_it() {
 #[test]
 fn an_unmap_that_reads_the_number_too_early_is_caught() {
     for again in [false, true] {
-        let caught = (1..30).find_map(|seed| {
-            unmap_against_first_run(seed, again, Huge::Never, Some(Mutant::AsidBeforeClear))
-        });
+        let bug = Mutant::AsidBeforeClear;
+        let run = |seed| unmap_against_first_run(seed, again, Huge::Never, Some(bug));
+        let (judge, words) = (Judge::Model, |found: &Violation| found.what.clone());
+        let look = || (1..30).find_map(run);
+        let caught = evidence::tried(judge, bug.name(), look, words);
         let what = caught.unwrap_or_else(|| panic!("again {again}: not caught")).what;
         assert!(what.contains("freed while cpu 1 has"), "{what}");
     }

@@ -136,18 +136,20 @@ fn a_rollover_during_unmap_keeps_nothing() {
 
 #[test]
 fn an_asid_read_before_the_clear_is_caught_both_ways() {
-    let bug = Some(Mutant::AsidBeforeClear);
-    let first = (1..200).find_map(|seed| first_entry(seed, Shape::SmallAll, false, bug));
+    let (name, bug) = (Mutant::AsidBeforeClear.name(), Some(Mutant::AsidBeforeClear));
+    let look = || (1..200).find_map(|seed| first_entry(seed, Shape::SmallAll, false, bug));
+    let first = evidence::model(name, look);
     assert!(first.is_some(), "not caught at a first entry");
-    let second = (1..100).find_map(|seed| rollover(seed, bug));
+    let second = evidence::model(name, || (1..100).find_map(|seed| rollover(seed, bug)));
     assert!(second.is_some(), "not caught at a roll-over");
 }
 
 /// A space that one CPU has run is flushed on that CPU alone: a second one must be noted before it walks.
 #[test]
 fn a_cpu_noted_after_it_walks_is_caught() {
-    let bug = Some(Mutant::CpuNotedLate);
-    let caught = (1..400).find_map(|seed| first_entry(seed, Shape::SmallPart, true, bug));
+    let (name, bug) = (Mutant::CpuNotedLate.name(), Some(Mutant::CpuNotedLate));
+    let look = || (1..400).find_map(|seed| first_entry(seed, Shape::SmallPart, true, bug));
+    let caught = evidence::model(name, look);
     assert!(caught.is_some(), "not caught");
     println!("{}", caught.unwrap_or_default());
 }

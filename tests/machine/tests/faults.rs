@@ -201,7 +201,9 @@ fn only_writing_makes_dirty() {
         for huge in [Huge::Never, Huge::Advised] {
             assert_eq!(dirt(None, config, huge), (false, true), "{huge:?} on {config:?}");
         }
-        assert!(dirt(Some(Mutant::DirtyOnRead), config, Huge::Advised).0, "not caught");
+        let bug = Mutant::DirtyOnRead;
+        let look = || dirt(Some(bug), config, Huge::Advised).0;
+        assert!(evidence::model_notices(bug.name(), look), "not caught");
     }
 }
 
@@ -212,7 +214,8 @@ fn huge_zeros_that_somebody_counts_are_caught() {
     world.mm().arm(Some(Mutant::HugeZeroNotSpecial));
     let space = space(&world, PMD_SIZE, Huge::Advised);
     reads(&space, VA);
-    let broken = world.mm().audit().expect_err("not caught");
+    let look = || world.mm().audit().err().map(|broken| broken.to_string());
+    let broken = evidence::model(Mutant::HugeZeroNotSpecial.name(), look).expect("not caught");
     println!("huge-zero-not-special: {broken}");
     // Unmapping it would give back what was never counted.
     std::mem::forget(space);
@@ -254,7 +257,8 @@ fn a_write_to_zeros_is_seen_by_all() {
             assert_eq!(scenario(None, huge, seed), None, "{huge:?} seed {seed}");
         }
         for bug in [Mutant::ReplaceNoFlush, Mutant::ReplaceSetBeforeFlush] {
-            let caught = (0..40).find_map(|seed| scenario(Some(bug), huge, seed));
+            let look = || (0..40).find_map(|seed| scenario(Some(bug), huge, seed));
+            let caught = evidence::model(bug.name(), look);
             println!("{} {huge:?}: {}", bug.name(), caught.expect("not caught"));
         }
     }

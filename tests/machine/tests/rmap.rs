@@ -301,7 +301,8 @@ fn families_are_walked_whole() {
 
 /// Whether the bug is noticed in a storm of these.
 fn is_caught(mutant: Mutant, mix: &[Do], seeds: u64) -> bool {
-    (1..seeds).any(|seed| storm(config(seed), mix, Some(mutant)).is_some())
+    let look = || (1..seeds).any(|seed| storm(config(seed), mix, Some(mutant)).is_some());
+    evidence::model_notices(mutant.name(), look)
 }
 
 #[test]
@@ -342,7 +343,9 @@ fn forked_while_frozen(seed: u64, mutant: Option<Mutant>) -> bool {
 #[test]
 fn a_walk_from_children_to_parents_is_caught() {
     assert_eq!((1..100).find(|&seed| forked_while_frozen(seed, None)), None);
-    assert!((1..300).any(|seed| forked_while_frozen(seed, Some(Mutant::WalkChildrenFirst))));
+    let bug = Mutant::WalkChildrenFirst;
+    let look = || (1..300).any(|seed| forked_while_frozen(seed, Some(bug)));
+    assert!(evidence::model_notices(bug.name(), look));
 }
 
 #[test]

@@ -302,14 +302,16 @@ fn a_reader_without_locks_always_sees_something() {
 
 #[test]
 fn an_invalidated_migration_entry_is_caught() {
-    let bug = Some(Mutant::SplitInvalidatesMigration);
-    assert!((1..20).any(|seed| watched(seed, Kind::Migration, bug).is_some()));
+    let bug = Mutant::SplitInvalidatesMigration;
+    let look = || (1..20).any(|seed| watched(seed, Kind::Migration, Some(bug)).is_some());
+    assert!(evidence::model_notices(bug.name(), look));
 }
 
 #[test]
 fn a_migration_entry_that_is_counted_is_caught() {
-    let bug = Some(Mutant::SplitCountsMigration);
-    assert!(watched(1, Kind::Migration, bug).is_some());
+    let bug = Mutant::SplitCountsMigration;
+    let look = || watched(1, Kind::Migration, Some(bug)).is_some();
+    assert!(evidence::model_notices(bug.name(), look));
 }
 
 #[test]
@@ -320,7 +322,9 @@ fn a_migration_entry_that_is_misread_is_caught() {
     let frozen = space.freeze_folio_at(VA).expect("nobody holds it");
     let Entry::Soft(soft) = pmd(&space).1 else { panic!("not frozen") };
     space.split_block(VA);
-    assert!(small(&space)[7] != Entry::Soft(soft.piece(7)), "not caught");
+    let look = || small(&space)[7] != Entry::Soft(soft.piece(7));
+    let bug = Mutant::SplitMisreadsMigration.name();
+    assert!(evidence::model_notices(bug, look), "not caught");
     drop(frozen);
 }
 
@@ -424,7 +428,8 @@ fn no_write_goes_unrecorded() {
 }
 
 fn unrecorded(way: Way, is_small: bool, mutant: Mutant) -> bool {
-    (1..400).any(|seed| recorded(seed, way, is_small, Some(mutant)).is_some())
+    let look = || (1..400).any(|seed| recorded(seed, way, is_small, Some(mutant)).is_some());
+    evidence::model_notices(mutant.name(), look)
 }
 
 #[test]

@@ -180,12 +180,14 @@ fn with_bug(
     config: Config,
     body: impl FnOnce(&SimWorld) -> Option<&'static str>,
 ) -> Option<String> {
-    let world = SimWorld::new(config);
-    world.mm().arm(Some(mutant));
-    let said = told(|| body(&world).map(String::from));
-    let violation = world.violation().map(|found| found.what);
-    let broken = || told(|| world.mm().audit().err().map(|broken| broken.to_string()));
-    violation.or(said).or_else(broken)
+    evidence::model(mutant.name(), || {
+        let world = SimWorld::new(config);
+        world.mm().arm(Some(mutant));
+        let said = told(|| body(&world).map(String::from));
+        let violation = world.violation().map(|found| found.what);
+        let broken = || told(|| world.mm().audit().err().map(|broken| broken.to_string()));
+        violation.or(said).or_else(broken)
+    })
 }
 
 #[test]
@@ -269,6 +271,9 @@ fn a_pinned_mapping_that_goes_is_caught() {
         world.mm().arm(mutant);
         let frozen = space.freeze_folio_at(page(77));
         assert_eq!(frozen.is_ok(), caught);
+        if let Some(mutant) = mutant {
+            evidence::model_notices(mutant.name(), || frozen.is_ok());
+        }
         world.mm().arm(None);
         drop((frozen, pin));
         world.mm().audit().expect("nothing is broken");
@@ -296,7 +301,9 @@ fn a_walk_that_overlooks_a_split_is_caught() {
         failed.load(SeqCst) || world.violation().is_some() || world.mm().audit().is_err()
     };
     assert_eq!((1..60).find(|&seed| split(seed, None)), None);
-    assert!((1..60).any(|seed| split(seed, Some(Mutant::WalkPeeks))));
+    let bug = Mutant::WalkPeeks;
+    let look = || (1..60).any(|seed| split(seed, Some(bug)));
+    assert!(evidence::model_notices(bug.name(), look));
 }
 
 #[test]
@@ -327,12 +334,15 @@ fn a_folio_that_is_put_on_the_list_unheld_is_caught() {
         world.mm().deferred_folios() > 0 || world.violation().is_some()
     };
     assert_eq!((1..60).find(|&seed| half(seed, None)), None);
-    assert!((1..200).any(|seed| half(seed, Some(Mutant::DeferredUnheld))));
+    let bug = Mutant::DeferredUnheld;
+    let look = || (1..200).any(|seed| half(seed, Some(bug)));
+    assert!(evidence::model_notices(bug.name(), look));
 }
 
 /// Without the flush a CPU goes on writing to a page that was split off and freed, or that is frozen.
 #[test]
 fn mappings_taken_out_without_a_flush_are_caught() {
-    let bug = Some(Mutant::TakeOutNoFlush);
-    assert!((1..40).any(|seed| storm(config(seed), ALL, bug).is_some()));
+    let bug = Mutant::TakeOutNoFlush;
+    let look = || (1..40).any(|seed| storm(config(seed), ALL, Some(bug)).is_some());
+    assert!(evidence::model_notices(bug.name(), look));
 }

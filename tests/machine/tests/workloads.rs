@@ -1,10 +1,12 @@
 //! The kernel's workloads on the simulated machine: silent without a known bug, and each known bug
 //! caught.
 
+use evidence::Judge;
 use granule_machine::{Config, SimWorld};
 use mm::mutant::Mutant;
 use pte::Caps;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use stress::{Limit, Options, workloads};
 
 /// What a run showed: the machine's violation, or the workload's own failure.
@@ -117,6 +119,7 @@ fn each_known_bug_has_a_test() {
 fn each_known_bug_is_caught() {
     let mut missed = Vec::new();
     for &mutant in Mutant::ALL.iter().filter(|mutant| !habitat(**mutant).is_empty()) {
+        let started = Instant::now();
         let caught = (1..30).find_map(|seed| {
             habitat(mutant).iter().find_map(|name| {
                 let config = Config { seed, ..Config::default() };
@@ -128,9 +131,32 @@ fn each_known_bug_is_caught() {
                 // Of a report, the line that says it.
                 let said = what.lines().find(|line| line.contains(" failed: ")).unwrap_or(&what);
                 println!("{}: {name} seed {seed}: {said}", mutant.name());
+                let (test, took) = (format!("stress {name}"), started.elapsed());
+                evidence::note(Judge::Model, mutant.name(), &test, Some(said), took);
             }
             None => missed.push(mutant.name()),
         }
     }
     assert!(missed.is_empty(), "not caught: {missed:?}");
+}
+
+/// Where a bug has no habitat that is known, the others may still catch it; and how long each takes.
+#[test]
+#[ignore = "every known bug in every workload takes minutes: for `make mutants`"]
+fn known_bugs_in_every_workload() {
+    evidence::known(Mutant::ALL.iter().map(|mutant| mutant.name()));
+    for &mutant in Mutant::ALL.iter().filter(|mutant| evidence::is_wanted(mutant.name())) {
+        let started = Instant::now();
+        let caught = [Caps::CORTEX_A72, Caps::MAX].into_iter().find_map(|caps| {
+            workloads::all::<SimWorld>().iter().find_map(|workload| {
+                let config = Config { caps, ..Config::default() };
+                let what = outcome(config, workload.name, Some(mutant), 20)?;
+                let said = what.lines().find(|line| line.contains(" failed: ")).unwrap_or(&what);
+                Some((workload.name, said.to_owned()))
+            })
+        });
+        let (name, said) = caught.unzip();
+        let test = name.map_or("all workloads".into(), |name| format!("stress {name}"));
+        evidence::note(Judge::Model, mutant.name(), &test, said.as_deref(), started.elapsed());
+    }
 }

@@ -22,9 +22,11 @@ mod range_lock;
 mod seq_count;
 mod walkers;
 
+use evidence::Judge;
 use granule_sync::mutant::Mutant;
 use std::env;
 use std::process::Command;
+use std::time::Instant;
 
 /// How many times threads may be preempted in one execution; `None`: as often as they like.
 type Bound = Option<usize>;
@@ -72,10 +74,13 @@ fn catches(test: &str, mutant: Mutant, verdict: Verdict, bound: Bound, scenario:
     }
     let mut inside = Command::new(env::current_exe().unwrap());
     inside.args(["--exact", test, "--nocapture"]).env(INSIDE, "1").env("RUST_BACKTRACE", "0");
+    let started = Instant::now();
     let output = inside.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{mutant:?} went unnoticed");
     assert!(said.contains(verdict.words()), "{mutant:?} failed, but not by {verdict:?}: {said}");
+    let (bug, took) = (evidence::spelled(&format!("{mutant:?}")), started.elapsed());
+    evidence::note(Judge::Loom, &bug, test, Some(verdict.words()), took);
 }
 
 /// What catches which mutant: one test each, so that they run side by side and fail by name.
@@ -96,6 +101,9 @@ macro_rules! each_is_caught {
             let tested = [$(Mutant::$mutant,)*];
             let missing = Mutant::ALL.iter().find(|mutant| !tested.contains(mutant));
             assert_eq!(missing, None);
+            for mutant in Mutant::ALL {
+                evidence::known([&*evidence::spelled(&format!("{mutant:?}"))]);
+            }
         }
     };
 }

@@ -273,7 +273,8 @@ pub(crate) fn at_each_step(scenario: impl Fn(u64) -> Option<Result<(), String>>)
 #[track_caller]
 pub(crate) fn catches(mutant: Mutant, scenario: impl Fn(Option<Mutant>) -> Option<String>) {
     assert_eq!(scenario(None), None);
-    let what = scenario(Some(mutant)).unwrap_or_else(|| panic!("{mutant:?} is not noticed"));
+    let what = evidence::model(mutant.name(), || scenario(Some(mutant)));
+    let what = what.unwrap_or_else(|| panic!("{mutant:?} is not noticed"));
     println!("{}: {what}", mutant.name());
 }
 

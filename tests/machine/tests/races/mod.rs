@@ -62,7 +62,8 @@ pub(crate) fn at_each_step(
 pub(crate) fn misses(scenario: impl Fn(Option<Mutant>) -> Option<String>, mutants: &[Mutant]) {
     assert_eq!(scenario(None), None);
     for mutant in mutants {
-        let what = scenario(Some(*mutant)).unwrap_or_else(|| panic!("{mutant:?} is not missed"));
+        let what = evidence::model(mutant.name(), || scenario(Some(*mutant)));
+        let what = what.unwrap_or_else(|| panic!("{mutant:?} is not missed"));
         println!("{}: {what}", mutant.name());
     }
 }

@@ -20,7 +20,7 @@ use granule_machine::{Config, Machine, SimWorld};
 use mm::mutant::Mutant;
 use play::Play;
 use proptest::prelude::*;
-use proptest::test_runner::{RngSeed, TestRunner};
+use proptest::test_runner::{RngSeed, TestError, TestRunner};
 use shrink::{Sequence, Steps};
 use std::cell::Cell;
 use stress::World;
@@ -151,16 +151,20 @@ const KNOWN: [Mutant; 17] = [
 #[test]
 fn known_bugs_disagree_with_the_model() {
     for mutant in KNOWN {
-        let seeds = Cell::new(0);
-        let result = TestRunner::new(ProptestConfig { max_shrink_iters: 0, ..sequences(32) }).run(
-            &Steps::new(400),
-            |sequence| {
+        let look = || {
+            let seeds = Cell::new(0);
+            let config = ProptestConfig { max_shrink_iters: 0, ..sequences(32) };
+            let result = TestRunner::new(config).run(&Steps::new(400), |sequence| {
                 let seed = seeds.replace(seeds.get() + 1);
                 let config = Config { seed, ..machines()[seed as usize % 4] };
                 let _ = play(config, Some(mutant), &sequence);
                 Ok(())
-            },
-        );
-        assert!(result.is_err(), "{} is not caught", mutant.name());
+            });
+            result.err().map(|what| match what {
+                TestError::Fail(reason, _) => reason.to_string(),
+                TestError::Abort(reason) => reason.to_string(),
+            })
+        };
+        assert!(evidence::model(mutant.name(), look).is_some(), "{} is not caught", mutant.name());
     }
 }

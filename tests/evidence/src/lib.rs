@@ -1,0 +1,237 @@
+//! What a suite found out about a known bug: one line each, from the suites that arm bugs to `make mutants`,
+//! which makes a matrix of them.
+//!
+//! Suites run as processes of their own and side by side. Each appends whole lines to the file that [`FILE`]
+//! names; without it, nothing is written. A line says who judged ([`Judge`]), which bug, the verdict, the
+//! test, how long it took, and the judge's own words. Nothing here knows what is expected: a bug of which
+//! no suite says anything has an empty cell.
+
+#![forbid(unsafe_code)]
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+/// The environment's variable that names the file.
+pub const FILE: &str = "GRANULE_EVIDENCE";
+/// The variable that narrows what the long sweeps try: part of a bug's name.
+pub const ONLY: &str = "GRANULE_EVIDENCE_ONLY";
+
+/// Who looked for a bug.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Judge {
+    /// The model machine, its suites' own checks included.
+    Model,
+    /// The oracle alone.
+    Sanitizer,
+    /// Every order of a small protocol's steps.
+    Loom,
+}
+
+impl Judge {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Model, Self::Sanitizer, Self::Loom];
+
+    /// Its name in a line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Sanitizer => "sanitizer",
+            Self::Loom => "loom",
+        }
+    }
+}
+
+/// One judge's verdict on one bug.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// Who judged.
+    pub judge: Judge,
+    /// The bug's name.
+    pub bug: String,
+    /// Whether it was noticed.
+    pub caught: bool,
+    /// The test, or the workload, that committed it.
+    pub test: String,
+    /// How long that took.
+    pub took: Duration,
+    /// What was said, on one line.
+    pub said: String,
+}
+
+/// One line of the file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Line {
+    /// There is a bug of this name.
+    Known(String),
+    /// Somebody looked for one.
+    Found(Finding),
+}
+
+/// Words on one line, between two tabs.
+fn plain(words: &str) -> String {
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl Line {
+    /// As it is written, without the newline.
+    pub fn encode(&self) -> String {
+        match self {
+            Self::Known(bug) => format!("known\t{bug}"),
+            Self::Found(Finding { judge, bug, caught, test, took, said }) => {
+                let verdict = if *caught { "caught" } else { "hidden" };
+                let (judge, said, micros) = (judge.name(), plain(said), took.as_micros());
+                format!("{verdict}\t{judge}\t{bug}\t{test}\t{micros}\t{said}")
+            }
+        }
+    }
+
+    /// Reads one; nothing else has its form.
+    pub fn decode(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.split('\t').collect();
+        match fields[..] {
+            ["known", bug] => Some(Self::Known(bug.into())),
+            [verdict @ ("caught" | "hidden"), judge, bug, test, micros, said] => {
+                let judge = Judge::ALL.into_iter().find(|known| known.name() == judge)?;
+                Some(Self::Found(Finding {
+                    judge,
+                    bug: bug.into(),
+                    caught: verdict == "caught",
+                    test: test.into(),
+                    took: Duration::from_micros(micros.parse().ok()?),
+                    said: said.into(),
+                }))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Appends a line, whole, if anybody wants it.
+///
+/// # Panics
+/// If the file cannot be written: a matrix with silent gaps would be worse.
+fn append(line: &Line) {
+    let Some(path) = env::var_os(FILE) else { return };
+    let written = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(format!("{}\n", line.encode()).as_bytes()));
+    assert!(written.is_ok(), "{path:?}: {written:?}");
+}
+
+/// A variant's name as a command line spells it: `NoPublish` is `no-publish`.
+pub fn spelled(variant: &str) -> String {
+    let mut name = String::new();
+    for letter in variant.chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.extend(letter.to_lowercase());
+    }
+    name
+}
+
+/// These are the names of all bugs.
+pub fn known<'a>(bugs: impl IntoIterator<Item = &'a str>) {
+    bugs.into_iter().for_each(|bug| append(&Line::Known(bug.into())));
+}
+
+/// Whether the sweeps are to try this bug.
+pub fn is_wanted(bug: &str) -> bool {
+    env::var(ONLY).is_ok_and(|only| bug.contains(&only))
+}
+
+/// The test that this thread runs.
+fn test() -> String {
+    let binary = env::current_exe().ok();
+    let suite = binary.as_ref().and_then(|path| path.file_stem()?.to_str()).unwrap_or("a suite");
+    // Cargo puts a hash behind the name.
+    let suite = suite.rsplit_once('-').map_or(suite, |(suite, _)| suite);
+    format!("{suite}::{}", thread::current().name().unwrap_or("main"))
+}
+
+/// Passes on what `look` says of `bug`, and notes it as the running test's finding.
+pub fn tried<T>(
+    judge: Judge,
+    bug: &str,
+    look: impl FnOnce() -> Option<T>,
+    words: impl Fn(&T) -> String,
+) -> Option<T> {
+    let started = Instant::now();
+    let found = look();
+    let said = found.as_ref().map(words);
+    note(judge, bug, &test(), said.as_deref(), started.elapsed());
+    found
+}
+
+/// The model's suites: `look` commits `bug` and says what is wrong.
+pub fn model(bug: &str, look: impl FnOnce() -> Option<String>) -> Option<String> {
+    tried(Judge::Model, bug, look, String::clone)
+}
+
+/// As [`model`], of a check that only knows whether.
+pub fn model_notices(bug: &str, look: impl FnOnce() -> bool) -> bool {
+    let words = || "the test's own check fails".to_owned();
+    model(bug, || look().then(words)).is_some()
+}
+
+/// Notes a verdict: what was said of a bug, or that nothing was.
+pub fn note(judge: Judge, bug: &str, test: &str, said: Option<&str>, took: Duration) {
+    let (bug, test) = (bug.to_owned(), plain(test));
+    let (caught, said) = (said.is_some(), said.unwrap_or_default().into());
+    append(&Line::Found(Finding { judge, bug, caught, test, took, said }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(caught: bool, said: &str) -> Line {
+        Line::Found(Finding {
+            judge: Judge::Sanitizer,
+            bug: "no-publish".into(),
+            caught,
+            test: "fault-4k".into(),
+            took: Duration::from_micros(1500),
+            said: said.into(),
+        })
+    }
+
+    #[test]
+    fn a_line_comes_back_as_it_was() {
+        let lines =
+            [Line::Known("no-publish".into()), finding(true, "frame-freed"), finding(false, "")];
+        for line in lines {
+            assert_eq!(Line::decode(&line.encode()), Some(line));
+        }
+    }
+
+    #[test]
+    fn words_of_many_lines_take_one() {
+        let line = finding(true, "frame-freed\n  by\tcpu 1\n").encode();
+        assert!(!line.contains('\n'));
+        assert_eq!(Line::decode(&line), Some(finding(true, "frame-freed by cpu 1")));
+    }
+
+    #[test]
+    fn what_is_no_line_is_refused() {
+        for line in ["", "known", "caught\tmodel\tx", "caught\tnobody\tx\tt\t1\ts", "ok 1 x"] {
+            assert_eq!(Line::decode(line), None, "{line:?}");
+        }
+        assert_eq!(Line::decode("caught\tmodel\tx\tt\tsoon\ts"), None);
+    }
+
+    #[test]
+    fn a_variant_is_spelled_as_on_a_command_line() {
+        assert_eq!(spelled("NoPublish"), "no-publish");
+        assert_eq!(spelled("Peek"), "peek");
+    }
+
+    #[test]
+    fn a_test_is_named_with_its_suite() {
+        assert!(test().ends_with("::tests::a_test_is_named_with_its_suite"), "{}", test());
+    }
+}
