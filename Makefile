@@ -8,7 +8,7 @@
 CARGO := $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 XTASK  = $(CARGO) run --quiet --package xtask --
 
-.PHONY: help run shell test bench check loom miri image soak symbols dtb fmt setup clean
+.PHONY: help run shell test mutants bench check loom miri image soak symbols dtb fmt setup clean
 
 help: ## this list (the default)
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -25,6 +25,10 @@ shell: ## boot straight to the prompt
 test: ## everything: host tests, lints, boots; ONLY="text" for the boots named so
 	@sh xtask/setup.sh test
 	@$(XTASK) test
+
+mutants: ## who catches which known bug, tried now: ONLY="part of a name" QEMU=no for the quick part
+	@sh xtask/setup.sh test
+	@$(XTASK) mutants
 
 bench: ## what the operations cost, beside Linux: ONLY=munmap CPUS=4, PROFILE=1 for where
 	@sh xtask/setup.sh run

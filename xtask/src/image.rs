@@ -80,6 +80,8 @@ pub(crate) enum Flavour {
     Plain,
     /// With the oracle that may watch it, and known bugs for it to find.
     Sanitized,
+    /// With known bugs, and nobody to watch for them but the kernel itself.
+    Mutants,
 }
 
 impl Flavour {
@@ -87,7 +89,7 @@ impl Flavour {
     const fn most(self) -> usize {
         match self {
             Self::Plain => MAX_BYTES,
-            Self::Sanitized => 2 * MAX_BYTES,
+            Self::Sanitized | Self::Mutants => 2 * MAX_BYTES,
         }
     }
 }
@@ -109,6 +111,7 @@ impl Image {
         match flavour {
             Flavour::Plain => workspace::target_dir(),
             Flavour::Sanitized => workspace::target_dir().join("sanitized"),
+            Flavour::Mutants => workspace::target_dir().join("mutants"),
         }
     }
 
@@ -118,6 +121,7 @@ impl Image {
         let flat = match flavour {
             Flavour::Plain => "granule.img",
             Flavour::Sanitized => "granule-sanitized.img",
+            Flavour::Mutants => "granule-mutants.img",
         };
         (elf, workspace::out_dir().join(flat))
     }
@@ -133,9 +137,11 @@ impl Image {
         cargo.args(["--quiet", "--release", "--package", IMAGE, "--target", TARGET]);
         // Flags in the environment would replace those of .cargo/config.toml, which the image needs.
         cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-        if flavour == Flavour::Sanitized {
-            cargo.args(["--features", "sanitize,mutants"]);
-        }
+        match flavour {
+            Flavour::Plain => &mut cargo,
+            Flavour::Sanitized => cargo.args(["--features", "sanitize,mutants"]),
+            Flavour::Mutants => cargo.args(["--features", "mutants"]),
+        };
         workspace::succeed(cargo.arg("--target-dir").arg(Self::folder(flavour)))?;
         let (elf, flat) = Self::paths(flavour);
         let linked = fs::read(&elf).map_err(|why| Trouble::File(elf.clone(), why))?;

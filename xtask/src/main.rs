@@ -13,6 +13,7 @@
 //! | `symbols` | backtraces in words |
 //! | `ktap`, `judge` | what a boot's output and status say |
 //! | `bench`, `profile` | what operations cost, and where |
+//! | `mutants` | who catches which known bug |
 //! | `boots`, `checks`, `suite`, `report` | `make test` |
 
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ mod judge;
 mod ktap;
 mod launch;
 mod matrix;
+mod mutants;
 mod profile;
 mod report;
 mod run;
@@ -78,6 +80,8 @@ enum Verb {
     },
     /// Measure what the memory manager's operations cost, in exact instructions
     Bench(bench::Pick),
+    /// Commit every known bug, and print who catches it
+    Mutants(mutants::Pick),
     /// Explain the backtraces in a serial log on standard input
     Symbolize,
     /// Compile the boards' device trees
@@ -107,6 +111,7 @@ fn act(verb: Verb) -> Result<ExitCode> {
         Verb::Image => run::image().map(|()| ExitCode::SUCCESS),
         Verb::Soak { minutes, secs, seed } => suite::soak(minutes, secs, seed).map(passed),
         Verb::Bench(pick) => bench::bench(&pick).map(passed),
+        Verb::Mutants(pick) => mutants::mutants(&pick).map(passed),
         Verb::Symbolize => run::symbolize().map(|()| ExitCode::SUCCESS),
         Verb::Dtb => checks::write_device_trees().map(|()| ExitCode::SUCCESS),
     }

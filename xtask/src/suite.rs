@@ -40,7 +40,8 @@ pub(crate) fn test(only: Option<&str>) -> Result<bool> {
     let mut boots = boots::all(&workspace::root())?;
     boots.retain(|boot| only.is_none_or(|only| boot.name.contains(only)));
     let wanted = |flavour| boots.iter().any(|boot| boot.image == flavour);
-    let flavours = [Flavour::Plain, Flavour::Sanitized].into_iter().filter(|f| wanted(*f));
+    let flavours =
+        [Flavour::Plain, Flavour::Sanitized, Flavour::Mutants].into_iter().filter(|f| wanted(*f));
     let images: Option<Vec<_>> =
         flavours.map(|flavour| Some((flavour, build(&mut report, flavour)?))).collect();
     if let Some(images) = images {
@@ -101,6 +102,7 @@ fn build(report: &mut Report, flavour: Flavour) -> Option<Image> {
     let what = match flavour {
         Flavour::Plain => "the image",
         Flavour::Sanitized => "the image that watches itself",
+        Flavour::Mutants => "the image with known bugs",
     };
     match Image::build_as(flavour) {
         Ok(image) => {
