@@ -5,11 +5,11 @@
 //! can run many side by side.
 
 macro_rules! mutants {
-    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident => $name:literal,)*) => {
         /// A known bug.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(u8)]
-        pub enum Mutant { $($(#[$doc])* $variant,)* }
+        pub enum Mutant { $($(#[doc = $doc])* $variant,)* }
 
         impl Mutant {
             /// Every one that this build's code can commit.
@@ -18,6 +18,11 @@ macro_rules! mutants {
             /// Its name on a command line.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What it does wrong: its documentation here.
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),*).trim_ascii(),)* }
             }
         }
     };

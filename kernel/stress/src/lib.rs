@@ -20,6 +20,7 @@
 //! | `report` | KTAP, counters, the replay line, the leak check |
 //! | `bench` | what the operations cost: a table of its own, in its own folder |
 //! | `workloads` | what is done, one file each |
+//! | `zoo` | the known bugs that they show, with their stories |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -34,6 +35,7 @@ mod run;
 mod stamp;
 pub mod workloads;
 mod world;
+pub mod zoo;
 
 pub use failure::{Failure, Refusal};
 pub use report::{Summary, run_all};

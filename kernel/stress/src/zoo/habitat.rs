@@ -1,0 +1,42 @@
+//! Which workload each known bug lives in.
+
+use mm::mutant::Mutant;
+
+/// The workload that commits `mutant` and gives it the best chance to be seen. What only another order of
+/// memory accesses shows is hidden from every workload; for those there is the explorer.
+#[rustfmt::skip]
+pub const fn habitat(mutant: Mutant) -> &'static str {
+    use Mutant::*;
+    match mutant {
+        UnmapNoTlbi | UnmapLocalTlbi | FreeBeforeFlush | NoPublish | NoComplete | TablesLastLevel |
+        WrongAsid | AsidBeforeClear | LinkBeforeZero | CpuNotedLate |
+        FirstCpuOnly => "unmap-shootdown",
+        NoGrace | GupNoRecheck | GupNoEpoch | GupProtNone | GupSpecial | GupNoTableRecheck |
+        RefsUnlimited | GupUnfenced | UnfreezeRelaxed | FreezeRelaxed |
+        GupKeepsFailed => "gup-vs-unmap",
+        RolloverNoFlush | RolloverForgetsActive | RolloverFirstReserved => "asid-rollover",
+        SplitNoBreak | SplitPreread => "thp-split",
+        ZapKeepsDeposit | DontneedFlushLate => "dontneed-race",
+        ProtectNoFlush | ProtectThroughNone | ProtectDropsDirty | ProtectWritableShared |
+        ProtectKeepsMigrationWrite => "mprotect-shootdown",
+        RemapNoFlush | RemapFlushLate | RemapClaimable | RemapLeavesDeposit => "mremap",
+        ForkNoFlush | ForkKeepsWritable | ForkDropsDirty | ForkKeepsMigrationWrite |
+        WriteAroundShared | HoldForgetsWrite | ReplaceNoFlush | ReplaceSetBeforeFlush |
+        CowReuseShared | ForkKeepsExclusive => "cow",
+        ForkIgnoresPins | ForkIgnoresHugePins | ForkNoSequence | PinShared | PinDuringFork |
+        PinForgetsFork | PinUnnoted | ShareUnfenced | SharedUnfenced => "gup-vs-fork",
+        GupTrustsPresent | GupNoHeadRecheck => "gup-vs-split",
+        SplitInvalidatesMigration | SplitCountsMigration |
+        SplitMisreadsMigration => "split-migration",
+        SplitKeepsMapping | TakeOutNoFlush | TakeOutFlushLate | TakeOutPreread |
+        TakeOutRestoresPreread | TakeOutPinned | TakeOutForgetsDirt | PutBackShared | SplitHeld |
+        SplitForgetsOwner | SplitOwnerLate | SplitFlagsLate | SplitHeadFirst => "folio-split",
+        WalkStopsEarly | WalkPeeks | WalkUnclaimed | WalkChildrenFirst | DeferredForgotten |
+        DeferredUnheld => "deferred-split",
+        ContNoBreak | ContOwnHistory | ContGatheredNoop | ContCutWhole |
+        ContMarkTrusted => "contpte",
+        DirtyOnRead | HugeZeroNotSpecial => "thp-fault",
+        // Every change that there is, at once.
+        _ => "chaos",
+    }
+}

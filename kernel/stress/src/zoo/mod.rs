@@ -1,0 +1,45 @@
+//! The zoo: the known bugs ([`Mutant`]), each with the workload that it lives in, and of the famous ones the
+//! story: where they were found, how they go wrong step by step, and which line of this source prevents them.
+//!
+//! Data only, so that hosts can test it; the prompt's `zoo` shows it and lets the bugs out.
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | `exhibit` | what is told of a bug, and how it is printed |
+//! | `habitat` | which workload each lives in |
+//! | `unmap` | what is given back too early |
+//! | `change` | what changes and leaves the old translation behind |
+//! | `split` | entries of other kinds and levels: splits, migration, new tables |
+
+mod change;
+mod exhibit;
+mod habitat;
+mod split;
+mod unmap;
+
+pub use exhibit::{Exhibit, Place, Step};
+pub use habitat::habitat;
+
+use mm::mutant::Mutant;
+
+/// Every story.
+pub fn exhibits() -> impl Iterator<Item = &'static Exhibit> {
+    [unmap::EXHIBITS, change::EXHIBITS, split::EXHIBITS].into_iter().flatten()
+}
+
+/// The story of `mutant`, if it is told.
+pub fn exhibit(mutant: Mutant) -> Option<&'static Exhibit> {
+    exhibits().find(|exhibit| exhibit.mutant == mutant)
+}
+
+/// The bug of that name.
+pub fn find(name: &str) -> Option<Mutant> {
+    Mutant::ALL.iter().copied().find(|mutant| mutant.name() == name)
+}
+
+/// What `mutant` does wrong, in a clause.
+pub fn headline(mutant: Mutant) -> &'static str {
+    let about = mutant.about();
+    let ends = [". ", ": "].map(|end| about.find(end).unwrap_or(about.len()));
+    about[..ends[0].min(ends[1])].trim_end_matches('.')
+}
