@@ -19,11 +19,11 @@ static EDITOR: SpinLock<Option<LineEditor>> =
 
 /// The last call of the boot: runs `script` and ends, or plays the tour if wanted and prompts.
 pub(crate) fn main(script: Option<&str>, tour: bool) -> ! {
-    let mut context = Context::new(Terminal::new(Show::Plain));
+    let mut context = Context::new(Terminal::new(Show::Plain), true);
     if let Some(script) = script {
         power::off(run(&mut context, script).code());
     }
-    let mut context = Context::new(TERMINAL);
+    let mut context = Context::new(TERMINAL, false);
     if tour {
         run(&mut context, "tour");
     }

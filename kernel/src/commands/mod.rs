@@ -7,6 +7,7 @@ mod memory;
 mod selftest;
 mod stress;
 mod tour;
+pub(crate) mod zoo;
 
 use ::shell::{Arg, Command, Failure, Kind, Spec, Table, Terminal};
 use core::fmt::Write;
@@ -15,11 +16,14 @@ use core::fmt::Write;
 pub(crate) struct Context {
     /// What progress lines may look like.
     pub(crate) terminal: Terminal,
+    /// Whether the commands come from the kernel's command line: then nobody is there to answer.
+    #[cfg_attr(not(all(feature = "sanitize", feature = "mutants")), expect(dead_code))]
+    pub(crate) scripted: bool,
 }
 
 impl Context {
-    pub(crate) const fn new(terminal: Terminal) -> Self {
-        Self { terminal }
+    pub(crate) const fn new(terminal: Terminal, scripted: bool) -> Self {
+        Self { terminal, scripted }
     }
 }
 
@@ -37,7 +41,7 @@ fn fail(out: &mut dyn Write, why: core::fmt::Arguments<'_>) -> Failure {
 /// Every command.
 pub(crate) static TABLE: Table<Context> = Table::new(&COMMANDS);
 
-static COMMANDS: [Command<Context>; 16] = [
+static COMMANDS: [Command<Context>; 17] = [
     Command {
         spec: Spec::new("cpus", "the CPUs: who they are, what they can do"),
         run: machine::cpus,
@@ -94,6 +98,17 @@ static COMMANDS: [Command<Context>; 16] = [
     },
     Command { spec: Spec::new("selftest", "quick checks of every part"), run: selftest::selftest },
     Command { spec: Spec::new("tour", "show what this is"), run: tour::tour },
+    Command {
+        spec: Spec::new("zoo", "the known bugs: see them go wrong, and be caught")
+            .args(&zoo::ARGS)
+            .help(
+                "`run` shows that a bug's workload is silent, lets the bug out, and ends with the \
+                 report of whoever catches it; after that only a reboot is safe. Images of \
+                 `make run SANITIZE=1` have them.",
+            )
+            .examples(&["zoo list fork", "zoo show tables-last-level", "zoo run unmap-local-tlbi"]),
+        run: zoo::zoo,
+    },
     Command {
         spec: Spec::new("crash", "die in a chosen way, to see the report").args(&[Arg::place(
             "how",

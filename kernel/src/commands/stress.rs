@@ -40,6 +40,13 @@ pub(super) static ARGS: [Arg; 6] = [
 /// The memory to work on where nobody says how much, and there is so much.
 const MOST_BYTES: u64 = 64 << 20;
 
+/// Memory to work on where nobody says how much. Half of what is free at most: the other half is for
+/// whoever else needs some.
+#[cfg(all(feature = "sanitize", feature = "mutants"))]
+pub(super) fn some_memory(kernel: &Kernel) -> u64 {
+    MOST_BYTES.min(kernel.mm().frames.free_pages(&LocalCpu) * abi::PAGE_SIZE / 2)
+}
+
 pub(super) fn stress(context: &mut Context, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
     let name = args.word("name")?;
     if name == "list" {
