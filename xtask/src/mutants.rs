@@ -59,9 +59,12 @@ pub(crate) fn mutants(pick: &Pick) -> Result<bool> {
     let mut whole = true;
     for (what, mut suite) in suites(&file, &pick.only) {
         eprintln!("{what} …");
-        let succeeded = workspace::succeed(&mut suite);
-        if let Err(why) = succeeded {
-            eprintln!("{what}: {why}; its cells may be missing");
+        let output = suite.output().map_err(|why| Trouble::Start("cargo".into(), why))?;
+        if !output.status.success() {
+            // Failing tests name themselves; a suite that did not compile says why.
+            print!("{}", String::from_utf8_lossy(&output.stdout));
+            eprint!("{}", String::from_utf8_lossy(&output.stderr));
+            eprintln!("{what}: failed; cells may be missing");
             whole = false;
         }
     }
@@ -84,8 +87,6 @@ fn suites(file: &Path, only: &str) -> [(&'static str, Command); 3] {
         let mut cargo = workspace::cargo("test");
         cargo.args(["--quiet", "--no-fail-fast"]).args(args);
         cargo.env(evidence::FILE, file).env(evidence::ONLY, only);
-        // What passes is not worth a page, and failures still name themselves.
-        cargo.stdout(std::process::Stdio::null());
         cargo
     };
     let sweeps = ["--package", "granule-machine", "--test", "workloads", "--test", "sanitizer"];
