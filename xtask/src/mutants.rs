@@ -10,7 +10,6 @@ use crate::{
     board::{Board, Choices},
     image::{self, Flavour, Image},
     judge,
-    ktap::Tally,
     launch::{Launch, Serial},
     session::{self, Outcome},
     trouble::{Result, Trouble},
@@ -173,7 +172,8 @@ fn complaint(outcome: &Outcome, text: &str) -> Option<String> {
     let against = judge::complaints(&want, outcome, text);
     let first = against.first()?;
     let panic = text.lines().find(|line| line.contains("panic")).map(str::trim);
-    let failed = Tally::read(text).failures.into_iter().find(|what| what.starts_with("not ok"));
+    let failed = text.lines().find_map(|line| line.strip_prefix("# ")?.split_once(" failed: "));
+    let failed = failed.map(|(workload, why)| format!("{workload}: {}", why.trim_end()));
     Some(panic.map(String::from).or(failed).unwrap_or_else(|| first.clone()))
 }
 
@@ -204,8 +204,10 @@ mod tests {
     fn a_boot_is_caught_by_its_loudest_words() {
         let good = "KTAP version 1\r\n1..1\r\nok 1 cow\r\n";
         assert_eq!(complaint(&ended(0), good), None);
-        let bad = "KTAP version 1\r\n1..1\r\nnot ok 1 cow\r\n";
-        assert_eq!(complaint(&ended(1), bad).as_deref(), Some("not ok: cow"));
+        let bad = "KTAP version 1\r\n1..1\r\n# cow failed: page 7\r\nnot ok 1 cow\r\n";
+        assert_eq!(complaint(&ended(1), bad).as_deref(), Some("cow: page 7"));
+        let bare = "KTAP version 1\r\n1..1\r\nok 1 cow\r\n";
+        assert_eq!(complaint(&ended(3), bare).as_deref(), Some("ended with status 3"));
         let died = "KTAP version 1\r\n1..1\r\nkernel panic: freeing 1\r\n";
         assert_eq!(complaint(&ended(1), died).as_deref(), Some("kernel panic: freeing 1"));
         let hung = Outcome { hung: true, status: None, ..ended(0) };

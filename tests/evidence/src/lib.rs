@@ -139,9 +139,9 @@ pub fn known<'a>(bugs: impl IntoIterator<Item = &'a str>) {
     bugs.into_iter().for_each(|bug| append(&Line::Known(bug.into())));
 }
 
-/// Whether the sweeps are to try this bug.
+/// Whether the sweeps are to try this bug: all, if nobody narrows it.
 pub fn is_wanted(bug: &str) -> bool {
-    env::var(ONLY).is_ok_and(|only| bug.contains(&only))
+    !env::var(ONLY).is_ok_and(|only| !bug.contains(&only))
 }
 
 /// The test that this thread runs.
