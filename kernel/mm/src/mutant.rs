@@ -140,8 +140,6 @@ mutants! {
     GupUnfenced => "gup-unfenced",
     /// Who takes exclusivity away looks for pins before the cleared entry is visible (2022).
     ShareUnfenced => "share-unfenced",
-    /// Who took it away stores an entry before that is visible (2022).
-    SharedUnfenced => "shared-unfenced",
     /// A folio has references again before it is seen what it has become (2018).
     UnfreezeRelaxed => "unfreeze-relaxed",
     /// A folio is frozen by somebody who does not see what its last holders did.

@@ -184,8 +184,9 @@ impl<H: Hardware> Mm<H> {
     /// Makes `pages` of the folio, whose entries were just cleared or made invalid, shared, unless a
     /// pin relies on their being exclusive.
     ///
-    /// The full barriers pair with the lockless pin's: either the pin is seen here, or whoever pins
-    /// sees the entry gone (and, if a read-only one comes back, the pages shared).
+    /// The full barrier pairs with the lockless pin's: either the pin is seen here, or whoever pins sees
+    /// the entry gone. If a read-only one comes back, he sees the pages shared: its store is a release
+    /// ([`Hardware::store`]). Linux, whose stores of entries are plain, needs a second barrier for that.
     ///
     /// Context: under the lock of the table that mapped them.
     #[doc(alias("folio_try_share_anon_rmap_pte", "folio_try_share_anon_rmap_pmd"))]
@@ -201,7 +202,6 @@ impl<H: Hardware> Mm<H> {
             return false;
         }
         clear();
-        self.fence(Mutant::SharedUnfenced);
         true
     }
 }

@@ -24,7 +24,7 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         WriteAroundShared | HoldForgetsWrite | ReplaceNoFlush | ReplaceSetBeforeFlush |
         CowReuseShared | ForkKeepsExclusive => "cow",
         ForkIgnoresPins | ForkIgnoresHugePins | ForkNoSequence | PinShared | PinDuringFork |
-        PinForgetsFork | PinUnnoted | ShareUnfenced | SharedUnfenced => "gup-vs-fork",
+        PinForgetsFork | PinUnnoted | ShareUnfenced => "gup-vs-fork",
         GupTrustsPresent | GupNoHeadRecheck => "gup-vs-split",
         SplitInvalidatesMigration | SplitCountsMigration |
         SplitMisreadsMigration => "split-migration",
