@@ -10,6 +10,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
@@ -17,6 +18,8 @@ use std::{env, thread};
 pub const FILE: &str = "GRANULE_EVIDENCE";
 /// The variable that narrows what the long sweeps try: part of a bug's name.
 pub const ONLY: &str = "GRANULE_EVIDENCE_ONLY";
+/// The bug that a process was started for; see [`each_alone`].
+const ALONE: &str = "GRANULE_EVIDENCE_ALONE";
 
 /// Who looked for a bug.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -142,6 +145,30 @@ pub fn known<'a>(bugs: impl IntoIterator<Item = &'a str>) {
 /// Whether the sweeps are to try this bug: all, if nobody narrows it.
 pub fn is_wanted(bug: &str) -> bool {
     !env::var(ONLY).is_ok_and(|only| !bug.contains(&only))
+}
+
+/// Looks for each bug in a process of its own, which a bug may end: this test binary once more, with the
+/// arguments that it has. Of those that did `died` is told.
+pub fn each_alone<'a>(
+    bugs: impl IntoIterator<Item = &'a str>,
+    look: impl Fn(&str),
+    died: impl Fn(&str, Duration),
+) {
+    if let Ok(bug) = env::var(ALONE) {
+        return look(&bug);
+    }
+    let bugs: Vec<_> = bugs.into_iter().collect();
+    known(bugs.iter().copied());
+    let binary = env::current_exe().expect("this process has a file");
+    for bug in bugs.into_iter().filter(|bug| is_wanted(bug)) {
+        let started = Instant::now();
+        let mut alone = Command::new(&binary);
+        alone.args(env::args_os().skip(1)).env(ALONE, bug);
+        let status = alone.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if !status.expect("it can be started again").success() {
+            died(bug, started.elapsed());
+        }
+    }
 }
 
 /// The test that this thread runs.
