@@ -15,8 +15,8 @@ use sync::{Class, SpinLock};
 
 /// Block sizes up to 2^31 bytes: more than the page allocator ever gives in one piece.
 const CLASSES: usize = 32;
-/// What the boot needs before there is a page allocator: 60 KiB, and 4 KiB for each CPU, in blocks
-/// that are rounded up to powers of two.
+/// What the boot may need before there is a page allocator, and twice that: most of it is one block for
+/// all CPUs, and blocks are rounded up to powers of two. All zeros, it takes no room in the image.
 const SEED_BYTES: usize = (256 << 10) + abi::MAX_CPUS * (12 << 10);
 
 struct KernelHeap {

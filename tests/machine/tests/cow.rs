@@ -7,13 +7,14 @@ mod look;
 #[allow(dead_code, reason = "each suite uses what it needs")]
 mod races;
 
-use abi::{Access, Event, Order, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
+use abi::{Access, Event, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use common::{Untouched, machines};
 use granule_machine::{Config, Machine, SimWorld};
 use look::{Size, count, leaf, lost_write, page, size};
 use mm::audit::Allow;
 use mm::mutant::Mutant;
-use mm::{Advice, FaultOutcome, Huge, Move, Place, Space};
+use mm::{Advice, Denial, FaultOutcome, Hardware, Huge, Move, Place, Space};
+use pte::Leaf;
 use races::{at_each_step, misses};
 use stress::World;
 
@@ -151,6 +152,26 @@ fn neighbours_become_writable_with_the_first() {
         None
     };
     misses(scenario, &[Mutant::WriteAroundShared]);
+}
+
+/// An entry that names no memory is memory corruption, and told as that: nobody reads what is not there.
+#[test]
+fn an_entry_that_names_no_memory_is_refused() {
+    for of in [Size::Page, Size::Huge] {
+        let world = SimWorld::new(Config { pages: 3072, ..Config::default() });
+        let space = parent(&world, of);
+        let (level, slot, entry) = look::entry(&space, VA);
+        let nowhere =
+            Leaf::user(level, Pfn(1 << 30), Prot::ReadWrite).write_protected().made_young();
+        let hw = &world.mm().hw;
+        hw.swap(slot, nowhere.word());
+        let denied = FaultOutcome::Denied(Denial::Corrupt(level, nowhere.word()));
+        assert_eq!(space.fault(VA, Access::Write), denied);
+        assert!(space.gup_fast(VA, Access::Read).is_none());
+        assert!(space.pin_fast(VA, Access::Read).is_none());
+        hw.swap(slot, entry.word(level));
+        world.mm().audit().expect("as it was");
+    }
 }
 
 /// A folio that is mapped by pages and of which some are gone is found to be nobody else's all the same,

@@ -72,10 +72,11 @@ impl<H: Hardware> Mm<H> {
         let _epoch = (!self.commits(Mutant::GupNoEpoch)).then(|| self.walkers.enter(&self.hw));
         self.hw.note(Note::Walk(va));
         let seen = self.sight(space.root, va, access)?;
+        let map = self.frames.map();
         let head = match seen.leaf.level() {
-            Level::Pte => self.frames.map().head(seen.pfn)?,
-            // A block maps a folio from its first page on.
-            _ => seen.leaf.pfn(),
+            Level::Pte => map.head(seen.pfn)?,
+            // A block maps a folio from its first page on, if it maps memory at all.
+            _ => map.find(seen.leaf.pfn()).map(|_| seen.leaf.pfn())?,
         };
         let held = match hold {
             Hold::Reference => self.head_try_get(head, seen.pfn, 1),

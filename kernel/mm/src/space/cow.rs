@@ -96,6 +96,7 @@ impl<H: Hardware> Space<'_, H> {
         entry: Present<'_, H, PteLevel>,
     ) -> Result<(Unmapped, Flushed), Stop> {
         let (space, seen) = (&self.core.context, entry.leaf());
+        self.names_memory(seen)?;
         let (copy, leaf) = self.copy_of(fault, seen.pfn(), seen)?;
         if !seen.is_contiguous() {
             return Ok(entry.replace(space, fault.va, leaf));
@@ -107,6 +108,15 @@ impl<H: Hardware> Space<'_, H> {
                 self.mm.folio_unmap(copy, 1);
                 Err(Stop::Denied(Denial::Corrupt(Level::Pte, seen.word())))
             }
+        }
+    }
+
+    /// Refuses an entry that names no memory: nobody here writes one.
+    #[inline]
+    fn names_memory(&self, seen: Leaf) -> Result<(), Stop> {
+        match self.mm.frames.map().find(seen.pfn()) {
+            Some(_) => Ok(()),
+            None => Err(Stop::Denied(Denial::Corrupt(seen.level(), seen.word()))),
         }
     }
 
@@ -154,6 +164,7 @@ impl<H: Hardware> Space<'_, H> {
         seen: Leaf,
     ) -> Resolved {
         let mm = self.mm;
+        self.names_memory(seen)?;
         mm.folio_get(seen.pfn(), 1);
         drop(table);
         let source = FolioRef::adopt(mm, seen.pfn());
