@@ -101,6 +101,7 @@ pub mod any {
     pub use crate::entry::{Entry, Table};
     pub use crate::generic::GenericSoft;
     pub use crate::leaf::Leaf;
+    pub use crate::run::Kin;
     pub use crate::word::{Pgd, Pmd, Pte, Pud};
 }
 
@@ -112,6 +113,8 @@ pub type Entry = any::Entry<K4>;
 pub type Table = any::Table<K4>;
 /// A present leaf of a known level, with 4 KiB pages.
 pub type Leaf = any::Leaf<K4>;
+/// [`any::Kin`] with 4 KiB pages.
+pub type Kin = any::Kin<K4>;
 /// Entries that are, or may be made, a contiguous set, with 4 KiB pages.
 pub type ContSet = any::ContSet<K4>;
 /// A soft entry as Linux's core writes it, with 4 KiB pages.

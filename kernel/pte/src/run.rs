@@ -9,7 +9,8 @@
 use crate::bits::{AF, CONT, DIRTY, NT, RDONLY, TYPE, WRITE};
 use crate::granule::{Granule, leaf_address, span};
 use crate::leaf::Leaf;
-use abi::Level;
+use abi::{Level, Pfn};
+use core::marker::PhantomData;
 
 impl<G: Granule> Leaf<G> {
     /// What the word of a leaf of `level` grows by from one leaf of a run to the next.
@@ -72,9 +73,17 @@ impl<G: Granule> Leaf<G> {
     #[inline]
     #[must_use]
     pub const fn sibling(self, word: u64) -> Option<Self> {
-        let other = Self::from_raw(self.level(), word);
-        let ignored = self.history() | leaf_address::<G>(self.level());
-        if (self.word() ^ word) & !ignored == 0 { Some(other) } else { None }
+        if self.kin().has(word) { Some(Self::from_raw(self.level(), word)) } else { None }
+    }
+
+    /// What it shares with all leaves of its rights and attributes: for loops over a table that need no
+    /// more of them than their memory.
+    #[inline]
+    #[must_use]
+    pub const fn kin(self) -> Kin<G> {
+        let kept = !(self.history() | leaf_address::<G>(self.level()));
+        let field = G::OUTPUT & !(span::<G>(self.level()) - 1);
+        Kin { kept, bits: self.word() & kept, field, granule: PhantomData }
     }
 
     /// The word without history. Where the leaf is not writable, the read-only bit is no history.
@@ -84,6 +93,39 @@ impl<G: Granule> Leaf<G> {
 
     const fn history(self) -> u64 {
         if self.has(WRITE) { AF | DIRTY | RDONLY } else { AF | DIRTY }
+    }
+}
+
+/// The leaves of a level with the same rights and attributes, whatever their memory and history.
+#[derive(Clone, Copy, Debug)]
+pub struct Kin<G: Granule> {
+    kept: u64,
+    bits: u64,
+    field: u64,
+    granule: PhantomData<G>,
+}
+
+impl<G: Granule> Kin<G> {
+    /// Whether the word is one of them.
+    #[inline]
+    #[must_use]
+    pub const fn has(self, word: u64) -> bool {
+        word & self.kept == self.bits
+    }
+
+    /// Whether the word is one of them and maps `pfn` on.
+    #[inline]
+    #[must_use]
+    pub const fn maps(self, word: u64, pfn: Pfn) -> bool {
+        word & (self.kept | self.field) == self.bits | pfn.0 << G::PAGE_SHIFT
+    }
+
+    /// The first frame that one of them maps.
+    #[inline]
+    #[must_use]
+    pub const fn pfn(self, word: u64) -> Pfn {
+        debug_assert!(self.has(word));
+        Pfn((word & self.field) >> G::PAGE_SHIFT)
     }
 }
 

@@ -165,6 +165,7 @@ proptest! {
         prop_assert_eq!(found.is_some(), 1u64 << bit & (memory | history) != 0);
         if found.is_some() {
             prop_assert_eq!(found, decode_in::<K4>(level, word).leaf());
+            prop_assert_eq!(found.map(Leaf::pfn), Some(leaf.kin().pfn(word)));
         }
         prop_assert_eq!(leaf.sibling(leaf.next().word()), Some(leaf.next()));
     }

@@ -68,10 +68,11 @@ impl<H: Hardware> FolioRef<'_, H> {
 
 impl<H: Hardware> Drop for FolioRef<'_, H> {
     fn drop(&mut self) {
+        let head = self.head();
         if self.writes {
-            self.mm.note_written(self.pfn);
+            self.mm.note_written(head);
         }
-        self.mm.folio_put(self.pfn, 1);
+        self.mm.head_put(head, 1);
     }
 }
 
@@ -143,22 +144,40 @@ impl<H: Hardware> Mm<H> {
         false
     }
 
+    /// Takes `refs` references on a page if it is a folio by itself, as [`Mm::head_try_get`] does of what
+    /// looked like one.
+    #[inline(always)]
+    pub(crate) fn small_try_get(&self, pfn: Pfn, desc: &PageDesc, refs: u32) -> bool {
+        let most = if self.commits(Mutant::RefsUnlimited) { u32::MAX } else { MOST_REFS };
+        self.hw.note(Note::Count(pfn));
+        let mut word = desc.counts.load(Ordering::Relaxed);
+        loop {
+            if !(1..most).contains(&Counts(word).refs()) {
+                return false;
+            }
+            let more = word + u64::from(refs);
+            let (Ok(now) | Err(now)) =
+                desc.counts.compare_exchange(word, more, Ordering::SeqCst, Ordering::Relaxed);
+            if now == word {
+                break;
+            }
+            word = now;
+        }
+        if desc.is_small_folio() || self.commits(Mutant::GupNoHeadRecheck) {
+            return true;
+        }
+        self.head_put(pfn, refs);
+        false
+    }
+
     /// Adds `n` references to a folio that the caller already holds one of.
     #[inline]
     pub(crate) fn folio_get(&self, head: Pfn, n: u32) {
         self.desc(head).counts.fetch_add(u64::from(n), Ordering::Relaxed);
     }
 
-    /// Gives back `n` references on the folio that contains `pfn`; the last one frees it.
-    #[inline]
-    #[cfg_attr(feature = "sanitize", track_caller)]
-    pub(crate) fn folio_put(&self, pfn: Pfn, n: u32) {
-        if let Some(head) = self.frames.map().head(pfn) {
-            self.head_put(head, n);
-        }
-    }
-
-    /// As [`Mm::folio_put`], by the folio's head.
+    /// Gives back `n` references on a folio; the last one frees it.
+    #[doc(alias = "folio_put")]
     #[inline]
     #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn head_put(&self, head: Pfn, n: u32) {
@@ -192,9 +211,22 @@ impl<H: Hardware> Mm<H> {
     #[inline]
     #[cfg_attr(feature = "sanitize", track_caller)]
     pub(super) fn subtract(&self, head: Pfn, what: u64, refs: u32) -> Counts {
+        self.subtract_from(head, self.desc(head), what, refs)
+    }
+
+    /// As [`Mm::subtract`], where the head's descriptor is at hand.
+    #[inline]
+    #[cfg_attr(feature = "sanitize", track_caller)]
+    pub(crate) fn subtract_from(
+        &self,
+        head: Pfn,
+        desc: &PageDesc,
+        what: u64,
+        refs: u32,
+    ) -> Counts {
         // Release: what this holder did comes before the free. Acquire: the free comes after what
         // every other holder did.
-        let before = Counts(self.desc(head).counts.fetch_sub(what, Ordering::AcqRel));
+        let before = Counts(desc.counts.fetch_sub(what, Ordering::AcqRel));
         debug_assert!(before.refs() >= refs, "folio {head}: {refs} references of {before:?}");
         if before.refs() == refs {
             self.folio_free(head);
@@ -217,8 +249,8 @@ impl<H: Hardware> Mm<H> {
     /// A folio that is still held was written to, past all page tables: no entry is dirty for it, and still
     /// it is not given up any more.
     #[doc(alias("folio_mark_dirty", "folio_set_swapbacked"))]
-    pub(super) fn note_written(&self, pfn: Pfn) {
-        let Some(head) = self.frames.map().head(pfn) else { return };
+    #[inline]
+    pub(crate) fn note_written(&self, head: Pfn) {
         let desc = self.desc(head);
         // Looked at first: nearly no folio is given up, and many are held by several.
         if desc.has(Flag::Lazy) && !self.commits(Mutant::HoldForgetsWrite) {

@@ -63,7 +63,8 @@ impl MemMap {
     #[inline]
     #[doc(alias = "pfn_to_online_page")]
     pub fn find(&self, pfn: Pfn) -> Option<&'static PageDesc> {
-        self.descs.get(usize::try_from(pfn.0.checked_sub(self.base.0)?).ok()?)
+        // What is below the base wraps, far beyond the end.
+        self.descs.get(pfn.0.wrapping_sub(self.base.0) as usize)
     }
 
     /// The head of the block that contains `pfn`; `None` for a page of no block. Right at some moment of the

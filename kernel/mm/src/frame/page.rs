@@ -121,6 +121,14 @@ impl PageDesc {
         self.state.load(Ordering::Relaxed) & BLOCK == SMALL_FOLIO
     }
 
+    /// As [`PageDesc::is_small_folio`], and neither the shared zeros nor given up: nothing but its counts has
+    /// to change when somebody lets it go.
+    #[inline]
+    pub(crate) fn is_plain_small_folio(&self) -> bool {
+        let state = self.state.load(Ordering::Relaxed);
+        state & (BLOCK | Flag::Zero as u32 | Flag::Lazy as u32) == SMALL_FOLIO
+    }
+
     /// Whether this is the head of a folio that contains the page `behind` pages further on.
     #[inline]
     pub(crate) fn is_folio_with(&self, behind: u64) -> bool {

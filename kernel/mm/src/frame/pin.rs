@@ -35,10 +35,11 @@ impl<H: Hardware> Drop for FolioPin<'_, H> {
     /// Corresponds to Linux's `unpin_user_page`, and where it was for writing to
     /// `unpin_user_pages_dirty_lock`.
     fn drop(&mut self) {
+        let Some(head) = self.mm.frames.map().head(self.pfn) else { return };
         if self.writes {
-            self.mm.note_written(self.pfn);
+            self.mm.note_written(head);
         }
-        self.mm.folio_unpin(self.pfn);
+        self.mm.folio_unpin(head);
     }
 }
 
@@ -46,23 +47,17 @@ impl<H: Hardware> Drop for FolioPin<'_, H> {
 const PINS: u64 = 2;
 
 impl<H: Hardware> Mm<H> {
-    /// Takes a pin on the folio of a page seen in a table, as [`Mm::folio_try_get`] takes references: a
-    /// small folio's is so many references, a large one's is counted besides. No barrier comes after
-    /// the counting of a large folio's pin: the caller executes one, and looks again.
+    /// Takes `n` pins on what was the head of the folio of `pfn`, seen in a table, a moment ago, if it still is; as
+    /// [`Mm::head_try_get`] takes references: a small folio's pin is so many of them, a large one's is
+    /// counted besides. No barrier comes after the counting of a large folio's pins: the caller executes
+    /// one, and looks again.
     #[doc(alias("try_grab_folio", "try_grab_folio_fast"))]
-    #[inline]
-    pub(crate) fn folio_try_pin(&self, pfn: Pfn) -> Option<Pfn> {
-        let head = self.frames.map().head(pfn)?;
-        self.head_try_pin(head, pfn).then_some(head)
-    }
-
-    /// Pins what was the head of the folio of `pfn` a moment ago, if it still is.
     #[inline(always)]
-    pub(crate) fn head_try_pin(&self, head: Pfn, pfn: Pfn) -> bool {
+    pub(crate) fn head_try_pin(&self, head: Pfn, pfn: Pfn, n: u32) -> bool {
         let desc = self.desc(head);
         // Right once there is a reference; until then a guess, which is checked.
         let small = desc.order() == Order::PAGE;
-        let refs = if small { PIN_BIAS } else { 1 };
+        let refs = if small { PIN_BIAS * n } else { n };
         if !self.head_try_get(head, pfn, refs) {
             return false;
         }
@@ -71,26 +66,33 @@ impl<H: Hardware> Mm<H> {
             return false;
         }
         if !small {
-            self.desc(head + PINS).counts.fetch_add(Counts::maps_only(1), Ordering::Relaxed);
+            self.desc(head + PINS).counts.fetch_add(Counts::maps_only(n), Ordering::Relaxed);
         }
-        self.count(Event::PinAcquired, 1);
+        self.count(Event::PinAcquired, n.into());
         true
     }
 
-    /// Gives back a pin of the folio that contains `pfn`. Pins of the shared zeros are counted by nobody.
+    /// Gives back a pin of the folio that contains `pfn`.
     #[doc(alias("unpin_user_page", "gup_put_folio"))]
     pub(crate) fn folio_unpin(&self, pfn: Pfn) {
-        let Some(head) = self.frames.map().head(pfn) else { return };
+        if let Some(head) = self.frames.map().head(pfn) {
+            self.head_unpin(head, 1);
+            self.count(Event::PinReleased, 1);
+        }
+    }
+
+    /// Gives back `n` pins of the folio of `head`. Pins of the shared zeros are counted by nobody.
+    #[inline]
+    pub(crate) fn head_unpin(&self, head: Pfn, n: u32) {
         let desc = self.desc(head);
         if desc.has(Flag::Zero) {
             return;
         }
-        self.count(Event::PinReleased, 1);
         if desc.order() == Order::PAGE {
-            self.head_put(head, PIN_BIAS);
+            self.head_put(head, PIN_BIAS * n);
         } else {
-            self.desc(head + PINS).counts.fetch_sub(Counts::maps_only(1), Ordering::Release);
-            self.head_put(head, 1);
+            self.desc(head + PINS).counts.fetch_sub(Counts::maps_only(n), Ordering::Release);
+            self.head_put(head, n);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Without locks.
 //!
 //! # The order that makes it right
-//! Inside a walkers' epoch, where tables stay tables: read an entry, count on what it names, execute a
-//! full fence, and *read the entry again*.
+//! Inside a walkers' epoch, where tables stay tables: read some entries, count on what they name, execute
+//! a full fence, and *read the entries again*.
 //!
 //! * Whoever unmaps clears the entry, invalidates, and then gives its reference back. An entry that
 //!   still says the same was not cleared before our count was visible, so the memory is the one that
@@ -19,29 +19,32 @@
 //!
 //! What was counted in vain is given back to the descriptor it was counted on.
 //!
-//! # What the second look compares
-//! That the entry maps the same page with the same rights: hardware may have noted an access or a write
-//! meanwhile, which takes nothing away. There is no loop: who finds anything else gives up.
+//! # By windows and runs
+//! Neighbours in a table are taken together, as many as [`super::window::WINDOW`] small pages or what is left of a
+//! block: one epoch, one descent and one fence for all of them. Those that are neighbours in a folio as
+//! well are a [`Run`] and counted in one step. Nothing of that weakens the order: each count comes
+//! before the fence, and each entry is read after it.
 //!
-//! Corresponds to Linux's `gup_fast_pte_range`, `gup_fast_pmd_leaf`, `try_grab_folio_fast`.
+//! # What the second look compares
+//! That the entry maps the same page and permits the access: hardware may have noted an access or a
+//! write meanwhile, which takes nothing away. There is no loop: who finds anything else keeps what
+//! comes before it and gives up.
+//!
+//! Corresponds to Linux's `gup_fast_pte_range`, `gup_fast_pmd_leaf`, `try_grab_folio_fast`; there the first
+//! counts page by page, with a barrier for each pin.
 
-use super::Hold;
+use super::window::{Got, Sighting, Window};
+use super::{Hold, Run};
 use crate::mutant::Mutant;
 use crate::space::{Core, USER_END};
 use crate::{Hardware, Mm, Note, Slot};
-use abi::{Access, Event, Level, PAGE_SIZE, Pfn, VirtAddr};
+use abi::{Access, Event, Level, Pfn, VirtAddr};
 use pte::{Entry, Leaf};
 use sync::atomic::Ordering;
+use sync::{SeqSample, WalkGuard};
 
-/// A page as a walk found it mapped.
-struct Sighting {
-    pfn: Pfn,
-    leaf: Leaf,
-    /// Where the leaf is.
-    slot: Slot,
-    /// The entry above the leaf's table, and what it said; none above the root.
-    above: Option<(Slot, u64)>,
-}
+/// The space's count of forks, as whoever pins found it.
+struct Before(Option<SeqSample>);
 
 impl<H: Hardware> Mm<H> {
     /// Holds the page that `space` has at `va`, if it can be had without waiting.
@@ -53,40 +56,81 @@ impl<H: Hardware> Mm<H> {
         access: Access,
         hold: Hold,
     ) -> Option<Pfn> {
+        let before = self.before(space, va, hold)?;
+        let _epoch = self.epoch(va);
+        let seen = self.sight(space.root, va, access)?;
+        if !self.count_one(&seen, hold) {
+            return None;
+        }
+        if !self.is_undisturbed(space, before) || !self.confirm_one(&seen, access, hold) {
+            return self.let_go(seen.pfn(), hold);
+        }
+        self.count(Event::GupFast, 1);
+        Some(seen.pfn())
+    }
+
+    /// Holds the pages that `space` has from `va` on, at most `pages`, as far as they can be had without
+    /// waiting and as `runs` has room for. There may be more to be had behind them.
+    pub(super) fn hold_window(
+        &self,
+        space: &Core,
+        va: VirtAddr,
+        pages: u64,
+        access: Access,
+        hold: Hold,
+        runs: &mut [Run],
+    ) -> Option<Got> {
+        let before = self.before(space, va, hold)?;
+        let _epoch = self.epoch(va);
+        let seen = self.sight(space.root, va, access)?;
+        let block = seen.leaf.level() != Level::Pte;
+        let mut window = Window::new(self, &seen, access, hold, pages);
+        let counted = match block {
+            true => self.count_block(&seen, pages, hold, runs),
+            false => window.count(runs),
+        };
+        if counted.pages == 0 {
+            return None;
+        }
+        let runs = &mut runs[..counted.runs];
+        let good = match self.is_undisturbed(space, before) {
+            false => 0,
+            true if block => self.confirm_block(&seen, access, hold, runs[0]),
+            true => window.confirm(counted, runs),
+        };
+        self.count(Event::GupFast, good);
+        let kept = if good == counted.pages { counted } else { self.give_up(good, hold, runs) };
+        (kept.pages > 0).then_some(kept)
+    }
+
+    /// What comes before the walk: who pins asks whether a fork is at work.
+    #[inline(always)]
+    fn before(&self, space: &Core, va: VirtAddr, hold: Hold) -> Option<Before> {
         // A table looks at 48 bits: without this, an address of the upper half would find the page
         // that has the same low bits. Linux: `access_ok`.
         if va >= USER_END {
             return None;
         }
-        let before = match hold {
-            Hold::Reference => None,
-            Hold::Pin => {
-                self.note_pinning(space);
-                let sample = space.write_protect.read();
-                if sample.is_none() && !self.commits(Mutant::PinDuringFork) {
-                    return None;
-                }
-                sample
-            }
-        };
-        let _epoch = (!self.commits(Mutant::GupNoEpoch)).then(|| self.walkers.enter(&self.hw));
-        self.hw.note(Note::Walk(va));
-        let seen = self.sight(space.root, va, access)?;
-        let map = self.frames.map();
-        let head = match seen.leaf.level() {
-            Level::Pte => map.head(seen.pfn)?,
-            // A block maps a folio from its first page on, if it maps memory at all.
-            _ => map.find(seen.leaf.pfn()).map(|_| seen.leaf.pfn())?,
-        };
-        let held = match hold {
-            Hold::Reference => self.head_try_get(head, seen.pfn, 1),
-            Hold::Pin => self.head_try_pin(head, seen.pfn),
-        };
-        if !held {
-            return None;
+        if hold == Hold::Reference {
+            return Some(Before(None));
         }
-        // The count is visible before the second look. Where a fork is asked for, so is the fence.
-        let undisturbed = match before {
+        self.note_pinning(space);
+        let sample = space.write_protect.read();
+        (sample.is_some() || self.commits(Mutant::PinDuringFork)).then_some(Before(sample))
+    }
+
+    #[inline(always)]
+    fn epoch(&self, va: VirtAddr) -> Option<WalkGuard<'_, H>> {
+        let epoch = (!self.commits(Mutant::GupNoEpoch)).then(|| self.walkers.enter(&self.hw));
+        self.hw.note(Note::Walk(va));
+        epoch
+    }
+
+    /// The fence: counts are visible before the second look. Says whether no fork has come between; where
+    /// that is asked, so is the fence.
+    #[inline(always)]
+    fn is_undisturbed(&self, space: &Core, before: Before) -> bool {
+        match before.0 {
             Some(sample) if !self.commits(Mutant::PinForgetsFork) => {
                 space.write_protect.unchanged(sample)
             }
@@ -94,18 +138,52 @@ impl<H: Hardware> Mm<H> {
                 self.fence(Mutant::GupUnfenced);
                 true
             }
+        }
+    }
+
+    /// Counts on the page that was looked for.
+    #[inline(always)]
+    fn count_one(&self, seen: &Sighting, hold: Hold) -> bool {
+        let (map, pfn) = (self.frames.map(), seen.pfn());
+        let head = match seen.leaf.level() {
+            Level::Pte => map.head(pfn),
+            // A block maps a folio from its first page on, if it maps memory at all.
+            _ => map.find(seen.leaf.pfn()).map(|_| seen.leaf.pfn()),
         };
-        if undisturbed && self.still_holds(&seen, access, hold, head) {
-            self.count(Event::GupFast, 1);
-            return Some(seen.pfn);
+        head.is_some_and(|head| match hold {
+            Hold::Reference => self.head_try_get(head, pfn, 1),
+            Hold::Pin => self.head_try_pin(head, pfn, 1),
+        })
+    }
+
+    /// The second look at one page.
+    #[inline(always)]
+    fn confirm_one(&self, seen: &Sighting, access: Access, hold: Hold) -> bool {
+        if self.commits(Mutant::GupNoRecheck) {
+            return true;
         }
-        self.count(Event::GupFastRetry, 1);
-        match hold {
-            _ if self.commits(Mutant::GupKeepsFailed) => {}
-            Hold::Reference => self.head_put(head, 1),
-            Hold::Pin => self.folio_unpin(seen.pfn),
-        }
-        None
+        let (word, leaf) = (self.hw.load(seen.slot), seen.leaf);
+        let unasked = hold == Hold::Reference || leaf.is_writable();
+        self.is_linked(seen)
+            && (unasked && word == leaf.word()
+                || self.confirm_word(leaf.level(), word, seen.pfn(), access, hold))
+    }
+
+    /// Whether an entry that says `word` now maps `page` still, which may be held so: where hardware has
+    /// noted something meanwhile, or whose the page is must be asked.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn confirm_word(
+        &self,
+        level: Level,
+        word: u64,
+        page: Pfn,
+        access: Access,
+        hold: Hold,
+    ) -> bool {
+        let within = |leaf: &Leaf| page.align_down(leaf.order()) == leaf.pfn();
+        let leaf = self.usable(pte::decode(level, word), access).filter(within);
+        leaf.is_some_and(|leaf| hold == Hold::Reference || !self.must_unshare(leaf, page))
     }
 
     /// Remembers that pages of this space may be pinned, before any is: fork asks.
@@ -121,7 +199,7 @@ impl<H: Hardware> Mm<H> {
 
     /// Walks down to the leaf that maps `va`, if there is one and it permits `access`. The caller is in
     /// a walkers' epoch.
-    #[inline]
+    #[inline(always)]
     fn sight(&self, root: Pfn, va: VirtAddr, access: Access) -> Option<Sighting> {
         let mut table = root;
         let mut above = None;
@@ -133,22 +211,21 @@ impl<H: Hardware> Mm<H> {
                 Entry::Table(next) => table = next.pfn(),
                 entry => {
                     let leaf = self.usable(entry, access)?;
-                    let pfn = leaf.pfn() + va.0 % level.span() / PAGE_SIZE;
-                    return Some(Sighting { pfn, leaf, slot, above });
+                    return Some(Sighting { leaf, slot, va, above });
                 }
             }
             above = Some((slot, word));
         }
         let slot = Slot::new(table, Level::Pte.index(va));
         let leaf = self.usable(pte::decode(Level::Pte, self.hw.load(slot)), access)?;
-        Some(Sighting { pfn: leaf.pfn(), leaf, slot, above })
+        Some(Sighting { leaf, slot, va, above })
     }
 
     /// The leaf, if the entry is one that hardware may use for `access` right now, of memory that is
     /// counted.
     #[doc(alias = "pte_access_permitted")]
     #[inline]
-    fn usable(&self, entry: Entry, access: Access) -> Option<Leaf> {
+    pub(super) fn usable(&self, entry: Entry, access: Access) -> Option<Leaf> {
         match entry {
             Entry::Leaf(leaf) if leaf.permits(access) => {
                 let counted = !leaf.is_special() || self.commits(Mutant::GupSpecial);
@@ -160,25 +237,5 @@ impl<H: Hardware> Mm<H> {
             Entry::ProtNone(leaf) if self.commits(Mutant::GupProtNone) => Some(leaf),
             _ => None,
         }
-    }
-
-    /// The second look: the page that is held now is mapped as it was seen, and may be held so.
-    #[inline]
-    fn still_holds(&self, seen: &Sighting, access: Access, hold: Hold, head: Pfn) -> bool {
-        if self.commits(Mutant::GupNoRecheck) {
-            return true;
-        }
-        let linked = |(slot, word): (Slot, u64)| self.hw.load(slot) == word;
-        let (word, mut leaf) = (self.hw.load(seen.slot), seen.leaf);
-        if word != leaf.word() {
-            match self.usable(pte::decode(leaf.level(), word), access) {
-                Some(now) if now.same_mapping(leaf) => leaf = now,
-                _ => return false,
-            }
-        }
-        if !self.commits(Mutant::GupNoTableRecheck) && !seen.above.is_none_or(linked) {
-            return false;
-        }
-        hold == Hold::Reference || !self.must_unshare(leaf, head, seen.pfn - head)
     }
 }

@@ -11,20 +11,27 @@
 //! | file | concern |
 //! | --- | --- |
 //! | `fast` | without locks, where the page is mapped as it has to be |
+//! | `window` | what one walk takes together |
+//! | `held` | pages that are held together, by runs |
 //! | `slow` | under the table's lock, with faults for what is missing |
 //!
 //! Corresponds to Linux's `mm/gup.c`.
 
 mod fast;
+mod held;
 mod slow;
+mod window;
+
+pub use held::{Held, Run};
 
 use crate::frame::{FolioPin, FolioRef, OutOfMemory};
 use crate::mutant::Mutant;
 use crate::space::{Denial, Space};
 use crate::{Hardware, Mm};
-use abi::{Access, Pfn, VirtAddr};
+use abi::{Access, PAGE_SIZE, Pfn, VirtAddr};
 use core::fmt;
 use pte::Leaf;
+use window::Got;
 
 /// Why a page cannot be referenced or pinned. Nothing is held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,15 +119,139 @@ impl<'m, H: Hardware> Space<'m, H> {
     }
 }
 
+/// Many pages at once. `runs` is room for what is held, a run for each folio at most and one more for
+/// each 128 pages of a large folio that is mapped in pieces; where it ends, so do the pages.
+impl<'m, H: Hardware> Space<'m, H> {
+    /// Takes references on pages from `va` on, at most `pages`, as far as they are mapped one after the
+    /// other and permit `access` right now, without a lock and without a fault.
+    ///
+    /// Context: as for [`Space::gup_fast`]; interrupts are masked for 128 pages or one block at a time.
+    #[doc(alias = "get_user_pages_fast_only")]
+    pub fn gup_fast_many<'b>(
+        &self,
+        va: VirtAddr,
+        pages: u64,
+        access: Access,
+        runs: &'b mut [Run],
+    ) -> Held<'m, 'b, H> {
+        self.many_fast(va, pages, access, Hold::Reference, runs)
+    }
+
+    /// Pins pages from `va` on, as [`Space::gup_fast_many`] references them: those that are mapped as
+    /// [`Space::pin_fast`] asks.
+    ///
+    /// Context: as for [`Space::gup_fast_many`].
+    #[doc(alias = "pin_user_pages_fast_only")]
+    pub fn pin_fast_many<'b>(
+        &self,
+        va: VirtAddr,
+        pages: u64,
+        access: Access,
+        runs: &'b mut [Run],
+    ) -> Held<'m, 'b, H> {
+        self.many_fast(va, pages, access, Hold::Pin, runs)
+    }
+
+    /// Takes references on `pages` pages from `va` on, faulting them in where need be. What is held is
+    /// less where `runs` is full, or where a page cannot be had: whoever asks again from there is told
+    /// why.
+    ///
+    /// Context: as for [`Space::gup`].
+    #[doc(alias("get_user_pages", "get_user_pages_fast"))]
+    pub fn gup_many<'b>(
+        &self,
+        va: VirtAddr,
+        pages: u64,
+        access: Access,
+        runs: &'b mut [Run],
+    ) -> Result<Held<'m, 'b, H>, GupError> {
+        self.many(va, pages, access, Hold::Reference, runs)
+    }
+
+    /// Pins `pages` pages from `va` on, as [`Space::pin`] does, and as many as [`Space::gup_many`] would.
+    ///
+    /// Context: as for [`Space::gup`].
+    #[doc(alias("pin_user_pages", "pin_user_pages_fast"))]
+    pub fn pin_many<'b>(
+        &self,
+        va: VirtAddr,
+        pages: u64,
+        access: Access,
+        runs: &'b mut [Run],
+    ) -> Result<Held<'m, 'b, H>, GupError> {
+        self.many(va, pages, access, Hold::Pin, runs)
+    }
+
+    fn many_fast<'b>(
+        &self,
+        va: VirtAddr,
+        pages: u64,
+        access: Access,
+        hold: Hold,
+        runs: &'b mut [Run],
+    ) -> Held<'m, 'b, H> {
+        let mut got = Got::default();
+        self.more_fast(va, pages, access, hold, runs, &mut got);
+        Held::adopt(self.mm(), &runs[..got.runs], hold, access == Access::Write)
+    }
+
+    /// Goes on where `got` ends, for as long as a walk finds something.
+    fn more_fast(
+        &self,
+        va: VirtAddr,
+        pages: u64,
+        access: Access,
+        hold: Hold,
+        runs: &mut [Run],
+        got: &mut Got,
+    ) {
+        while got.pages < pages && got.runs < runs.len() {
+            let (at, room) = (va + got.pages * PAGE_SIZE, &mut runs[got.runs..]);
+            let wanted = pages - got.pages;
+            let more = self.mm().hold_window(self.core(), at, wanted, access, hold, room);
+            let Some(more) = more else { return };
+            got.runs += more.runs;
+            got.pages += more.pages;
+        }
+    }
+
+    fn many<'b>(
+        &self,
+        va: VirtAddr,
+        pages: u64,
+        access: Access,
+        hold: Hold,
+        runs: &'b mut [Run],
+    ) -> Result<Held<'m, 'b, H>, GupError> {
+        let mut got = Got::default();
+        while got.pages < pages && got.runs < runs.len() {
+            self.more_fast(va, pages, access, hold, runs, &mut got);
+            if got.pages == pages || got.runs == runs.len() {
+                break;
+            }
+            match self.hold_slow(va + got.pages * PAGE_SIZE, access, hold) {
+                Ok(first) => runs[got.runs] = Run { first, pages: 1 },
+                Err(error) if got.pages == 0 => return Err(error),
+                Err(_) => break,
+            }
+            got.runs += 1;
+            got.pages += 1;
+        }
+        Ok(Held::adopt(self.mm(), &runs[..got.runs], hold, access == Access::Write))
+    }
+}
+
 impl<H: Hardware> Mm<H> {
-    /// Whether a pin of page number `page` of the folio, through an entry that says `leaf`, would be of
-    /// a page that somebody else maps or may get to keep: then the program must first get a copy of
+    /// Whether a pin of a page, through an entry that says `leaf`, would be of a page that somebody else maps or may get to keep: then the program must first get a copy of
     /// its own. Through a writable entry there is nothing to ask: its page is exclusive.
     ///
     /// Without the table's lock: right if the entry is as it was once the pin is visible.
     #[doc(alias = "gup_must_unshare")]
     #[inline]
-    fn must_unshare(&self, leaf: Leaf, head: Pfn, page: u64) -> bool {
-        !leaf.is_writable() && !self.is_exclusive(head, page) && !self.commits(Mutant::PinShared)
+    fn must_unshare(&self, leaf: Leaf, page: Pfn) -> bool {
+        let exclusive = |head| self.is_exclusive(head, page - head);
+        !leaf.is_writable()
+            && !self.frames.map().head(page).is_some_and(exclusive)
+            && !self.commits(Mutant::PinShared)
     }
 }

@@ -102,8 +102,8 @@ impl<H: Hardware> Mm<H> {
             Hold::Reference => self.head_try_get(head, pfn, 1),
             // They stay what they are for ever, so their pins are not counted.
             Hold::Pin if zeros => true,
-            Hold::Pin if self.must_unshare(leaf, head, pfn - head) => return Ok(Look::Unshare),
-            Hold::Pin => self.folio_try_pin(pfn).is_some(),
+            Hold::Pin if self.must_unshare(leaf, pfn) => return Ok(Look::Unshare),
+            Hold::Pin => self.head_try_pin(head, pfn, 1),
         };
         // A mapped folio is neither free nor frozen, so all that can be in the way is the limit.
         if held { Ok(Look::Held(pfn)) } else { Err(GupError::TooMany(pfn)) }

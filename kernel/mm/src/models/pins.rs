@@ -124,7 +124,7 @@ pub fn discarding_against_referencing(without: Without) {
     assert!(!(alone && held), "wrong: what is thrown away is held");
     mm.folio_unmap(page.folio(), 1);
     if held {
-        mm.folio_put(page.folio(), 1);
+        mm.head_put(page.folio(), 1);
     }
 }
 

@@ -72,7 +72,7 @@ pub fn faulting_against_reading(without: Without) {
             machine::be(1);
             let found = mm.hold_fast(&core, VA, Access::Read, Hold::Reference)?;
             let word = mm.hw.peek(found.base());
-            mm.folio_put(found, 1);
+            mm.head_put(found, 1);
             Some((found, word))
         })
     };

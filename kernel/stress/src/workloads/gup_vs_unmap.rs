@@ -6,16 +6,17 @@
 
 use super::shared::Shared;
 use crate::rng::Rng;
-use crate::run::{Failure, Run, WORDS};
+use crate::run::{self, Failure, WORDS};
 use crate::stamp::Stamp;
 use crate::world::World;
-use abi::{Access, PAGE_SIZE, PMD_SIZE};
+use abi::{Access, PAGE_SIZE, PMD_SIZE, Pfn};
 use mm::Hardware;
+use mm::gup::Run;
 
 /// The space's number in stamps.
 const OURS: u8 = 3;
 
-pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
+pub(super) fn run<W: World>(run: &run::Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
     let bytes = (run.options.bytes / 4).clamp(PAGE_SIZE, PMD_SIZE) & !(PAGE_SIZE - 1);
     let shared = Shared::new(run.mm(), bytes, OURS)?;
     run.on_cpus(watch, |cpu, rng| {
@@ -32,7 +33,7 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
 }
 
 fn change<W: World>(
-    run: &Run<'_, W>,
+    run: &run::Run<'_, W>,
     shared: &Shared<'_, W::Machine>,
     rng: &mut Rng,
 ) -> Result<(), Failure> {
@@ -47,33 +48,47 @@ fn change<W: World>(
     Ok(())
 }
 
-/// Takes up to eight references, looks at the memory behind each twice, and drops them.
+/// Pages that are looked at together.
+const PAGES: usize = 8;
+
+/// Takes up to eight references, one by one or in a batch, looks at the memory behind each twice, and drops
+/// them.
 fn look<W: World>(
-    run: &Run<'_, W>,
+    run: &run::Run<'_, W>,
     shared: &Shared<'_, W::Machine>,
     cpu: usize,
     rng: &mut Rng,
 ) -> Result<(), Failure> {
     let (space, range) = (&shared.space, shared.range);
-    let mut held = [const { None }; 8];
+    let mut held = [const { None }; PAGES];
+    let mut runs = [Run::EMPTY; PAGES];
+    let mut seen = [None; PAGES];
     let first = rng.below(range.pages());
-    for (n, place) in held.iter_mut().enumerate() {
-        let va = range.start + (first + n as u64) % range.pages() * PAGE_SIZE;
-        let access = if rng.one_in(2) { Access::Write } else { Access::Read };
-        *place = space.gup_fast(va, access).map(|folio| {
-            let word = run.mm().hw.peek(folio.pfn().base());
-            (va, folio, word)
-        });
+    let at = |n: usize| range.start + (first + n as u64) % range.pages() * PAGE_SIZE;
+    let peek = |pfn: Pfn| run.mm().hw.peek(pfn.base());
+    let mut batch = None;
+    if rng.one_in(3) {
+        let pages = (range.pages() - first).min(PAGES as u64);
+        let held = batch.insert(space.gup_fast_many(at(0), pages, Access::Read, &mut runs));
+        for (n, (pfn, place)) in held.iter().zip(&mut seen).enumerate() {
+            *place = Some((at(n), pfn, peek(pfn)));
+        }
+    } else {
+        for (n, (place, seen)) in held.iter_mut().zip(&mut seen).enumerate() {
+            let access = if rng.one_in(2) { Access::Write } else { Access::Read };
+            *place = space.gup_fast(at(n), access);
+            *seen = place.as_ref().map(|folio| (at(n), folio.pfn(), peek(folio.pfn())));
+        }
     }
     // With nothing found there is only to wait for the changer.
-    let turns = if held.iter().all(Option::is_none) { 4 } else { rng.below(4) };
+    let turns = if seen.iter().all(Option::is_none) { 4 } else { rng.below(4) };
     for _ in 0..turns {
         run.world.yield_now();
     }
-    for (va, folio, before) in held.into_iter().flatten() {
+    for (va, pfn, before) in seen.into_iter().flatten() {
         run.did(1);
         for offset in WORDS {
-            let found = run.mm().hw.peek(folio.pfn().base() + offset);
+            let found = run.mm().hw.peek(pfn.base() + offset);
             // A fresh page is zero until it is stamped, which may be between the two looks.
             let fits = |word: u64| match Stamp::read(word) {
                 Some(stamp) => stamp == Stamp::new(OURS, va, stamp.version),

@@ -88,7 +88,7 @@ fn a_folio_that_nobody_knows_of() {
 fn pins_without_references() {
     world(|world| {
         let (head, _) = world.folio(HUGE, Level::Pmd);
-        world.mm.folio_try_pin(head).expect("mapped");
+        world.mm.head_try_pin(head, head, 1).then_some(()).expect("mapped");
         world.mm.desc(head).counts.fetch_sub(1, Relaxed);
         world.finds_folio(head, FolioRule::Pins(1));
         world.mm.folio_get(head, 1);
@@ -98,7 +98,7 @@ fn pins_without_references() {
     // A small folio's pins are references, many of them.
     world(|world| {
         let (head, _) = world.folio(SMALL, Level::Pte);
-        world.mm.folio_try_pin(head).expect("mapped");
+        world.mm.head_try_pin(head, head, 1).then_some(()).expect("mapped");
         world.finds_folio(head, FolioRule::References);
         assert!(world.mm.audit_but(Allow::refs(PIN_BIAS.into())).is_ok());
     });
