@@ -5,19 +5,21 @@
 //! nothing however many are outstanding, and paid debts are swept out when the pool is full.
 
 use crate::cpus::Cpus;
-use crate::debt::{Debt, Links};
+use crate::debt::{Debt, Links, Taken};
 use crate::shadow::{DebtId, Shadow, SlotId};
 use abi::{Level, VirtAddr};
 use alloc::boxed::Box;
 
-/// Chains of debts for pages.
+/// Chains of debts by page, and by frame.
 const CHAINS: usize = 1024;
 
 /// Debts that are not known to be paid.
 pub(crate) struct Book {
     pool: Shadow<Debt>,
     /// By page: of leaves of pages. The last one: everything larger.
-    chains: Box<[DebtId]>,
+    pages: Box<[DebtId]>,
+    /// By the first frame, those that lead to one.
+    frames: Box<[DebtId]>,
     first: DebtId,
     /// Never used from here on; before it, what was freed is chained by `after`.
     fresh: usize,
@@ -25,15 +27,23 @@ pub(crate) struct Book {
     pub(crate) len: usize,
 }
 
-fn chain(level: Level, va: VirtAddr) -> usize {
+fn of_page(level: Level, va: VirtAddr) -> usize {
     if level == Level::Pte { va.page() as usize % CHAINS } else { CHAINS }
 }
+
+fn of_frame(frame: u32) -> Option<usize> {
+    (frame != u32::MAX).then_some(frame as usize % CHAINS)
+}
+
+/// The field of a debt that a chain goes on with.
+type Next = fn(&mut Links) -> &mut DebtId;
 
 impl Book {
     pub(crate) fn new(pool: Shadow<Debt>) -> Self {
         Self {
             pool,
-            chains: alloc::vec![DebtId::NONE; CHAINS + 1].into_boxed_slice(),
+            pages: alloc::vec![DebtId::NONE; CHAINS + 1].into_boxed_slice(),
+            frames: alloc::vec![DebtId::NONE; CHAINS].into_boxed_slice(),
             first: DebtId::NONE,
             fresh: 0,
             free: DebtId::NONE,
@@ -51,7 +61,7 @@ impl Book {
 
     /// The debt `id`, if it still is one of `slot`.
     pub(crate) fn of_slot(&self, id: DebtId, slot: SlotId) -> Option<&Debt> {
-        self.get(id).filter(|debt| debt.slot == slot)
+        self.get(id).filter(|debt| debt.what.slot == slot)
     }
 
     fn links(&mut self, id: DebtId) -> Option<&mut Links> {
@@ -83,49 +93,48 @@ impl Book {
         }
     }
 
-    /// Adds a debt. `None`: the pool is full of unpaid ones.
-    pub(crate) fn add(&mut self, debt: Debt, cpus: &Cpus) -> Option<DebtId> {
+    /// Adds a debt for `what`. `None`: the pool is full of unpaid ones.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, what: &Taken, cpus: &Cpus) -> Option<DebtId> {
         let id = self.take(cpus)?;
-        let at = chain(debt.level, debt.va);
-        let links = Links {
-            in_use: true,
-            before: DebtId::NONE,
-            after: self.first,
-            page: self.chains[at],
-            frame: debt.links.frame,
-        };
-        self.pool[usize::from(id.0)] = Debt { links, ..debt };
+        let page = &mut self.pages[of_page(what.level, what.va)];
+        let mut links = Links { in_use: true, after: self.first, page: *page, ..Links::NONE };
+        *page = id;
+        if let Some(frame) = of_frame(what.frame) {
+            links.frame = core::mem::replace(&mut self.frames[frame], id);
+        }
+        let debt = &mut self.pool[usize::from(id.0)];
+        debt.begin(what);
+        debt.links = links;
         if let Some(after) = self.links(self.first) {
             after.before = id;
         }
         self.first = id;
-        self.chains[at] = id;
         self.len += 1;
         Some(id)
     }
 
     /// Takes a debt out.
     pub(crate) fn remove(&mut self, id: DebtId) {
-        let Some(&Debt { level, va, links, .. }) = self.get(id) else { return };
-        match self.links(links.before) {
-            Some(before) => before.after = links.after,
-            None => self.first = links.after,
+        let Some(debt) = self.get(id) else { return };
+        let (Links { before, after, page, frame, .. }, what) = (debt.links, &debt.what);
+        let (of_page, of_frame) = (of_page(what.level, what.va), of_frame(what.frame));
+        match self.links(before) {
+            Some(before) => before.after = after,
+            None => self.first = after,
         }
-        if let Some(after) = self.links(links.after) {
-            after.before = links.before;
+        if let Some(after) = self.links(after) {
+            after.before = before;
         }
-        let head = chain(level, va);
-        if self.chains[head] == id {
-            self.chains[head] = links.page;
+        if self.pages[of_page] == id {
+            self.pages[of_page] = page;
         } else {
-            let mut at = self.chains[head];
-            while let Some(debt) = self.links(at) {
-                if debt.page == id {
-                    debt.page = links.page;
-                    break;
-                }
-                at = debt.page;
-            }
+            self.skip(self.pages[of_page], id, page, |links| &mut links.page);
+        }
+        match of_frame {
+            Some(head) if self.frames[head] == id => self.frames[head] = frame,
+            Some(head) => self.skip(self.frames[head], id, frame, |links| &mut links.frame),
+            None => {}
         }
         let free = self.free;
         if let Some(mine) = self.links(id) {
@@ -133,6 +142,33 @@ impl Book {
         }
         self.free = id;
         self.len -= 1;
+    }
+
+    /// Lets the one before `id` in the chain that begins `at` go on with `next`.
+    fn skip(&mut self, mut at: DebtId, id: DebtId, next: DebtId, field: Next) {
+        while let Some(links) = self.links(at) {
+            let link = field(links);
+            if *link == id {
+                *link = next;
+                return;
+            }
+            at = *link;
+        }
+    }
+
+    /// The next debt after `id`, or the first of all, for a leaf that began with `frame`.
+    pub(crate) fn on_frame(&self, frame: usize, id: Option<DebtId>) -> Option<DebtId> {
+        let mut at = match id {
+            Some(id) => self.get(id)?.links.frame,
+            None => self.frames[of_frame(frame as u32)?],
+        };
+        loop {
+            let debt = self.get(at)?;
+            if debt.what.frame as usize == frame {
+                return Some(at);
+            }
+            at = debt.links.frame;
+        }
     }
 
     /// Shows each debt to `look`, which says whether it stays.
@@ -149,8 +185,8 @@ impl Book {
 
     /// As [`Book::each`], for the debts that an operation on the page at `va` may be for.
     pub(crate) fn near(&mut self, va: VirtAddr, mut look: impl FnMut(&mut Debt) -> bool) {
-        for head in [chain(Level::Pte, va), CHAINS] {
-            let mut at = self.chains[head];
+        for head in [of_page(Level::Pte, va), CHAINS] {
+            let mut at = self.pages[head];
             while let Some(debt) = self.get_mut(at) {
                 let (id, next) = (at, debt.links.page);
                 if !look(debt) {

@@ -24,13 +24,9 @@ pub(crate) struct Cover {
 impl Cover {
     const NONE: Self = Self { span: (0, 0), at: 0, cpu: 0, scope: Scope::Local };
 
-    const fn is_none(&self) -> bool {
-        self.span.0 == self.span.1
-    }
-
     /// The CPUs that have lost what it covers by now, one bit each.
     fn done(&self, cpus: &Cpus) -> u64 {
-        let done = !self.is_none() && cpus.is_complete(self.cpu, self.scope, self.at);
+        let done = cpus.is_complete(self.cpu, self.scope, self.at);
         if done { mask(self.scope, self.cpu) } else { 0 }
     }
 
@@ -52,48 +48,60 @@ pub(crate) const fn mask(scope: Scope, cpu: u8) -> u64 {
 
 /// The operations of the CPUs that flush it: three at a time, of more the latest.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Covers([Cover; 3]);
+pub(crate) struct Covers {
+    nr: u8,
+    of: [Cover; 3],
+}
 
 impl Covers {
-    pub(crate) const NONE: Self = Self([Cover::NONE; 3]);
+    pub(crate) const NONE: Self = Self { nr: 0, of: [Cover::NONE; 3] };
 
-    pub(crate) fn is_none(&self) -> bool {
-        self.0.iter().all(Cover::is_none)
+    pub(crate) const fn clear(&mut self) {
+        self.nr = 0;
+    }
+
+    pub(crate) const fn is_none(&self) -> bool {
+        self.nr == 0
+    }
+
+    fn all(&self) -> &[Cover] {
+        &self.of[..usize::from(self.nr).min(self.of.len())]
     }
 
     /// Another operation was issued. `owner` has made the debt: its own operations are kept.
     pub(crate) fn add(&mut self, new: Cover, owner: u8) {
-        let mine = |cover: &&mut Cover| {
-            !cover.is_none() && (cover.cpu, cover.scope) == (new.cpu, new.scope)
-        };
-        if let Some(cover) = self.0.iter_mut().find(mine) {
+        let nr = usize::from(self.nr).min(self.of.len());
+        let mine = |cover: &&mut Cover| (cover.cpu, cover.scope) == (new.cpu, new.scope);
+        if let Some(cover) = self.of[..nr].iter_mut().find(mine) {
             return cover.join(new);
         }
-        let age = |cover: &&mut Cover| match (cover.is_none(), cover.cpu == owner) {
-            (true, _) => 0,
-            (false, true) => u64::MAX,
-            (false, false) => cover.at,
-        };
-        if let Some(cover) = self.0.iter_mut().min_by_key(age) {
+        if nr < self.of.len() {
+            self.nr += 1;
+            self.of[nr] = new;
+            return;
+        }
+        let age = |cover: &&mut Cover| if cover.cpu == owner { u64::MAX } else { cover.at };
+        if let Some(cover) = self.of.iter_mut().min_by_key(age) {
             *cover = new;
         }
     }
 
     /// The CPUs that have lost all of `span`, one bit each.
+    #[inline]
     pub(crate) fn done(&self, span: Span, cpus: &Cpus) -> u64 {
         let all = |cover: &&Cover| cover.span.0 <= span.0 && span.1 <= cover.span.1;
-        self.0.iter().filter(all).fold(0, |set, cover| set | cover.done(cpus))
+        self.all().iter().filter(all).fold(0, |set, cover| set | cover.done(cpus))
     }
 
     /// The CPUs that have lost some of `span`: of a walk to it, that is enough.
     pub(crate) fn done_within(&self, span: Span, cpus: &Cpus) -> u64 {
         let some = |cover: &&Cover| cover.span.0 < span.1 && span.0 < cover.span.1;
-        self.0.iter().filter(some).fold(0, |set, cover| set | cover.done(cpus))
+        self.all().iter().filter(some).fold(0, |set, cover| set | cover.done(cpus))
     }
 
     /// A CPU that has not waited for its operations.
     pub(crate) fn waiting(&self, cpus: &Cpus) -> Option<u8> {
-        let waits = |cover: &&Cover| !cover.is_none() && cover.done(cpus) == 0;
-        self.0.iter().filter(waits).max_by_key(|cover| cover.at).map(|cover| cover.cpu)
+        let waits = |cover: &&Cover| cover.done(cpus) == 0;
+        self.all().iter().filter(waits).max_by_key(|cover| cover.at).map(|cover| cover.cpu)
     }
 }

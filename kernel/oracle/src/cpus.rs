@@ -45,10 +45,18 @@ impl CpuState {
         nr_touched: 0,
     };
 
-    /// Remembers a slot that must be in order when the lock is released.
-    pub(crate) fn touch(&mut self, slot: SlotId) {
-        let known = self.touched[..self.nr_touched].contains(&slot);
-        if !known && self.nr_touched < TOUCHED {
+    /// Remembers a slot that must be in order when the lock is released: it `alone`, or the contiguous set
+    /// around it, of which one stands for all. That a slot is here twice does no harm: a few are compared.
+    pub(crate) fn touch(&mut self, slot: SlotId, alone: bool) {
+        if self.nr_touched == TOUCHED {
+            return;
+        }
+        let known = |other: &SlotId| match alone {
+            true => *other == slot,
+            false => other.run() == slot.run(),
+        };
+        let recent = self.nr_touched.saturating_sub(2);
+        if !self.touched[recent..self.nr_touched].iter().any(known) {
             self.touched[self.nr_touched] = slot;
             self.nr_touched += 1;
         }

@@ -10,15 +10,16 @@
 
 use crate::cover::{Cover, Covers, Span, mask};
 use crate::cpus::Cpus;
+use crate::issue::{Issue, Operand};
 use crate::report::Miss;
 use crate::shadow::{DebtId, SlotId};
 use crate::site::SiteId;
 use abi::{Asid, Level, VirtAddr, VirtRange};
-use pte::{AsidMatch, Scope, Target, Tlbi};
+use pte::{Scope, Target, Tlbi};
 
-/// A translation that was taken away.
+/// What was taken away.
 #[derive(Clone, Copy, Debug)]
-pub struct Debt {
+pub(crate) struct Taken {
     /// Where its descriptor was, and is not any more in full.
     pub(crate) slot: SlotId,
     pub(crate) level: Level,
@@ -39,6 +40,14 @@ pub struct Debt {
     pub(crate) site: SiteId,
     /// Of a walk: the addresses that leaves below it translate; empty if none does.
     pub(crate) hull: Span,
+    /// The first frame of a leaf, counted from the first of all; none that is watched: all ones.
+    pub(crate) frame: u32,
+}
+
+/// A translation that was taken away, and what was done about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Debt {
+    pub(crate) what: Taken,
     pub(crate) leaves: Covers,
     pub(crate) walks: Covers,
     /// The best attempt that was not good enough.
@@ -72,18 +81,21 @@ impl Links {
 impl Debt {
     /// None.
     pub const BLANK: Self = Self {
-        slot: SlotId::NONE,
-        level: Level::Pte,
-        va: VirtAddr(0),
-        old: 0,
-        is_walk: false,
-        space: 0,
-        asid: Asid(0),
-        left: 0,
-        at: 0,
-        cpu: 0,
-        site: SiteId::UNKNOWN,
-        hull: (0, 0),
+        what: Taken {
+            slot: SlotId::NONE,
+            level: Level::Pte,
+            va: VirtAddr(0),
+            old: 0,
+            is_walk: false,
+            space: 0,
+            asid: Asid(0),
+            left: 0,
+            at: 0,
+            cpu: 0,
+            site: SiteId::UNKNOWN,
+            hull: (0, 0),
+            frame: u32::MAX,
+        },
         leaves: Covers::NONE,
         walks: Covers::NONE,
         miss: Miss::Nothing,
@@ -91,9 +103,31 @@ impl Debt {
         links: Links::NONE,
     };
 
+    /// `what` was taken away. In place: most of a debt is room for what may be done about it.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, what: &Taken) {
+        self.what = *what;
+        self.forget();
+        self.is_trap = false;
+    }
+
+    /// Whatever was done about it was not for this.
+    fn forget(&mut self) {
+        self.leaves.clear();
+        self.walks.clear();
+        self.miss = Miss::Nothing;
+    }
+
     /// The addresses it translates.
     pub(crate) fn range(&self) -> VirtRange {
-        VirtRange::from_size(self.va, self.level.span())
+        VirtRange::from_size(self.what.va, self.what.level.span())
+    }
+
+    /// Whether it is one of a leaf that led to a frame.
+    pub(crate) fn leads_to(&self, frame: usize) -> bool {
+        let pages = (self.what.level.span() / abi::PAGE_SIZE) as usize;
+        let first = self.what.frame;
+        first != u32::MAX && (first as usize..first as usize + pages).contains(&frame)
     }
 
     fn span(&self) -> Span {
@@ -103,24 +137,32 @@ impl Debt {
 
     /// The same translation was taken away once more, after it may have come back.
     pub(crate) fn renew(&mut self, at: u64, cpu: u8, site: SiteId, left: u64) {
-        (self.at, self.cpu, self.site) = (at, cpu, site);
-        self.left |= left;
-        (self.leaves, self.walks, self.miss) = (Covers::NONE, Covers::NONE, Miss::Nothing);
+        (self.what.at, self.what.cpu, self.what.site) = (at, cpu, site);
+        self.what.left |= left;
+        self.forget();
     }
 
     /// Whether no CPU has it any more.
+    #[inline]
     pub(crate) fn is_settled(&mut self, cpus: &Cpus) -> bool {
+        if self.leaves.is_none() && self.walks.is_none() {
+            return self.what.left == 0;
+        }
+        self.is_settled_by_now(cpus)
+    }
+
+    fn is_settled_by_now(&mut self, cpus: &Cpus) -> bool {
         let whole = self.span();
-        let mut done = match (self.is_walk, self.hull.0 == self.hull.1) {
+        let mut done = match (self.what.is_walk, self.what.hull.0 == self.what.hull.1) {
             (false, _) => self.leaves.done(whole, cpus),
-            (true, false) => self.leaves.done(self.hull, cpus),
+            (true, false) => self.leaves.done(self.what.hull, cpus),
             (true, true) => u64::MAX,
         };
-        if self.is_walk {
+        if self.what.is_walk {
             done &= self.walks.done_within(whole, cpus);
         }
-        self.left &= !done;
-        self.left == 0
+        self.what.left &= !done;
+        self.what.left == 0
     }
 
     /// Of a walk: the CPUs that may still have a leaf or a walk at `range` below it.
@@ -130,47 +172,45 @@ impl Debt {
             true => self.leaves.done(span, cpus),
             false => self.walks.done_within(span, cpus),
         };
-        self.left & !done
+        self.what.left & !done
     }
 
-    /// Takes note of an operation issued at `now`, if it does something for this debt or nearly did.
-    pub(crate) fn issued(&mut self, op: &Tlbi, cpu: u8, now: u64, cpus: &Cpus) {
-        let mine = self.range();
-        if op.range().is_some_and(|range| !range.overlaps(&mine)) {
+    /// Takes note of an operation, if it does something for this debt or nearly did.
+    pub(crate) fn issued(&mut self, issue: &Issue, cpus: &Cpus) {
+        let (whole, Issue { op, cpu, at, span }) = (self.span(), issue);
+        if span.is_some_and(|span| span.0 >= whole.1 || whole.0 >= span.1) {
             return;
         }
-        if !op.covers_asid(self.asid) {
-            self.missed(Miss::OtherAsid(op.asid()));
-            return;
+        if !op.covers_asid(self.what.asid) {
+            return self.missed(Miss::OtherAsid(op.asid()));
         }
         let seen = match op.scope {
-            Scope::Local => cpus.is_published_to(cpu, self.cpu, self.at),
-            Scope::InnerShareable => cpus.is_published(self.cpu, self.at),
+            Scope::Local => cpus.is_published_to(*cpu, self.what.cpu, self.what.at),
+            Scope::InnerShareable => cpus.is_published(self.what.cpu, self.what.at),
         };
         if !seen {
             return self.missed(Miss::NotPublished);
         }
-        let reached = mask(op.scope, cpu);
-        if self.left & reached == 0 {
-            return self.missed(Miss::Local(cpu));
+        let reached = mask(op.scope, *cpu);
+        if self.what.left & reached == 0 {
+            return self.missed(Miss::Local(*cpu));
         }
-        if self.left & !reached != 0 {
-            self.missed(Miss::Local(cpu));
+        if self.what.left & !reached != 0 {
+            self.missed(Miss::Local(*cpu));
         }
-        let cover = |span| Cover { span, at: now, cpu, scope: op.scope };
-        let whole = self.span();
-        if self.is_walk {
-            if op.covers(self.va, self.asid, self.level, false, false) {
-                let range = op.range().map_or(whole, |r| (r.start.0, r.end.0));
-                self.walks.add(cover(range), self.cpu);
+        let cover = |span| Cover { span, at: *at, cpu: *cpu, scope: op.scope };
+        let Taken { va, asid, level, cpu: owner, .. } = self.what;
+        if self.what.is_walk {
+            if op.covers(va, asid, level, false, false) {
+                self.walks.add(cover(span.unwrap_or(whole)), owner);
             } else {
                 self.missed(Miss::LastLevel);
             }
             if let Some(range) = leaves_below(op, whole) {
-                self.leaves.add(cover(range), self.cpu);
+                self.leaves.add(cover(range), owner);
             }
-        } else if op.covers(self.va, self.asid, self.level, true, false) {
-            self.leaves.add(cover(whole), self.cpu);
+        } else if op.covers(va, asid, level, true, false) {
+            self.leaves.add(cover(whole), owner);
         } else if let Some(hint) = op.hint() {
             self.missed(Miss::Hint(hint));
         }
@@ -209,39 +249,4 @@ fn leaves_below(op: &Tlbi, whole: (u64, u64)) -> Option<(u64, u64)> {
     };
     let range = op.range()?;
     (unit == Level::Pte).then_some((range.start.0, range.end.0))
-}
-
-/// What an operation carries.
-trait Operand {
-    fn asid(&self) -> Asid;
-    fn covers_asid(&self, asid: Asid) -> bool;
-    fn hint(&self) -> Option<Level>;
-}
-
-impl Operand for Tlbi {
-    fn asid(&self) -> Asid {
-        match self.target {
-            Target::Asid(asid)
-            | Target::Va { asid: AsidMatch::Only(asid), .. }
-            | Target::Range { asid: AsidMatch::Only(asid), .. } => asid,
-            _ => Asid(0),
-        }
-    }
-
-    fn covers_asid(&self, asid: Asid) -> bool {
-        match self.target {
-            Target::All => true,
-            Target::Asid(only) => only == asid,
-            Target::Va { asid: only, .. } | Target::Range { asid: only, .. } => {
-                only == AsidMatch::Any || only == AsidMatch::Only(asid)
-            }
-        }
-    }
-
-    fn hint(&self) -> Option<Level> {
-        match self.target {
-            Target::Va { hint, .. } | Target::Range { hint, .. } => hint,
-            _ => None,
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! Barriers and TLBIs.
 
+use crate::issue::Issue;
 use crate::{By, Oracle};
 use abi::Asid;
 use pte::{Scope, Target, Tlbi};
@@ -28,6 +29,7 @@ impl Oracle {
         let now = self.tick();
         self.cpus.complete(by.cpu, scope, now);
         let broad = &mut self.broad[usize::from(by.cpu)];
+        let mut flushed = false;
         for pending in &mut broad.pending {
             let Some((asid, reach, at)) = *pending else { continue };
             if scope == Scope::Local && reach != Scope::Local {
@@ -37,6 +39,10 @@ impl Oracle {
             let done = if reach == Scope::Local { 1 << by.cpu } else { u64::MAX };
             let cpus = &self.cpus;
             self.asids.flushed(asid, done, at, |asid| cpus.running(asid));
+            flushed = true;
+        }
+        if flushed {
+            self.new_epoch();
         }
     }
 
@@ -64,12 +70,12 @@ impl Oracle {
         if self.book.len == 0 {
             return;
         }
-        let cpus = &self.cpus;
+        let (cpus, issue) = (&self.cpus, Issue::new(op, by.cpu, now));
         let look = |debt: &mut crate::Debt| {
             if debt.is_settled(cpus) {
                 return false;
             }
-            debt.issued(&op, by.cpu, now, cpus);
+            debt.issued(&issue, cpus);
             true
         };
         match op.target {

@@ -1,7 +1,7 @@
 //! Frames and tables change hands, and operations end: what leaves its owner must be in no TLB that is in
 //! use.
 
-use crate::shadow::{DebtId, FrameShadow, Kind, SlotId};
+use crate::shadow::{DebtId, Kind, SlotId};
 use crate::stores::Change;
 use crate::tables::Place;
 use crate::{By, How, Oracle, Rule};
@@ -26,16 +26,22 @@ impl Oracle {
         }
         self.tick();
         let Some(first) = self.frame_of(pfn) else { return };
-        // Most were never mapped, or are long paid for: nothing is remembered of them, nor of the block
-        // around them.
-        let around = self.block_around(pfn);
-        let in_block = self.frames.get(around).is_some_and(FrameShadow::is_remembered);
-        for frame in (first..self.frames.len()).take(order.pages() as usize) {
-            if in_block || self.frames[frame].is_remembered() {
+        let site = self.sites.id(by.site);
+        let end = (first + order.pages() as usize).min(self.frames.len());
+        let mut block = usize::MAX;
+        for frame in first..end {
+            let around = self.block_around(frame);
+            if around != block {
+                block = around;
+                self.must_be_in_no_block(around, frame, by);
+            }
+            // Most were never mapped, or are long paid for: nothing is remembered of them.
+            if self.frames[frame].is_remembered() {
                 self.must_be_unreachable(frame, by);
             }
+            let shadow = &mut self.frames[frame];
+            (shadow.kind, shadow.site) = (Kind::Free, site);
         }
-        self.hand_over(first, order, Kind::Free, by);
     }
 
     fn hand_over(&mut self, first: usize, order: Order, kind: Kind, by: By) {
@@ -45,42 +51,42 @@ impl Oracle {
         }
     }
 
-    /// The first frame of the block that a PMD would map `pfn` with. It may lie before what is watched.
-    fn block_around(&self, pfn: Pfn) -> usize {
-        pfn.align_down(Order::PMD).0.wrapping_sub(self.first.0) as usize
+    /// The first frame of the block that a PMD would map `frame` with. It may lie before what is watched.
+    #[inline]
+    fn block_around(&self, frame: usize) -> usize {
+        (self.first + frame as u64).align_down(Order::PMD).0.wrapping_sub(self.first.0) as usize
     }
 
-    /// No translation leads to the frame: not from a page's entry, nor from a block's around it.
-    fn must_be_unreachable(&mut self, frame: usize, by: By) {
-        let pfn = self.first + frame as u64;
-        for at in [frame, self.block_around(pfn)] {
-            let Some(shadow) = self.frames.get(at).copied() else { continue };
-            let mut debt = shadow.debt;
-            while let Some(found) = self.debt_on_frame(debt, frame) {
-                let next = self.book.get(found).map_or(DebtId::NONE, |debt| debt.links.frame);
-                self.demand(found, Rule::FrameFreed, by, Some(pfn.base()));
-                debt = next;
-            }
-            self.frames[at].debt = self.debt_of_frame(at);
-            let is_mapped = if at == frame { shadow.maps != 0 } else { false };
-            if is_mapped || shadow.blocks != 0 {
+    /// No translation of the block `around` leads to the frame, which is the first of it that goes.
+    fn must_be_in_no_block(&mut self, around: usize, frame: usize, by: By) {
+        let Some(shadow) = self.frames.get(around).copied() else { return };
+        if around != frame && shadow.is_remembered() {
+            self.must_be_paid(around, frame, by);
+            if shadow.blocks != 0 {
                 self.must_be_dead(SlotId(shadow.link), frame, by);
             }
         }
     }
 
-    /// `id`, if it is a debt that leads to `frame`.
-    fn debt_on_frame(&self, id: DebtId, frame: usize) -> Option<DebtId> {
-        let debt = self.book.get(id)?;
-        let (pfn, pages) = Self::leads_to(debt.level, debt.old)?;
-        let first = self.frame_of(pfn)?;
-        (first..first + pages as usize).contains(&frame).then_some(id)
+    /// No translation that begins with the frame leads there.
+    fn must_be_unreachable(&mut self, frame: usize, by: By) {
+        let shadow = self.frames[frame];
+        self.must_be_paid(frame, frame, by);
+        if shadow.maps != 0 || shadow.blocks != 0 {
+            self.must_be_dead(SlotId(shadow.link), frame, by);
+        }
     }
 
-    /// The chain of debts of a frame.
-    pub(crate) fn debt_of_frame(&self, frame: usize) -> DebtId {
-        let id = self.frames[frame].debt;
-        self.debt_on_frame(id, frame).unwrap_or(DebtId::NONE)
+    /// Nothing is owed for a translation that begins with the frame `at` and leads to `frame`.
+    fn must_be_paid(&mut self, at: usize, frame: usize, by: By) {
+        let mut debt = self.book.on_frame(at, None);
+        while let Some(id) = debt {
+            debt = self.book.on_frame(at, Some(id));
+            if self.book.get(id).is_some_and(|debt| debt.leads_to(frame)) {
+                self.demand(id, Rule::FrameFreed, by, Some((self.first + frame as u64).base()));
+            }
+        }
+        self.frames[at].is_owed = self.book.on_frame(at, None).is_some();
     }
 
     /// A frame goes while an entry maps it: that is right only if no walker comes to the entry any more,
@@ -140,9 +146,9 @@ impl Oracle {
     ) {
         let Some(id) = self.walk_debt(top) else { return };
         let Some(debt) = self.book.get(id) else { return };
-        let at = VirtRange::from_size(debt.va + offset, level.span());
+        let at = VirtRange::from_size(debt.what.va + offset, level.span());
         let left = debt.left_below(at, is_leaf, &self.cpus);
-        let usable = left & self.cpus.running(debt.asid);
+        let usable = left & self.cpus.running(debt.what.asid);
         if usable != 0 {
             let debt = *debt;
             self.unpaid(&debt, usable, rule, by, Some(what));
@@ -184,7 +190,7 @@ impl Oracle {
         }
         let shadow = &mut self.frames[frame];
         (shadow.kind, shadow.link, shadow.maps) = (Kind::Data, u32::MAX, 0);
-        (shadow.debt, shadow.blocks) = (DebtId::NONE, 0);
+        (shadow.is_owed, shadow.blocks) = (false, 0);
     }
 
     /// No walk leads to a table that goes.
@@ -224,7 +230,7 @@ impl Oracle {
     fn demand_walk(&mut self, id: DebtId, by: By, what: PhysAddr) {
         let Some(debt) = self.book.get_mut(id) else { return };
         let left = debt.left_below(debt.range(), false, &self.cpus);
-        let usable = left & self.cpus.running(debt.asid);
+        let usable = left & self.cpus.running(debt.what.asid);
         if usable != 0 {
             let debt = *debt;
             self.unpaid(&debt, usable, Rule::TableFreed, by, Some(what));
@@ -249,10 +255,10 @@ impl Oracle {
         let cpus = &self.cpus;
         let mut usable = 0;
         let found = self.book.find(cpus, |debt| {
-            if debt.space != space || !range.overlaps(&debt.range()) {
+            if debt.what.space != space || !range.overlaps(&debt.range()) {
                 return false;
             }
-            usable = debt.left & cpus.running(debt.asid);
+            usable = debt.what.left & cpus.running(debt.what.asid);
             debt.is_trap = true;
             usable != 0
         });

@@ -50,14 +50,16 @@
 //! | `shadow`, `site` | what is remembered of slots, frames and tables; where in the program |
 //! | `cpus` | barriers: which stores walkers see, which TLBIs are complete |
 //! | `debt`, `cover`, `book` | what was taken away and may be cached; what was issued for it; all of them |
+//! | `issue` | a TLBI, as debts look at it |
 //! | `asids` | what is left under which number |
-//! | `stores`, `words` | a descriptor changes; which words may follow which |
+//! | `stores`, `words`, `owing` | a descriptor changes; which words may follow which; what is owed for it |
+//! | `routine`, `reach`, `pairs` | the short way of most stores, and what it knows |
 //! | `tables` | links: where a slot is reached, what leaves with a table |
 //! | `flush` | barriers and TLBIs |
 //! | `frames` | frames and tables change hands, operations end |
 //! | `spaces` | CPUs take up spaces |
 //! | `locks` | what no lock excuses any more |
-//! | `rule`, `report`, `platform` | what is said |
+//! | `verdict`, `rule`, `report`, `platform` | what is said |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -71,9 +73,14 @@ mod cpus;
 mod debt;
 mod flush;
 mod frames;
+mod issue;
 mod locks;
+mod owing;
+mod pairs;
 mod platform;
+mod reach;
 mod report;
+mod routine;
 mod rule;
 mod shadow;
 mod site;
@@ -81,6 +88,7 @@ mod spaces;
 mod state;
 mod stores;
 mod tables;
+mod verdict;
 mod words;
 
 pub use asids::AsidShadow;
@@ -98,6 +106,7 @@ use alloc::boxed::Box;
 use book::Book;
 use cpus::Cpus;
 use flush::Broad;
+use pairs::Pairs;
 use pte::Caps;
 use shadow::SlotId;
 use site::Sites;
@@ -179,6 +188,11 @@ pub struct Oracle {
     cpus: Cpus,
     broad: Box<[Broad]>,
     sites: Sites,
+    pairs: Box<Pairs>,
+    /// No store goes the short way.
+    is_thorough: bool,
+    /// What shadows remember of reaches is true while this is the same.
+    epoch: u64,
     /// Which came first: each event is a moment of its own.
     clock: u64,
     /// Spaces that there ever were.
@@ -206,11 +220,21 @@ impl Oracle {
             cpus: Cpus::new(setup.cpus),
             broad: alloc::vec![Broad::NONE; setup.cpus].into_boxed_slice(),
             sites: Sites::new(),
+            pairs: Box::new(Pairs::NONE),
+            is_thorough: false,
+            epoch: 1,
             clock: 0,
             spaces: 0,
             blind: Blind::default(),
             report: None,
         }
+    }
+
+    /// The same, which judges every store anew: slower, and no wiser. For tests of the short way.
+    #[must_use]
+    pub fn thorough(mut self) -> Self {
+        self.is_thorough = true;
+        self
     }
 
     /// The first broken rule, if any. After it, nothing is judged any more.

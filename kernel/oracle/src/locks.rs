@@ -41,7 +41,7 @@ impl Oracle {
             }
         }
         for slot in &kept[..nr_kept] {
-            self.cpus.get_mut(by.cpu).touch(*slot);
+            self.cpus.get_mut(by.cpu).touch(*slot, true);
         }
     }
 

@@ -7,6 +7,7 @@
 //! The memory is the caller's: lent for good, as a kernel does that reserves it at boot, or owned, as a
 //! host does. A shadow of zero bytes is not blank; use the `BLANK` of its type.
 
+use crate::reach::Reach;
 use crate::site::SiteId;
 use abi::{ENTRIES, Level};
 use alloc::boxed::Box;
@@ -66,6 +67,11 @@ impl SlotId {
     pub(crate) const fn index(self) -> usize {
         self.0 as usize % ENTRIES
     }
+
+    /// The number of the sixteen that it would be contiguous with.
+    pub(crate) const fn run(self) -> u32 {
+        self.0 / 16
+    }
 }
 
 /// A debt's place in the book.
@@ -123,6 +129,7 @@ pub struct TableShadow {
     pub(crate) filled: (u64, u8),
     /// Slots that hold something valid.
     pub(crate) live: u16,
+    pub(crate) reach: Reach,
     /// In the pool: the next that is free.
     pub(crate) next: u32,
     pub(crate) slots: [SlotShadow; ENTRIES],
@@ -139,9 +146,18 @@ impl TableShadow {
         asid: None,
         filled: (0, 0),
         live: 0,
+        reach: Reach::UNKNOWN,
         next: u32::MAX,
         slots: [SlotShadow::BLANK; ENTRIES],
     };
+
+    /// A page of zeros is a table from now on. In place, for it is large.
+    pub(crate) fn begin(&mut self, level: Level, frame: u32, space: u32, filled: (u64, u8)) {
+        (self.level, self.frame, self.space, self.filled) = (level, frame, space, filled);
+        (self.parent, self.unlinked, self.asid) = (SlotId::NONE, DebtId::NONE, None);
+        (self.live, self.reach, self.next) = (0, Reach::UNKNOWN, u32::MAX);
+        self.slots.fill(SlotShadow::BLANK);
+    }
 }
 
 /// What a frame is.
@@ -163,34 +179,32 @@ pub(crate) enum Kind {
 #[repr(C)]
 pub struct FrameShadow {
     pub(crate) kind: Kind,
-    pub(crate) spare: u8,
+    /// There may be debts for leaves that began here; the book finds them.
+    pub(crate) is_owed: bool,
     /// Who gave or took it last.
     pub(crate) site: SiteId,
     /// Valid leaves that lead to this page alone.
     pub(crate) maps: u32,
     /// Of data: the slot that mapped it last. Of a table: its shadow.
     pub(crate) link: u32,
-    /// The youngest debt for a leaf that led here; the book chains the others.
-    pub(crate) debt: DebtId,
     /// Valid blocks that begin here.
-    pub(crate) blocks: u16,
+    pub(crate) blocks: u32,
 }
 
 impl FrameShadow {
     /// Of a frame that nobody has spoken of.
     pub const BLANK: Self = Self {
         kind: Kind::Unknown,
-        spare: 0,
+        is_owed: false,
         site: SiteId::UNKNOWN,
         maps: 0,
         link: u32::MAX,
-        debt: DebtId::NONE,
         blocks: 0,
     };
 
     /// Whether an entry leads here, or did and may not be paid for.
     pub(crate) fn is_remembered(&self) -> bool {
-        self.maps != 0 || self.blocks != 0 || self.debt != DebtId::NONE
+        self.maps | self.blocks != 0 || self.is_owed
     }
 }
 

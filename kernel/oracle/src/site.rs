@@ -27,6 +27,7 @@ impl Site {
     }
 
     /// Whether it is the same one, without a look at the names of files.
+    #[inline]
     fn is(self, other: Self) -> bool {
         match (self, other) {
             (Self::Unknown, Self::Unknown) => true,
@@ -36,6 +37,7 @@ impl Site {
         }
     }
 
+    #[inline]
     fn hash(self) -> usize {
         let key = match self {
             Self::Unknown => 0,
@@ -69,36 +71,48 @@ const SITES: usize = 1024;
 
 /// Every site that was seen, by a hash of it. When the table is full, new ones are unknown.
 pub(crate) struct Sites {
-    table: Box<[Site]>,
+    table: Box<[Site; SITES]>,
     len: usize,
 }
 
 impl Sites {
     pub(crate) fn new() -> Self {
-        Self { table: alloc::vec![Site::Unknown; SITES].into_boxed_slice(), len: 0 }
+        Self { table: Box::new([Site::Unknown; SITES]), len: 0 }
     }
 
+    /// The number of a site: one more than its place in the table, for 0 stands for none.
+    #[inline]
     pub(crate) fn id(&mut self, site: Site) -> SiteId {
-        let mut at = site.hash();
-        loop {
-            // Number 0 stands for none.
-            at = at % (SITES - 1) + 1;
-            let known = &mut self.table[at];
-            if known.is(site) && !site.is(Site::Unknown) {
-                return SiteId(at as u16);
+        let first = site.hash() % SITES;
+        for at in [first, (first + 1) % SITES] {
+            if self.table[at].is(site) && !site.is(Site::Unknown) {
+                return SiteId(at as u16 + 1);
             }
+        }
+        self.find(site, first)
+    }
+
+    /// As [`Sites::id`], for one that is new or has gone a long way.
+    #[cold]
+    fn find(&mut self, site: Site, first: usize) -> SiteId {
+        for at in (first..SITES).chain(0..first) {
+            let known = &mut self.table[at];
             if known.is(Site::Unknown) {
                 if self.len >= SITES / 2 || site.is(Site::Unknown) {
                     return SiteId::UNKNOWN;
                 }
                 self.len += 1;
                 *known = site;
-                return SiteId(at as u16);
+            }
+            if known.is(site) {
+                return SiteId(at as u16 + 1);
             }
         }
+        SiteId::UNKNOWN
     }
 
     pub(crate) fn site(&self, id: SiteId) -> Site {
-        self.table[usize::from(id.0)]
+        let at = usize::from(id.0).checked_sub(1);
+        at.and_then(|at| self.table.get(at)).copied().unwrap_or(Site::Unknown)
     }
 }

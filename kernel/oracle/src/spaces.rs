@@ -43,6 +43,7 @@ impl Oracle {
             return self.broken(Rule::AsidStale, by, None, None);
         }
         self.cpus.get_mut(by.cpu).user = Some((space, asid));
+        self.new_epoch();
         if self.book.len > 0 {
             self.meet_debts(by, space, asid);
         }
@@ -53,13 +54,15 @@ impl Oracle {
     fn meet_debts(&mut self, by: By, space: u32, asid: Asid) {
         let (cpus, bit) = (&self.cpus, 1 << by.cpu);
         let trap = self.book.find(cpus, |debt| {
-            if debt.asid != asid {
+            if debt.what.asid != asid {
                 return false;
             }
-            if debt.space == space && !cpus.is_published_to(by.cpu, debt.cpu, debt.at) {
-                debt.left |= bit;
+            if debt.what.space == space
+                && !cpus.is_published_to(by.cpu, debt.what.cpu, debt.what.at)
+            {
+                debt.what.left |= bit;
             }
-            debt.is_trap && debt.left & bit != 0
+            debt.is_trap && debt.what.left & bit != 0
         });
         if let Some(debt) = trap.and_then(|id| self.book.get(id)).copied() {
             self.unpaid(&debt, bit, Rule::AsidTrap, by, None);
@@ -71,6 +74,7 @@ impl Oracle {
         let now = self.tick();
         if let Some((_, asid)) = self.cpus.get_mut(by.cpu).user.take() {
             self.asids.leave(asid, now);
+            self.new_epoch();
         }
     }
 }

@@ -67,7 +67,7 @@ impl Oracle {
             SlotState::Flushed
         } else if is_live {
             SlotState::Tightened
-        } else if self.cpus.has_released(debt.cpu, debt.at) {
+        } else if self.cpus.has_released(debt.what.cpu, debt.what.at) {
             SlotState::Deferred
         } else {
             SlotState::Broken

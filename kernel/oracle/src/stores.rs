@@ -1,8 +1,6 @@
 //! A descriptor changes: the change is judged, and what it takes away becomes a debt.
 
-use crate::debt::Debt;
-use crate::report::{Report, Step, Subject};
-use crate::shadow::{DebtId, Kind, SlotId};
+use crate::shadow::{Kind, SlotId};
 use crate::tables::Place;
 use crate::{By, Oracle, Rule};
 use abi::{ENTRIES, Level, PAGE_SIZE, PhysAddr};
@@ -48,6 +46,9 @@ impl Oracle {
             }
             return;
         };
+        if self.is_routine(by, table, id, old, new, how, now) {
+            return;
+        }
         let Some(place) = self.place(id) else { return };
         let level = self.tables[table].level;
         let change = Change { cpu: by.cpu, slot: id, table, level, old, new, how, place };
@@ -68,6 +69,7 @@ impl Oracle {
         self.judge_debts(&change, by);
         if self.report.is_none() {
             self.remember(&change, by, now);
+            self.learn(&change);
         }
     }
 
@@ -121,7 +123,7 @@ impl Oracle {
         }
         let id = self.tables[change.table].slots[change.slot.index()].debt;
         let Some(debt) = self.book.of_slot(id, change.slot) else { return };
-        match pte::change(change.level, debt.old, change.new, &self.caps) {
+        match pte::change(change.level, debt.what.old, change.new, &self.caps) {
             Care::BreakBeforeMake(_) => self.demand(id, Rule::BreakIncomplete, by, None),
             // What may be cached may do no more than what is there now.
             Care::Free | Care::InPlace => self.book.remove(id),
@@ -153,7 +155,7 @@ impl Oracle {
         }
         let locks_only = matches!(pte::decode(level, new), Entry::PresentInvalid(_));
         if locks_only || (change.how != How::Fill && (old | new) & CONT != 0 && was | is) {
-            self.cpus.get_mut(by.cpu).touch(slot);
+            self.cpus.get_mut(by.cpu).touch(slot, locks_only);
         }
         match change.place {
             // Who takes up the space owes that it is visible.
@@ -170,56 +172,6 @@ impl Oracle {
         let kept = &mut shadow.slots[slot.index()];
         (kept.word, kept.site, kept.cpu, kept.debt) = (new, site, by.cpu, debt);
         kept.cached = is && cached;
-    }
-
-    /// The debt for what a slot held.
-    fn owe(
-        &mut self,
-        change: &Change,
-        known: DebtId,
-        now: u64,
-        site: crate::site::SiteId,
-    ) -> DebtId {
-        let Place::Root { va, root } = change.place else { return known };
-        let (space, asid) = (self.tables[root].space, self.tables[root].asid);
-        let (left, cpu, level) = (self.holders(change), change.cpu, change.level);
-        if let Some(debt) = self.book.get_mut(known)
-            && debt.slot == change.slot
-            && debt.space == space
-            && (debt.old ^ change.old) & pte::bits::ADDRESS == 0
-        {
-            debt.renew(now, cpu, site, left);
-            return known;
-        }
-        let below = self.child(level, change.old);
-        let hull = below.map_or((0, 0), |below| self.hull(below, va));
-        let frame = Self::leads_to(level, change.old).and_then(|(pfn, _)| self.frame_of(pfn));
-        let mut debt = Debt {
-            slot: change.slot,
-            level,
-            va,
-            old: change.old,
-            is_walk: matches!(pte::decode(level, change.old), Entry::Table(_)),
-            space,
-            asid: asid.unwrap_or(abi::Asid(0)),
-            left,
-            at: now,
-            cpu,
-            site,
-            hull,
-            ..Debt::BLANK
-        };
-        if let Some(frame) = frame {
-            debt.links.frame = self.debt_of_frame(frame);
-        }
-        let Some(id) = self.book.add(debt, &self.cpus) else {
-            self.blind.debts += 1;
-            return DebtId::NONE;
-        };
-        if let Some(frame) = frame {
-            self.frames[frame].debt = id;
-        }
-        id
     }
 
     /// Software filled `n` slots of a table that no walker can reach: `word`, and `step` more for each.
@@ -264,105 +216,5 @@ impl Oracle {
         if replaced {
             self.tables[table].filled = (now, by.cpu);
         }
-    }
-
-    // --- reports ---------------------------------------------------------------------------------
-
-    pub(crate) fn subject(&self, change: &Change) -> Subject {
-        let (va, asid) = match change.place {
-            Place::Root { va, root } => (Some(va), self.tables[root].asid),
-            Place::Loose { .. } => (None, None),
-        };
-        let Change { level, old, new, .. } = *change;
-        Subject { slot: self.address(change.slot), level, va, asid, old, new }
-    }
-
-    /// Keeps the first report: of `rule`, broken by `by`, about an entry that `changed` last.
-    pub(crate) fn broken(
-        &mut self,
-        rule: Rule,
-        by: By,
-        subject: Option<Subject>,
-        changed: Option<SlotId>,
-    ) {
-        self.broken_about(rule, by, subject, changed, None, 0);
-    }
-
-    /// As [`Oracle::broken`], where it is about a frame, and CPUs that can reach it.
-    pub(crate) fn broken_about(
-        &mut self,
-        rule: Rule,
-        by: By,
-        subject: Option<Subject>,
-        changed: Option<SlotId>,
-        frame: Option<PhysAddr>,
-        cpus: u64,
-    ) {
-        if self.report.is_some() {
-            return;
-        }
-        let changed = changed.and_then(|slot| {
-            let kept = &self.tables[self.table_at(slot.frame())?].slots[slot.index()];
-            let known = kept.site != crate::site::SiteId::UNKNOWN;
-            known.then(|| Step { cpu: kept.cpu, site: self.sites.site(kept.site) })
-        });
-        self.report = Some(Report {
-            rule,
-            subject,
-            changed,
-            wrong: Step { cpu: by.cpu, site: by.site },
-            frame,
-            missing: None,
-            cpus,
-            platform: self.platform,
-        });
-    }
-
-    /// A debt must be paid by now: it is, or it is a trap for CPUs that run something else, or `rule` is
-    /// broken.
-    pub(crate) fn demand(&mut self, id: DebtId, rule: Rule, by: By, frame: Option<PhysAddr>) {
-        let Some(debt) = self.book.get_mut(id) else { return };
-        if debt.is_settled(&self.cpus) {
-            return self.book.remove(id);
-        }
-        let usable = debt.left & self.cpus.running(debt.asid);
-        debt.is_trap = true;
-        if usable != 0 {
-            let debt = *debt;
-            self.unpaid(&debt, usable, rule, by, frame);
-        }
-    }
-
-    /// A report about a debt.
-    pub(crate) fn unpaid(
-        &mut self,
-        debt: &Debt,
-        cpus: u64,
-        rule: Rule,
-        by: By,
-        frame: Option<PhysAddr>,
-    ) {
-        if self.report.is_some() {
-            return;
-        }
-        let table = self.table_at(debt.slot.frame());
-        let new = table.map_or(0, |table| self.tables[table].slots[debt.slot.index()].word);
-        self.report = Some(Report {
-            rule,
-            subject: Some(Subject {
-                slot: self.address(debt.slot),
-                level: debt.level,
-                va: Some(debt.va),
-                asid: Some(debt.asid),
-                old: debt.old,
-                new,
-            }),
-            changed: Some(Step { cpu: debt.cpu, site: self.sites.site(debt.site) }),
-            wrong: Step { cpu: by.cpu, site: by.site },
-            frame,
-            missing: Some(debt.missing(&self.cpus)),
-            cpus,
-            platform: self.platform,
-        });
     }
 }

@@ -55,6 +55,7 @@ impl Oracle {
         if let Some(child) = self.child(level, word) {
             self.tables[child].parent = slot;
             self.tables[child].unlinked = DebtId::NONE;
+            self.new_epoch();
         }
     }
 
@@ -65,6 +66,7 @@ impl Oracle {
         {
             self.tables[child].parent = SlotId::NONE;
             self.tables[child].unlinked = debt;
+            self.new_epoch();
         }
     }
 
@@ -72,7 +74,7 @@ impl Oracle {
     pub(crate) fn walk_debt(&self, top: usize) -> Option<DebtId> {
         let shadow = &self.tables[top];
         let debt = self.book.get(shadow.unlinked)?;
-        let Entry::Table(next) = pte::decode(debt.level, debt.old) else { return None };
+        let Entry::Table(next) = pte::decode(debt.what.level, debt.what.old) else { return None };
         let same = self.frame_of(next.pfn()) == Some(shadow.frame as usize);
         same.then_some(shadow.unlinked)
     }
@@ -114,6 +116,7 @@ impl Oracle {
 
     /// A page becomes a table.
     pub(crate) fn watch(&mut self, frame: usize, level: Level, cpu: u8, now: u64) {
+        self.new_epoch();
         let id = if self.free_table != u32::MAX {
             let id = self.free_table;
             self.free_table = self.tables[id as usize].next;
@@ -133,19 +136,13 @@ impl Oracle {
         } else {
             0
         };
-        let shadow = &mut self.tables[id as usize];
-        *shadow = crate::TableShadow {
-            level,
-            frame: frame as u32,
-            space,
-            filled: (now, cpu),
-            ..crate::TableShadow::BLANK
-        };
+        self.tables[id as usize].begin(level, frame as u32, space, (now, cpu));
     }
 
     /// A page is no table any more: what its slots mapped is not mapped by them.
     pub(crate) fn unwatch(&mut self, frame: usize) {
         let Some(table) = self.table_at(frame) else { return };
+        self.new_epoch();
         let level = self.tables[table].level;
         for index in 0..ENTRIES {
             if self.tables[table].live == 0 {
@@ -176,12 +173,8 @@ impl Oracle {
         if frame.kind == Kind::Table {
             return;
         }
-        let by = if is_mapped { 1_i32 } else { -1 };
-        if level == Level::Pte {
-            frame.maps = frame.maps.wrapping_add_signed(by);
-        } else {
-            frame.blocks = frame.blocks.wrapping_add_signed(by as i16);
-        }
+        let count = if level == Level::Pte { &mut frame.maps } else { &mut frame.blocks };
+        *count = count.wrapping_add_signed(if is_mapped { 1 } else { -1 });
         if is_mapped {
             frame.link = slot.0;
         }

@@ -66,8 +66,14 @@ pub(crate) fn everything(scope: Scope) -> Tlbi {
 impl Paper {
     /// Three CPUs like `caps`; frames are free but for the tables, [`DATA`] and [`BLOCK`].
     pub(crate) fn new(caps: Caps) -> Self {
+        Self::with(caps, |oracle| oracle)
+    }
+
+    /// As [`Paper::new`], with an oracle that was `prepared`.
+    pub(crate) fn with(caps: Caps, prepared: impl FnOnce(Oracle) -> Oracle) -> Self {
         let setup = Setup::owned(caps, 3, Platform::Model, RAM, FRAMES);
-        let mut paper = Self { oracle: Oracle::new(setup), words: vec![0; FRAMES * 512] };
+        let oracle = prepared(Oracle::new(setup));
+        let mut paper = Self { oracle, words: vec![0; FRAMES * 512] };
         for (level, pfn) in Level::ALL.into_iter().zip(TABLES) {
             paper.new_table(pfn, level);
         }
@@ -124,6 +130,11 @@ impl Paper {
         let old = self.write(slot, word);
         self.oracle.store(by(cpu), slot, old, word, How::Exchange);
         old
+    }
+
+    /// What is in a slot.
+    pub(crate) fn word(&self, slot: PhysAddr) -> u64 {
+        self.words[(slot.0 - RAM.base().0) as usize / 8]
     }
 
     fn write(&mut self, slot: PhysAddr, word: u64) -> u64 {

@@ -1,0 +1,56 @@
+//! What a change takes away becomes a debt.
+
+use crate::Oracle;
+use crate::debt::Taken;
+use crate::shadow::DebtId;
+use crate::site::SiteId;
+use crate::stores::Change;
+use crate::tables::Place;
+use abi::Level;
+use pte::Entry;
+use pte::bits::ADDRESS;
+
+impl Oracle {
+    /// The debt for what a slot held. `known` is what the slot owed before: the same translation is owed once.
+    pub(crate) fn owe(&mut self, change: &Change, known: DebtId, now: u64, site: SiteId) -> DebtId {
+        let Place::Root { va, root } = change.place else { return known };
+        let Change { slot, level, old, cpu, .. } = *change;
+        let (space, asid) = (self.tables[root].space, self.tables[root].asid);
+        let left = self.holders(change);
+        if let Some(debt) = self.book.get_mut(known)
+            && debt.what.slot == slot
+            && debt.what.space == space
+            && (debt.what.old ^ old) & ADDRESS == 0
+        {
+            debt.renew(now, cpu, site, left);
+            return known;
+        }
+        let is_walk = matches!(pte::decode(level, old), Entry::Table(_));
+        let below = self.child(level, old).filter(|_| is_walk);
+        let hull = below.map_or((0, 0), |below| self.hull(below, va));
+        let asid = asid.unwrap_or(abi::Asid(0));
+        let (at, frame) = (now, self.leaf_frame(level, old));
+        let what =
+            Taken { slot, level, va, old, is_walk, space, asid, left, at, cpu, site, hull, frame };
+        self.enter_in_book(&what)
+    }
+
+    /// The number of the first frame that a leaf leads to; all ones if there is none.
+    fn leaf_frame(&self, level: Level, word: u64) -> u32 {
+        let frame = Self::leads_to(level, word).and_then(|(pfn, _)| self.frame_of(pfn));
+        frame.map_or(u32::MAX, |frame| frame as u32)
+    }
+
+    /// A debt for `what`, found by whoever frees its frame.
+    #[inline(always)]
+    pub(crate) fn enter_in_book(&mut self, what: &Taken) -> DebtId {
+        let Some(id) = self.book.add(what, &self.cpus) else {
+            self.blind.debts += 1;
+            return DebtId::NONE;
+        };
+        if let Some(frame) = self.frames.get_mut(what.frame as usize) {
+            frame.is_owed = true;
+        }
+        id
+    }
+}

@@ -1,0 +1,71 @@
+//! Where a table is reached and by whom, remembered in its shadow while nothing of that changes.
+
+use crate::Oracle;
+use crate::stores::Change;
+use crate::tables::Place;
+use abi::{Asid, VirtAddr};
+
+/// What is known of a table as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach {
+    /// No link, no space that runs, and nothing left under an ASID has changed since. 0: nothing is known.
+    pub(crate) epoch: u64,
+    /// What its first entry translates.
+    pub(crate) base: VirtAddr,
+    /// CPUs that may have something of the space, one bit each.
+    pub(crate) holders: u64,
+    /// The root that leads there. Without one no walker comes, not even one that is late.
+    pub(crate) root: Option<u32>,
+    /// Some CPU runs the space.
+    pub(crate) is_running: bool,
+}
+
+impl Reach {
+    pub(crate) const UNKNOWN: Self =
+        Self { epoch: 0, base: VirtAddr(0), holders: 0, root: None, is_running: false };
+}
+
+impl Oracle {
+    /// Something changed of what shadows remember of reaches.
+    #[inline]
+    pub(crate) fn new_epoch(&mut self) {
+        self.epoch += 1;
+    }
+
+    /// What is known of a table, if it still holds.
+    #[inline]
+    pub(crate) fn reach(&self, table: usize) -> Option<Reach> {
+        let reach = self.tables[table].reach;
+        (reach.epoch == self.epoch).then_some(reach)
+    }
+
+    /// Remembers where the table of a change is reached.
+    pub(crate) fn note_reach(&mut self, change: &Change) {
+        let epoch = self.epoch;
+        let reach = match change.place {
+            Place::Root { va, root } => {
+                let into = change.slot.index() as u64 * change.level.span();
+                let space = self.tables[root].space;
+                Reach {
+                    epoch,
+                    base: VirtAddr(va.0 - into),
+                    holders: self.holders(change),
+                    root: Some(root as u32),
+                    is_running: self.cpus.running_space(space) != 0,
+                }
+            }
+            Place::Loose { top, .. } if self.walk_debt(top).is_none() => {
+                Reach { epoch, ..Reach::UNKNOWN }
+            }
+            Place::Loose { .. } => return,
+        };
+        self.tables[change.table].reach = reach;
+    }
+
+    /// The space of a root and the ASID that it ran under last.
+    #[inline]
+    pub(crate) fn space_of(&self, root: u32) -> (u32, Asid) {
+        let root = &self.tables[root as usize];
+        (root.space, root.asid.unwrap_or(Asid(0)))
+    }
+}
