@@ -2,7 +2,8 @@
 #
 # A launch takes variables: BOARD=virt|raspi4b CPU=max CPUS=8 GIC=2 EL=2 MEM=8G LINEAR=4k,
 # RUN="stress all secs=3 seed=1" for commands instead of the prompt, QEMU_ARGS="…" for the rest;
-# SANITIZE=1 for an image that watches its own translation, and then MUTANT=unmap-no-tlbi for a bug.
+# SANITIZE=1 for an image that watches its own translation, and then MUTANT=unmap-no-tlbi for a bug;
+# RUN="zoo …" takes that image by itself.
 # Make hands what is given on its command line to its recipes as environment; xtask reads it there.
 
 CARGO := $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)

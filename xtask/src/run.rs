@@ -82,13 +82,20 @@ impl Pick {
         Ok(launch)
     }
 
-    /// An empty variable, or 0, asks for nothing.
+    /// An empty variable, or 0, asks for nothing. The zoo is in the image with bugs only.
     fn flavour(&self) -> Flavour {
         match self.sanitize.as_deref() {
-            None | Some("" | "0") => Flavour::Plain,
-            Some(_) => Flavour::Sanitized,
+            None | Some("" | "0") if !visits_zoo(self.run.as_deref().unwrap_or_default()) => {
+                Flavour::Plain
+            }
+            _ => Flavour::Sanitized,
         }
     }
+}
+
+/// Whether one of the commands is the zoo's.
+fn visits_zoo(run: &str) -> bool {
+    run.split(';').any(|command| command.split_whitespace().next() == Some("zoo"))
 }
 
 /// The word for the kernel that plays the tour before the prompt.
@@ -168,4 +175,19 @@ pub(crate) fn symbolize() -> Result<()> {
     let mut stdin = io::stdin();
     pass_on(&mut stdin, Explainer::new(io::stdout(), Some(symbols)))
         .map_err(|why| Trouble::File("standard input".into(), why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_zoo_is_where_the_bugs_are() {
+        for run in ["zoo list", "selftest; zoo run unmap-no-tlbi", " zoo"] {
+            assert!(visits_zoo(run), "{run}");
+        }
+        for run in ["", "stress all", "help zoo", "zoology"] {
+            assert!(!visits_zoo(run), "{run}");
+        }
+    }
 }

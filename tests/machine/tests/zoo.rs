@@ -39,17 +39,32 @@ fn every_story_names_its_place() {
     }
 }
 
+/// What waits has a name that no bug has yet: once it has one, it waits no more.
+#[test]
+fn nothing_waits_that_is_here() {
+    for (n, waiting) in zoo::WAITING.iter().enumerate() {
+        assert_eq!(zoo::find(waiting.name), None, "{}", waiting.name);
+        let twins = zoo::WAITING[..n].iter().any(|other| other.name == waiting.name);
+        assert!(!twins, "{} waits twice", waiting.name);
+    }
+}
+
 /// Each step is somebody's, everybody has a step, and nothing is wider than a terminal.
 #[test]
 fn stories_fit_the_terminal() {
-    for exhibit in zoo::exhibits() {
-        let name = exhibit.mutant.name();
-        for lane in 0..exhibit.lanes.len() {
-            assert!(exhibit.steps.iter().any(|&(by, _)| by == lane), "{name}: lane {lane} is idle");
+    let fits = |name: &str, lanes: &[&str], steps: &[zoo::Step], text: String| {
+        for lane in 0..lanes.len() {
+            assert!(steps.iter().any(|&(by, _)| by == lane), "{name}: lane {lane} is idle");
         }
-        assert!(exhibit.steps.iter().all(|&(by, _)| by < exhibit.lanes.len()), "{name}");
-        for line in exhibit.to_string().lines() {
+        assert!(steps.iter().all(|&(by, _)| by < lanes.len()), "{name}");
+        for line in text.lines() {
             assert!(line.chars().count() <= 80, "{name}: too wide: {line}");
         }
+    };
+    for exhibit in zoo::exhibits() {
+        fits(exhibit.mutant.name(), exhibit.lanes, exhibit.steps, exhibit.to_string());
+    }
+    for waiting in zoo::WAITING {
+        fits(waiting.name, waiting.lanes, waiting.steps, waiting.to_string());
     }
 }

@@ -26,6 +26,12 @@ pub(super) fn zoo(context: &mut Context, args: &Args<'_>, out: &mut dyn Write) -
     if what == "list" {
         return Ok(show::list(name.unwrap_or(""), out)?);
     }
+    if let Some(waiting) = stress::zoo::WAITING.iter().find(|waiting| Some(waiting.name) == name) {
+        return match what {
+            "show" => Ok(show::show_waiting(waiting, out)?),
+            _ => Err(super::fail(out, format_args!("zoo: waits for {}", waiting.waits_for))),
+        };
+    }
     let Some(mutant) = stress::zoo::find(name.unwrap_or("")) else {
         return Err(super::fail(out, format_args!("zoo: which bug? `zoo list` names them")));
     };
@@ -37,6 +43,6 @@ pub(super) fn zoo(context: &mut Context, args: &Args<'_>, out: &mut dyn Write) -
 
 #[cfg(not(all(feature = "sanitize", feature = "mutants")))]
 pub(super) fn zoo(_: &mut Context, _: &Args<'_>, out: &mut dyn Write) -> Outcome {
-    let why = format_args!("zoo: this image has no bugs on purpose; `make shell SANITIZE=1` has");
+    let why = format_args!("zoo: this image has no bugs on purpose; `make run RUN=\"zoo …\"` has");
     Err(super::fail(out, why))
 }

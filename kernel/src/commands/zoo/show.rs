@@ -12,8 +12,14 @@ pub(super) fn list(filter: &str, out: &mut dyn Write) -> fmt::Result {
         for &mutant in Mutant::ALL.iter().filter(|mutant| mutant.name().contains(filter)) {
             row([&mutant.name(), &zoo::habitat(mutant), &zoo::headline(mutant)]);
         }
+        for waiting in zoo::WAITING.iter().filter(|waiting| waiting.name.contains(filter)) {
+            row([&waiting.name, &"(waiting)", &waiting.about]);
+        }
     })?;
-    writeln!(out, "`zoo show` tells the story of some, `zoo run` lets any one out")
+    writeln!(
+        out,
+        "`zoo show` tells the story of some, `zoo run` lets any one out that is not waiting"
+    )
 }
 
 /// All about one.
@@ -24,4 +30,10 @@ pub(super) fn show(mutant: Mutant, out: &mut dyn Write) -> fmt::Result {
         None => writeln!(out, "its story is not told here; its places ask for Mutant::{mutant:?}")?,
     }
     writeln!(out, "seen in\n  stress {}", zoo::habitat(mutant))
+}
+
+/// All about one that cannot be let out yet.
+pub(super) fn show_waiting(waiting: &zoo::Waiting, out: &mut dyn Write) -> fmt::Result {
+    writeln!(out, "{}: {}", waiting.name, waiting.about)?;
+    writeln!(out, "{waiting}")
 }

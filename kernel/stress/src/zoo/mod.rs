@@ -10,15 +10,18 @@
 //! | `unmap` | what is given back too early |
 //! | `change` | what changes and leaves the old translation behind |
 //! | `split` | entries of other kinds and levels: splits, migration, new tables |
+//! | `waiting` | bugs of what is not built yet: their stories, and no run |
 
 mod change;
 mod exhibit;
 mod habitat;
 mod split;
 mod unmap;
+mod waiting;
 
-pub use exhibit::{Exhibit, Place, Step};
+pub use exhibit::{Exhibit, Place, Step, Waiting};
 pub use habitat::habitat;
+pub use waiting::WAITING;
 
 use mm::mutant::Mutant;
 

@@ -1,0 +1,101 @@
+//! Bugs of code that is not built yet. They are as well known as the others; here nobody can commit them.
+
+use super::Waiting;
+
+/// All of them.
+pub const WAITING: &[Waiting] = &[
+    Waiting {
+        name: "ioremap-free-before-flush",
+        about: "a huge device mapping replaces a kernel table, which is freed before the flush",
+        waits_for: "device mappings of blocks over ranges that pages had, and the freeing of kernel tables.",
+        found: "The thread of 2018 on huge ioremap, where a whole series of kernels mapped a block over an empty \
+            table and freed that first: e3e288121408 and b6bdb7517c3d stopped them. Of the same family is \
+            5e0fb5df2ee8.",
+        lanes: &["CPU 0", "CPU 1", "walker of CPU 1"],
+        steps: &[
+            (1, "used a page of the range once"),
+            (2, "keeps: the PMD leads to table T, now empty"),
+            (0, "ioremap: clears the PMD"),
+            (0, "frees T; no flush yet"),
+            (1, "gets T as a page of data"),
+            (2, "speculates below T: reads data for descriptors"),
+            (0, "stores the block; flushes: too late"),
+        ],
+        rule: "Clear, flush on every CPU for all ASIDs and all levels, wait, and free the table only then. A walk \
+            goes on in a table for as long as a walk cache leads there, though no entry below was ever valid.",
+    },
+    Waiting {
+        name: "vmap-full-block-stale",
+        about: "the alias flush passes by vmap blocks that are used up, and their stale translations stay",
+        waits_for: "vmap blocks (vm_map_ram), which hand out a part of an area and flush late.",
+        found: "2023, fc1e0d980037: vm_unmap_aliases went through the lists of blocks that have room. A block \
+            without any is on no list, and what was unmapped in it stayed cached. In Linux since 2.6.28 \
+            (db64fe02258f).",
+        lanes: &["CPU 0", "CPU 1", "TLB of CPU 1"],
+        steps: &[
+            (0, "maps F in the last room of a block: it leaves the list"),
+            (1, "reads F through it"),
+            (2, "keeps the alias -> F, writable"),
+            (0, "unmaps it; the flush is for later"),
+            (0, "vm_unmap_aliases: no list has the block"),
+            (0, "makes F read-only, or code, and trusts in that"),
+            (1, "writes F through the alias"),
+        ],
+        rule: "When the alias flush returns, no CPU has a translation of anything that was unmapped before it began.",
+    },
+    Waiting {
+        name: "vmap-lazy-range-dropped",
+        about: "the alias flush forgets a dirty range before it has flushed it",
+        waits_for: "vmap blocks (vm_map_ram), which hand out a part of an area and flush late.",
+        found: "The same series, a09fad96ffb1: what is dirty is taken and reset under a lock that has to be held \
+            until the flush is complete. Let go of it in between, and a second caller finds nothing to do.",
+        lanes: &["CPU 0", "CPU 1", "TLB of CPU 2"],
+        steps: &[
+            (2, "keeps an alias of F"),
+            (0, "vm_unmap_aliases: takes the dirty range, resets it"),
+            (1, "vm_unmap_aliases: finds nothing dirty"),
+            (1, "returns; frees F to somebody"),
+            (2, "still leads to F"),
+            (0, "TLBI, DSB: too late for CPU 1"),
+        ],
+        rule: "Whoever finds a flush taken by another waits for it.",
+    },
+    Waiting {
+        name: "kernel-map-unsynced",
+        about: "a kernel mapping is used, or passed on, before walkers can see all of it",
+        waits_for: "mappings of kernel ranges page by page by callback (apply_to_page_range), on error paths too.",
+        found: "2ba3e6947aed, and the rule's other face on arm64: 24fe1b0efad4 took the ISB away after a kernel's \
+            entry was stored, d0b7a302d58a brought it back. fea18c686320 (2025) returned early and kept the \
+            barriers owed.",
+        lanes: &["CPU 0", "CPU 1", "walker of CPU 1"],
+        steps: &[
+            (0, "maps three of four pages; the fourth fails"),
+            (0, "returns the error: no DSB for the three, nor for the new table"),
+            (0, "passes the address of the first on"),
+            (1, "uses it"),
+            (2, "finds the entry above empty still"),
+            (1, "takes a fault in the kernel's half"),
+        ],
+        rule: "Whatever was stored to kernel tables is published before the address is anybody's, also where the \
+            operation fails half way; and it is never put off in an interrupt.",
+    },
+    Waiting {
+        name: "device-flush-after-set",
+        about: "copy on write gives CPUs the new page while a device keeps the old one",
+        waits_for: "the notifier, and a device with a TLB of its own.",
+        found: "2017, the thread on secondary TLBs and copy on write: the device was told of the change after \
+            the new entry was stored. CPU and device wrote to different pages, and neither knew.",
+        lanes: &["CPU 0", "device", "its TLB"],
+        steps: &[
+            (1, "reads page P"),
+            (2, "keeps P -> old frame A"),
+            (0, "write fault: copies A to B"),
+            (0, "clears, flushes CPUs, stores P -> B"),
+            (0, "writes P: the data is in B"),
+            (1, "reads P: A's data"),
+            (0, "tells the device: too late"),
+        ],
+        rule: "Between the cleared entry and the new one are the flush of the CPUs and that of every device that \
+            shares the table, both complete.",
+    },
+];
