@@ -10,7 +10,9 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::num::NonZero;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
@@ -66,8 +68,14 @@ pub struct Finding {
 /// One line of the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Line {
-    /// There is a bug of this name.
-    Known(String),
+    /// There is a bug of this name, and a workload that gives it the best chance to be seen; none is named by
+    /// suites that know of none.
+    Known {
+        /// The bug.
+        bug: String,
+        /// The workload, or nothing.
+        home: String,
+    },
     /// Somebody looked for one.
     Found(Finding),
 }
@@ -81,7 +89,7 @@ impl Line {
     /// As it is written, without the newline.
     pub fn encode(&self) -> String {
         match self {
-            Self::Known(bug) => format!("known\t{bug}"),
+            Self::Known { bug, home } => format!("known\t{bug}\t{home}"),
             Self::Found(Finding { judge, bug, caught, test, took, said }) => {
                 let verdict = if *caught { "caught" } else { "hidden" };
                 let (judge, said, micros) = (judge.name(), plain(said), took.as_micros());
@@ -94,7 +102,7 @@ impl Line {
     pub fn decode(line: &str) -> Option<Self> {
         let fields: Vec<&str> = line.split('\t').collect();
         match fields[..] {
-            ["known", bug] => Some(Self::Known(bug.into())),
+            ["known", bug, home] => Some(Self::Known { bug: bug.into(), home: home.into() }),
             [verdict @ ("caught" | "hidden"), judge, bug, test, micros, said] => {
                 let judge = Judge::ALL.into_iter().find(|known| known.name() == judge)?;
                 Some(Self::Found(Finding {
@@ -137,9 +145,10 @@ pub fn spelled(variant: &str) -> String {
     name
 }
 
-/// These are the names of all bugs.
-pub fn known<'a>(bugs: impl IntoIterator<Item = &'a str>) {
-    bugs.into_iter().for_each(|bug| append(&Line::Known(bug.into())));
+/// These are the names of all bugs, each with its home: see [`Line::Known`].
+pub fn known<'a>(bugs: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    let line = |(bug, home): (&str, &str)| Line::Known { bug: bug.into(), home: home.into() };
+    bugs.into_iter().for_each(|known| append(&line(known)));
 }
 
 /// Whether the sweeps are to try this bug: all, if nobody narrows it.
@@ -147,26 +156,57 @@ pub fn is_wanted(bug: &str) -> bool {
     !env::var(ONLY).is_ok_and(|only| !bug.contains(&only))
 }
 
+/// How long a process may look for one bug. Those that find nothing take seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Looks for each bug in a process of its own, which a bug may end: this test binary once more, with the
-/// arguments that it has. Of those that did `died` is told.
+/// arguments that it has; as many at a time as there are cores. Of those that ended otherwise than well, or
+/// not at all, `died` is told.
 pub fn each_alone<'a>(
-    bugs: impl IntoIterator<Item = &'a str>,
+    bugs: impl IntoIterator<Item = (&'a str, &'a str)>,
     look: impl Fn(&str),
-    died: impl Fn(&str, Duration),
+    died: impl Fn(&str, Duration) + Sync,
 ) {
     if let Ok(bug) = env::var(ALONE) {
         return look(&bug);
     }
     let bugs: Vec<_> = bugs.into_iter().collect();
     known(bugs.iter().copied());
+    let wanted: Vec<_> = bugs.iter().map(|(bug, _)| *bug).filter(|bug| is_wanted(bug)).collect();
     let binary = env::current_exe().expect("this process has a file");
-    for bug in bugs.into_iter().filter(|bug| is_wanted(bug)) {
-        let started = Instant::now();
-        let mut alone = Command::new(&binary);
-        alone.args(env::args_os().skip(1)).env(ALONE, bug);
-        let status = alone.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if !status.expect("it can be started again").success() {
-            died(bug, started.elapsed());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(&bug) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let started = Instant::now();
+            let mut alone = Command::new(&binary);
+            alone.args(env::args_os().skip(1)).env(ALONE, bug);
+            alone.stdout(Stdio::null()).stderr(Stdio::null());
+            if !ends_well(&mut alone, PATIENCE) {
+                died(bug, started.elapsed());
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
+}
+
+/// Whether a process ends by itself, in time, and well.
+fn ends_well(command: &mut Command, patience: Duration) -> bool {
+    let mut child = command.spawn().expect("it can be started again");
+    let until = Instant::now() + patience;
+    loop {
+        match child.try_wait().expect("a child can be waited for") {
+            Some(status) => return status.success(),
+            None if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
+            None => {
+                // It may have ended in this very moment.
+                let _ = child.kill();
+                let _ = child.wait();
+                return false;
+            }
         }
     }
 }
@@ -229,9 +269,9 @@ mod tests {
 
     #[test]
     fn a_line_comes_back_as_it_was() {
-        let lines =
-            [Line::Known("no-publish".into()), finding(true, "frame-freed"), finding(false, "")];
-        for line in lines {
+        let known = Line::Known { bug: "no-publish".into(), home: "cow".into() };
+        let homeless = Line::Known { bug: "walk-unfenced".into(), home: String::new() };
+        for line in [known, homeless, finding(true, "frame-freed"), finding(false, "")] {
             assert_eq!(Line::decode(&line.encode()), Some(line));
         }
     }
@@ -245,10 +285,24 @@ mod tests {
 
     #[test]
     fn what_is_no_line_is_refused() {
-        for line in ["", "known", "caught\tmodel\tx", "caught\tnobody\tx\tt\t1\ts", "ok 1 x"] {
+        for line in
+            ["", "known", "known\tx", "caught\tmodel\tx", "caught\tnobody\tx\tt\t1\ts", "ok 1 x"]
+        {
             assert_eq!(Line::decode(line), None, "{line:?}");
         }
         assert_eq!(Line::decode("caught\tmodel\tx\tt\tsoon\ts"), None);
+    }
+
+    #[test]
+    fn who_ends_badly_or_never_does_not_end_well() {
+        let shell = |script: &str| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script]);
+            ends_well(&mut shell, Duration::from_millis(300))
+        };
+        assert!(shell("true"));
+        assert!(!shell("exit 3"));
+        assert!(!shell("exec sleep 600"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use mm::mutant::Mutant;
 use pte::Caps;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
-use stress::{Limit, Options, World, workloads};
+use stress::{Limit, Options, World, workloads, zoo};
 
 type Watched = SimWorld<Sanitized<Machine>>;
 
@@ -129,7 +129,9 @@ fn known_bugs_in_every_workload() {
         // Where it is at home first: what catches it there is what a reader wants to see.
         let home = CAUGHT.iter().find(|(known, ..)| known.name() == bug);
         let mut caught = home.and_then(|(known, name, _)| Some((*name, find(*known, name)?.1)));
-        let names = workloads::all::<Watched>().map(|workload| workload.name);
+        let mut names = workloads::all::<Watched>().map(|workload| workload.name);
+        let habitat = zoo::find(bug).map_or("", zoo::habitat);
+        names.sort_by_key(|name| *name != habitat);
         for (name, caps) in
             names.iter().flat_map(|name| [(*name, Caps::CORTEX_A72), (*name, Caps::MAX)])
         {
@@ -145,8 +147,7 @@ fn known_bugs_in_every_workload() {
         evidence::note(Judge::Sanitizer, bug, &test, said, started.elapsed());
     };
     // The memory manager ended the process, and the oracle had said nothing before.
-    let names = Mutant::ALL.iter().map(|mutant| mutant.name());
-    evidence::each_alone(names, look, |bug, took| {
+    evidence::each_alone(zoo::homes(), look, |bug, took| {
         evidence::note(Judge::Sanitizer, bug, "all workloads", None, took);
     });
 }

@@ -2,13 +2,21 @@
 
 use evidence::{Finding, Judge, Line};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 /// The columns' headings.
 const COLUMNS: [&str; 5] = ["model", "sanitizer", "loom", "QEMU a72", "QEMU max"];
+
 /// Where the columns lie that the suites do not fill.
-pub(crate) const A72: usize = 3;
-pub(crate) const MAX: usize = 4;
+pub(crate) mod column {
+    pub(crate) const A72: usize = 3;
+    pub(crate) const MAX: usize = 4;
+}
+
+/// The first seed that suites, sweeps and boots try.
+pub(crate) const SEED: u64 = 1;
+/// A bug must be noticed within this, by one core.
+const SOON: Duration = Duration::from_secs(10);
 
 /// What one judge found out about one bug.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -70,14 +78,18 @@ fn steps(said: &str) -> Option<u64> {
 pub(crate) struct Row {
     pub(crate) bug: String,
     cells: [Cell; COLUMNS.len()],
-    /// The commands of the workloads that were seen to commit it.
-    pub(crate) workloads: BTreeSet<String>,
+    /// The workload that gives it the best chance to be seen, if a suite knows of one.
+    pub(crate) home: String,
 }
 
 impl Row {
-    /// Whether anybody noticed it.
-    pub(crate) fn is_caught(&self) -> bool {
-        self.cells.iter().any(|cell| matches!(cell, Cell::Caught { .. }))
+    /// How long it took whoever noticed it first; `None` if nobody did.
+    fn soonest(&self) -> Option<Duration> {
+        let took = |cell: &Cell| match cell {
+            Cell::Caught { took, .. } => Some(*took),
+            _ => None,
+        };
+        self.cells.iter().filter_map(took).min()
     }
 
     /// Whether it can be armed in a memory manager. Else it is an order of a protocol, which loom alone
@@ -88,7 +100,7 @@ impl Row {
 
     /// Who says most about it, and what: the sanitizer's rule, else the first that noticed.
     fn words(&self) -> String {
-        let order = [1, 0, 2, A72, MAX];
+        let order = [1, 0, 2, column::A72, column::MAX];
         let said = order.iter().find_map(|&column| match &self.cells[column] {
             Cell::Caught { by, said, .. } => Some(format!("{by}: {said}")),
             _ => None,
@@ -113,33 +125,46 @@ pub(crate) struct Matrix {
 impl Matrix {
     /// What the suites said of the bugs whose name holds `only`.
     pub(crate) fn new(lines: Vec<Line>, only: &str) -> Self {
-        let mut bugs: Vec<String> = Vec::new();
+        let mut bugs: Vec<(String, String)> = Vec::new();
         let mut found = Vec::new();
         for line in lines {
-            let name = match line {
-                Line::Known(bug) => bug,
+            let (bug, home) = match line {
+                Line::Known { bug, home } => (bug, home),
                 Line::Found(finding) => {
                     let bug = finding.bug.clone();
                     found.push(finding);
-                    bug
+                    (bug, String::new())
                 }
             };
-            if name.contains(only) && !bugs.contains(&name) {
-                bugs.push(name);
+            match bugs.iter_mut().find(|(known, _)| *known == bug) {
+                // Not every suite knows of a home.
+                Some((_, known)) if known.is_empty() => *known = home,
+                Some(_) => {}
+                None if bug.contains(only) => bugs.push((bug, home)),
+                None => {}
             }
         }
-        Self { rows: bugs.into_iter().map(|bug| Self::row(bug, &found)).collect() }
+        Self { rows: bugs.into_iter().map(|(bug, home)| Self::row(bug, home, &found)).collect() }
     }
 
-    fn row(bug: String, found: &[Finding]) -> Row {
+    fn row(bug: String, home: String, found: &[Finding]) -> Row {
         let about = || found.iter().filter(|finding| finding.bug == bug);
         let mut cells = [const { Cell::Untried }; COLUMNS.len()];
         for (cell, judge) in cells.iter_mut().zip(Judge::ALL) {
             *cell = Cell::of(about().filter(|finding| finding.judge == judge));
         }
-        let in_workloads = about().filter(|f| f.caught && f.test.starts_with("stress "));
-        let workloads = in_workloads.map(|finding| finding.test.clone()).collect();
-        Row { bug, cells, workloads }
+        Row { bug, cells, home }
+    }
+
+    /// Whether there are bugs, and each was noticed by somebody, soon.
+    pub(crate) fn is_caught_in_time(&self) -> bool {
+        let in_time = |row: &Row| row.soonest().is_some_and(|took| took <= SOON);
+        !self.rows.is_empty() && self.rows.iter().all(in_time)
+    }
+
+    /// The bug that took longest to be noticed by whoever was the first to.
+    fn slowest(&self) -> Option<(Duration, &str)> {
+        self.rows.iter().filter_map(|row| Some((row.soonest()?, &*row.bug))).max()
     }
 
     /// Fills a cell.
@@ -154,6 +179,39 @@ impl Matrix {
         let cells = self.rows.iter().map(|row| &row.cells[column]);
         let caught = cells.clone().filter(|cell| matches!(cell, Cell::Caught { .. })).count();
         (caught, cells.filter(|cell| **cell != Cell::Untried).count())
+    }
+
+    /// For the documents: a table, and the sums.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!("| known bug | {} | who said what |\n", COLUMNS.join(" | "));
+        text += &format!("|{}\n", " --- |".repeat(COLUMNS.len() + 2));
+        for row in &self.rows {
+            let cells: Vec<_> = row.cells.iter().map(Cell::brief).collect();
+            let words = row.words().replace('|', "/");
+            text += &format!("| `{}` | {} | {words} |\n", row.bug, cells.join(" | "));
+        }
+        text + "\n```text\n" + &self.sums() + "```\n"
+    }
+
+    /// How many of how many each column caught, and what it came to.
+    fn sums(&self) -> String {
+        let mut text = String::new();
+        for (at, column) in COLUMNS.iter().enumerate() {
+            let (caught, tried) = self.score(at);
+            text += &format!("{column:10} caught {caught} of {tried}\n");
+        }
+        let missed: Vec<_> = self.rows.iter().filter(|row| row.soonest().is_none()).collect();
+        text +=
+            &format!("{} known bugs, of which nobody caught {}\n", self.rows.len(), missed.len());
+        for row in missed {
+            text += &format!("  {}\n", row.bug);
+        }
+        if let Some((took, bug)) = self.slowest() {
+            let verdict = if took > SOON { ": too long" } else { "" };
+            text +=
+                &format!("the slowest to be caught: {bug}, {:.2} s{verdict}\n", took.as_secs_f64());
+        }
+        text
     }
 
     /// For tools: one object a bug.
@@ -179,14 +237,7 @@ impl fmt::Display for Matrix {
             row.cells.iter().try_for_each(|cell| write!(f, "  {:14}", cell.brief()))?;
             writeln!(f, "  {}", row.words())?;
         }
-        writeln!(f)?;
-        for (at, column) in COLUMNS.iter().enumerate() {
-            let (caught, tried) = self.score(at);
-            writeln!(f, "{column:10} caught {caught} of {tried}")?;
-        }
-        let missed: Vec<_> = self.rows.iter().filter(|row| !row.is_caught()).collect();
-        writeln!(f, "{} known bugs, of which {} nobody caught", self.rows.len(), missed.len())?;
-        missed.iter().try_for_each(|row| writeln!(f, "  {}", row.bug))
+        write!(f, "\n{}", self.sums())
     }
 }
 
@@ -206,9 +257,10 @@ mod tests {
     }
 
     fn matrix(only: &str) -> Matrix {
-        let known = |bug: &str| Line::Known(bug.into());
+        let known = |bug: &str| Line::Known { bug: bug.into(), home: String::new() };
         let lines = vec![
             known("no-publish"),
+            Line::Known { bug: "no-publish".into(), home: "cow".into() },
             known("no-grace"),
             found(Judge::Model, "no-publish", "flushes::a", Some("after step 12: freed"), 30),
             found(Judge::Model, "no-publish", "stress cow", Some("step 7: freed"), 20),
@@ -233,7 +285,7 @@ mod tests {
     #[test]
     fn a_bug_that_nobody_catches_is_counted_and_named() {
         let text = matrix("").to_string();
-        assert!(text.contains("3 known bugs, of which 1 nobody caught\n  no-grace\n"), "{text}");
+        assert!(text.contains("3 known bugs, of which nobody caught 1\n  no-grace\n"), "{text}");
         assert!(text.contains("model      caught 1 of 2\n"), "{text}");
         assert!(text.contains("loom       caught 1 of 1\n"), "{text}");
         assert!(text.contains("QEMU max   caught 0 of 0\n"), "{text}");
@@ -255,14 +307,36 @@ mod tests {
     }
 
     #[test]
-    fn workloads_that_commit_a_bug_are_those_that_it_was_caught_in() {
+    fn a_bug_is_at_home_where_the_suite_says_that_knows() {
         let matrix = matrix("");
-        assert_eq!(
-            matrix.rows[0].workloads.iter().collect::<Vec<_>>(),
-            ["stress cow", "stress fault-4k"]
-        );
-        assert!(matrix.rows[1].workloads.is_empty());
+        assert_eq!((&*matrix.rows[0].home, &*matrix.rows[1].home), ("cow", ""));
         assert!(matrix.rows[1].is_in_the_manager() && !matrix.rows[2].is_in_the_manager());
+    }
+
+    #[test]
+    fn a_bug_must_be_caught_by_somebody_and_soon() {
+        let mut matrix = matrix("no-publish");
+        assert!(matrix.is_caught_in_time());
+        assert_eq!(matrix.slowest(), Some((Duration::from_millis(5), "no-publish")));
+        let late = |millis| Cell::Caught {
+            by: "t".into(),
+            said: "s".into(),
+            took: Duration::from_millis(millis),
+        };
+        matrix.rows[0].cells = [const { Cell::Untried }; COLUMNS.len()];
+        assert!(!matrix.is_caught_in_time());
+        matrix.set("no-publish", column::MAX, late(10_001));
+        assert!(!matrix.is_caught_in_time() && matrix.to_string().contains("10.00 s: too long"));
+        matrix.set("no-publish", 0, late(10_000));
+        assert!(matrix.is_caught_in_time());
+        assert!(!Matrix { rows: Vec::new() }.is_caught_in_time());
+    }
+
+    #[test]
+    fn documents_get_a_row_for_each_bug() {
+        let text = matrix("").markdown();
+        let row = "| `no-grace` | hidden | - | - | - | - | NOBODY |\n";
+        assert!(text.starts_with("| known bug | model |") && text.contains(row), "{text}");
     }
 
     #[test]

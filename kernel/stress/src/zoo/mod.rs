@@ -40,6 +40,11 @@ pub fn find(name: &str) -> Option<Mutant> {
     Mutant::ALL.iter().copied().find(|mutant| mutant.name() == name)
 }
 
+/// Every known bug's name, and its habitat.
+pub fn homes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    Mutant::ALL.iter().map(|mutant| (mutant.name(), habitat(*mutant)))
+}
+
 /// What `mutant` does wrong, in a clause.
 pub fn headline(mutant: Mutant) -> &'static str {
     let about = mutant.about();

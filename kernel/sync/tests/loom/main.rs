@@ -102,7 +102,7 @@ macro_rules! each_is_caught {
             let missing = Mutant::ALL.iter().find(|mutant| !tested.contains(mutant));
             assert_eq!(missing, None);
             for mutant in Mutant::ALL {
-                evidence::known([&*evidence::spelled(&format!("{mutant:?}"))]);
+                evidence::known([(&*evidence::spelled(&format!("{mutant:?}")), "")]);
             }
         }
     };
