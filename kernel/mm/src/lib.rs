@@ -108,7 +108,7 @@ pub struct Mm<H: Hardware> {
     pub(crate) families: rmap::Families,
     pub(crate) deferred: thp::Deferred,
     pub(crate) zero: space::ZeroPages,
-    mutants: mutant::Armed,
+    pub(crate) mutants: mutant::Armed,
 }
 
 impl<H: Hardware> Mm<H> {

@@ -4,6 +4,8 @@
 //! vanish. With it, at most one bug is armed at a time, per memory manager, so that the host's tests
 //! can run many side by side.
 
+use sync::atomic::AtomicU32;
+
 macro_rules! mutants {
     ($($(#[doc = $doc:literal])* $variant:ident => $name:literal,)*) => {
         /// A known bug.
@@ -257,19 +259,58 @@ mutants! {
     HintTooDeep => "hint-too-deep",
     /// Of the CPUs that keep a number across a roll-over only the first is told its new generation.
     RolloverFirstReserved => "rollover-first-reserved",
+
+    // Flushes that say too little, too early or too late.
+    /// A CPU drops what it has of the last generation only after it has begun to walk under a number of the
+    /// new one.
+    RolloverFlushLate => "rollover-flush-late",
+    /// Where a mapping is replaced the flush comes first, and then the entry is cleared.
+    ReplaceFlushFirst => "replace-flush-first",
+    /// The flush of one leaf reaches the CPU that changed it, and no other.
+    LeafFlushLocal => "leaf-flush-local",
+    /// What is too much to be named page by page is dropped on the own CPU only.
+    FullFlushLocal => "full-flush-local",
+    /// A flush of several leaves leaves out the last.
+    RangeOneShort => "range-one-short",
+    /// A flush by ranges names them in units that are one size too small.
+    RangeUnitSmall => "range-unit-small",
+    /// Unlinked tables are freed, and then invalidated (2018).
+    TablesBeforeFlush => "tables-before-flush",
+    /// Of what an unlinked table served only the first page is flushed (2018).
+    SubtreeInPart => "subtree-in-part",
+    /// fork lets faults in before it has flushed: who writes through an old translation writes to a page that
+    /// was copied already.
+    ForkFlushLate => "fork-flush-late",
+    /// When a contiguous set is marked or unmarked one of its entries is flushed.
+    ContFlushOne => "cont-flush-one",
+
+    // Who must be held off, and who must be asked.
+    /// Whether others have a page is judged by its mappings: of somebody whose mapping is just being moved,
+    /// or who holds it without one, nothing is known (2020).
+    CowCountsMaps => "cow-counts-maps",
+    /// mremap lets faults and walks into the range that it moves from (2022).
+    RemapUnexcluded => "remap-unexcluded",
+    /// Tables that are put aside for huge entries lie in one place for all: whoever frees one PMD table takes
+    /// the others' along.
+    DepositsShared => "deposits-shared",
 }
 
 /// Which bug is armed in one memory manager.
 pub(crate) struct Armed {
     #[cfg(any(feature = "mutants", loom))]
     which: core::sync::atomic::AtomicU8,
+    /// What [`Mutant::DepositsShared`] shares.
+    #[cfg(any(feature = "mutants", loom))]
+    deposits: AtomicU32,
 }
 
 impl Armed {
-    pub(crate) const fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self {
             #[cfg(any(feature = "mutants", loom))]
             which: core::sync::atomic::AtomicU8::new(u8::MAX),
+            #[cfg(any(feature = "mutants", loom))]
+            deposits: AtomicU32::new(crate::frame::NIL),
         }
     }
 
@@ -283,6 +324,14 @@ impl Armed {
     #[cfg(any(feature = "mutants", loom))]
     pub(crate) fn is_armed(&self, mutant: Mutant) -> bool {
         self.which.load(core::sync::atomic::Ordering::Relaxed) == mutant as u8
+    }
+
+    /// Where a known bug keeps all deposited tables.
+    pub(crate) const fn deposits(&self) -> Option<&AtomicU32> {
+        #[cfg(any(feature = "mutants", loom))]
+        return Some(&self.deposits);
+        #[cfg(not(any(feature = "mutants", loom)))]
+        None
     }
 
     #[inline(always)]

@@ -86,6 +86,16 @@ const CAUGHT: &[(Mutant, &str, &str)] = &[
     (Mutant::ContNoBreak, "contpte", "break-before-make"),
     (Mutant::ReplaceNoFlush, "cow", "break-incomplete"),
     (Mutant::ReplaceSetBeforeFlush, "cow", "break-before-make"),
+    (Mutant::RolloverFlushLate, "asid-rollover", "asid-stale"),
+    (Mutant::ReplaceFlushFirst, "cow", "break-incomplete"),
+    (Mutant::LeafFlushLocal, "fault-4k", "break-incomplete"),
+    (Mutant::FullFlushLocal, "chaos", "done-early"),
+    (Mutant::RangeOneShort, "unmap-shootdown", "frame-freed"),
+    (Mutant::RangeUnitSmall, "chaos", "done-early"),
+    (Mutant::TablesBeforeFlush, "unmap-shootdown", "frame-freed"),
+    (Mutant::SubtreeInPart, "unmap-shootdown", "frame-freed"),
+    (Mutant::ForkFlushLate, "contpte", "done-early"),
+    (Mutant::ContFlushOne, "contpte", "break-incomplete"),
 ];
 
 /// The first report on a bug, with few tries.

@@ -72,7 +72,7 @@ const fn habitat(mutant: Mutant) -> &'static [&'static str] {
         }
         Mutant::WalkStopsEarly => &["deferred-split"],
         Mutant::ProtectNoFlush => &["mprotect-shootdown", "contpte"],
-        Mutant::RemapNoFlush => &["mremap"],
+        Mutant::RemapNoFlush | Mutant::DepositsShared => &["mremap"],
         Mutant::DontneedFlushLate | Mutant::ZapKeepsDeposit => &["dontneed-race"],
         Mutant::ForkNoFlush | Mutant::ForkKeepsWritable => &["cow", "gup-vs-fork"],
         Mutant::ForkIgnoresPins

@@ -150,7 +150,9 @@ impl<H: Hardware> Locked<'_, H, PteLevel> {
             if breaks { hw.swap(slot, 0) } else { hw.load(slot) }
         });
         if breaks {
-            let range = VirtRange::from_size(va.align_down(SET_BYTES), SET_BYTES);
+            let one = self.mm.commits(Mutant::ContFlushOne);
+            let bytes = if one { PAGE_SIZE } else { SET_BYTES };
+            let range = VirtRange::from_size(va.align_down(SET_BYTES), bytes);
             let _flushed = self.mm.flush(space, range, Level::Pte);
         }
         let all = words.iter().filter_map(|&word| mapping(word)).reduce(Leaf::absorb);

@@ -76,8 +76,12 @@ impl<'l, H: Hardware, L: TableLevel> Present<'l, H, L> {
         let Self { place, leaf: seen } = self;
         let mm = place.mm;
         let late = mm.commits(Mutant::ReplaceSetBeforeFlush);
+        let early = mm.commits(Mutant::ReplaceFlushFirst);
+        if early {
+            let _: Flushed = mm.flush_leaf::<L>(space, va);
+        }
         let old = same_mapping::<L>(place.swap(if late { leaf.word() } else { 0 }), seen);
-        let proof = if mm.commits(Mutant::ReplaceNoFlush) {
+        let proof = if early || mm.commits(Mutant::ReplaceNoFlush) {
             mm.flush(space, VirtRange::from_size(va, 0), L::LEVEL)
         } else {
             mm.flush_leaf::<L>(space, va)

@@ -85,6 +85,9 @@ impl<H: Hardware> Space<'_, H> {
         copy.discard_unused();
         // What the child has becomes visible to walkers, and then the parent's write protection holds.
         mm.publish(Scope::InnerShareable);
+        if mm.commits(Mutant::ForkFlushLate) {
+            drop(ours);
+        }
         gather.finish();
         self.done(VirtRange::new(USER_START, USER_END));
         result

@@ -193,6 +193,9 @@ impl<'m, H: Hardware> Space<'m, H> {
         if self.mm.commits(Mutant::CpuNotedLate) {
             self.core.context.ran.fetch_or(1 << self.mm.hw.id().index(), Ordering::SeqCst);
         }
+        if self.mm.commits(Mutant::RolloverFlushLate) {
+            self.mm.pay_generation();
+        }
         self.mm.count(Event::SpaceSwitch, 1);
     }
 

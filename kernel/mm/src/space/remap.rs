@@ -143,7 +143,9 @@ impl<H: Hardware> Space<'_, H> {
         let bytes = old.bytes().min(new.bytes());
         let shift = Shift { from: VirtRange::from_size(old.start, bytes), to: new.start };
         let mut room = layout.room().map_err(|_| RemapError::OutOfMemory)?;
-        layout.exclude(pages_around(old));
+        if !mm.commits(Mutant::RemapUnexcluded) {
+            layout.exclude(pages_around(old));
+        }
         if !mm.commits(Mutant::RemapClaimable) {
             layout.exclude(pages_around(new));
         }

@@ -41,7 +41,8 @@ impl<H: Hardware> Mm<H> {
         if self.is_exclusive(head, 0) {
             return true;
         }
-        let alone = self.desc(head).counts().refs() == 1;
+        let counts = self.desc(head).counts();
+        let alone = counts.refs() == 1 || self.commits(Mutant::CowCountsMaps) && counts.maps() == 1;
         if alone {
             self.made_exclusive(head, 0..Order::PMD.pages());
         }
@@ -70,7 +71,9 @@ impl<H: Hardware> Mm<H> {
         if counts.is_exclusive() {
             return true;
         }
-        let alone = counts.refs() == 1 || self.commits(Mutant::CowReuseShared);
+        let alone = counts.refs() == 1
+            || self.commits(Mutant::CowReuseShared)
+            || self.commits(Mutant::CowCountsMaps) && counts.maps() == 1;
         if alone {
             // What others did with it comes before what is done now.
             fence(Ordering::Acquire);
@@ -87,7 +90,8 @@ impl<H: Hardware> Mm<H> {
         }
         let counts = self.desc(head).counts();
         let pages = self.desc(head).order().pages();
-        if counts.refs() != counts.maps() || u64::from(counts.maps()) > pages {
+        let held = counts.refs() != counts.maps() && !self.commits(Mutant::CowCountsMaps);
+        if held || u64::from(counts.maps()) > pages {
             return false;
         }
         // Where the folio's first page would be, and the first entry behind its last one.

@@ -8,15 +8,25 @@
 
 use crate::entry::Spare;
 use crate::frame::NIL;
+use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
 use abi::Pfn;
-use core::sync::atomic::Ordering::Relaxed;
+use sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 impl<H: Hardware> Mm<H> {
+    /// Where a PMD table's chain begins.
+    #[inline]
+    fn deposits(&self, pmd_table: Pfn) -> &AtomicU32 {
+        match self.mutants.deposits().filter(|_| self.commits(Mutant::DepositsShared)) {
+            Some(shared) => shared,
+            None => &self.desc(pmd_table).next,
+        }
+    }
+
     /// Puts a spare table aside with a PMD table. Under the PMD table's lock.
     #[doc(alias = "pgtable_trans_huge_deposit")]
     pub(crate) fn deposit(&self, pmd_table: Pfn, spare: Spare) {
-        let head = &self.desc(pmd_table).next;
+        let head = self.deposits(pmd_table);
         self.desc(spare.pfn()).next.store(head.load(Relaxed), Relaxed);
         head.store(self.frames.map().index(spare.pfn()), Relaxed);
     }
@@ -24,7 +34,7 @@ impl<H: Hardware> Mm<H> {
     /// Takes a spare table back. Under the PMD table's lock, or when nobody else can reach it.
     #[doc(alias = "pgtable_trans_huge_withdraw")]
     pub(crate) fn withdraw(&self, pmd_table: Pfn) -> Option<Spare> {
-        let head = &self.desc(pmd_table).next;
+        let head = self.deposits(pmd_table);
         let index = head.load(Relaxed);
         if index == NIL {
             return None;

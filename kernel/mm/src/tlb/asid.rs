@@ -189,18 +189,25 @@ impl<H: Hardware> Mm<H> {
             // the entry cleared: the store is complete before TTBR0 is written.
             self.publish(Scope::InnerShareable);
         }
-        let bit = 1 << cpu.index();
-        if asids.owing.fetch_and(!bit, Ordering::Relaxed) & bit != 0
-            && !self.commits(Mutant::RolloverNoFlush)
-        {
+        if !self.commits(Mutant::RolloverFlushLate) {
+            self.pay_generation();
+        }
+        asids.active[cpu.index()].0.store(id, Ordering::SeqCst);
+        self.note_cpu(space);
+        asid_of(id)
+    }
+
+    /// Drops this CPU's whole TLB if it has not since the generation began.
+    #[doc(alias = "local_flush_tlb_all")]
+    pub(crate) fn pay_generation(&self) {
+        let bit = 1 << self.hw.id().index();
+        let owes = self.asids.owing.fetch_and(!bit, Ordering::Relaxed) & bit != 0;
+        if owes && !self.commits(Mutant::RolloverNoFlush) {
             self.publish(Scope::Local);
             self.tlbi(Tlbi { target: Target::All, scope: Scope::Local });
             self.complete(Scope::Local);
             self.hw.synchronize_context();
         }
-        asids.active[cpu.index()].0.store(id, Ordering::SeqCst);
-        self.note_cpu(space);
-        asid_of(id)
     }
 
     /// A context of the current generation for a space that had `old`: with the same number where

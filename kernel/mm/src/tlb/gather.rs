@@ -27,7 +27,7 @@ use crate::entry::Unmapped;
 use crate::frame::{Freed, NIL, PageDesc};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
-use abi::{Asid, ENTRIES, Event, Level, Order, Pfn, VirtAddr, VirtRange};
+use abi::{Asid, ENTRIES, Event, Level, Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use core::sync::atomic::Ordering::Relaxed;
 use pte::{AsidMatch, Depth, Invalidation, Leaf, Scope};
 
@@ -193,7 +193,8 @@ impl<'m, H: Hardware> Gather<'m, H> {
     #[doc(alias("tlb_remove_table", "pte_free_tlb", "free_pgtables"))]
     pub(crate) fn subtree(&mut self, range: VirtRange, level: Level, table: Pfn) {
         // Below an unlinked table anything may be cached, down to single pages.
-        self.unlinked(range);
+        let part = self.mm.commits(Mutant::SubtreeInPart);
+        self.unlinked(if part { VirtRange::from_size(range.start, PAGE_SIZE) } else { range });
         let desc = self.mm.desc(table);
         // A PMD table's `next` heads its deposited tables and must survive: chain through `owner`.
         desc.owner.store(u64::from(self.tables) | (level as u64) << 32, Relaxed);
@@ -229,6 +230,9 @@ impl<'m, H: Hardware> Gather<'m, H> {
     fn flush(&mut self) {
         if self.mm.commits(Mutant::FreeBeforeFlush) {
             self.free_folios();
+        }
+        if self.mm.commits(Mutant::TablesBeforeFlush) {
+            self.free_tables();
         }
         self.invalidate();
         self.free_folios();

@@ -91,6 +91,13 @@ impl<H: Hardware> Mm<H> {
 
     /// Issues what `what` describes and waits for it.
     pub(crate) fn invalidate_as(&self, what: &Invalidation) {
+        let short;
+        let mut what = what;
+        if self.commits(Mutant::RangeOneShort) && what.range.bytes() > what.stride.span() {
+            let end = what.range.end - what.stride.span();
+            short = Invalidation { range: VirtRange::new(what.range.start, end), ..*what };
+            what = &short;
+        }
         match what.single() {
             Some(op) => self.tlbi(op),
             None => self.carry_out(what),
@@ -104,7 +111,10 @@ impl<H: Hardware> Mm<H> {
 
     /// Issues the operations that cost least.
     fn carry_out(&self, what: &Invalidation) {
-        let plan = Plan::new(what, self.hw.caps(), &self.cost);
+        let mut plan = Plan::new(what, self.hw.caps(), &self.cost);
+        if plan.is_whole() && self.commits(Mutant::FullFlushLocal) {
+            plan = Plan::whole(what.asid, Scope::Local);
+        }
         if let Some((n, first, bytes, asid)) = plan.leaves() {
             let (asid, depth, hint) = (AsidMatch::Only(asid), Depth::LastLevel, plan.hint());
             for va in (0..n).map(|i| first + i * bytes) {
@@ -117,7 +127,12 @@ impl<H: Hardware> Mm<H> {
         }
         // Of one plan nearly all are of one kind: they are counted together.
         let (mut kind, mut run, mut issued) = (Event::TlbiAll, 0, 0);
-        for op in plan {
+        for mut op in plan {
+            if let Target::Range { scale: scale @ 1.., .. } = &mut op.target
+                && self.commits(Mutant::RangeUnitSmall)
+            {
+                *scale -= 1;
+            }
             if kind != op.event() {
                 self.count_some(kind, run);
                 (kind, run) = (op.event(), 0);
@@ -158,7 +173,9 @@ impl<H: Hardware> Mm<H> {
         match self.asid(space) {
             Some(asid) => {
                 let _here = self.hw.mask_irqs();
-                self.invalidate_leaf(va, asid, L::LEVEL, self.reach(space));
+                let here = self.commits(Mutant::LeafFlushLocal);
+                let scope = if here { Scope::Local } else { self.reach(space) };
+                self.invalidate_leaf(va, asid, L::LEVEL, scope);
             }
             None => self.count(Event::DsbPublish, 1),
         }

@@ -10,19 +10,22 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
     match mutant {
         UnmapNoTlbi | UnmapLocalTlbi | FreeBeforeFlush | NoPublish | NoComplete | TablesLastLevel |
         WrongAsid | AsidBeforeClear | LinkBeforeZero | CpuNotedLate |
-        FirstCpuOnly => "unmap-shootdown",
+        FirstCpuOnly | RangeOneShort | TablesBeforeFlush | SubtreeInPart => "unmap-shootdown",
         NoGrace | GupNoRecheck | GupNoEpoch | GupProtNone | GupSpecial | GupNoTableRecheck |
         RefsUnlimited | GupUnfenced | UnfreezeRelaxed | FreezeRelaxed |
         GupKeepsFailed => "gup-vs-unmap",
-        RolloverNoFlush | RolloverForgetsActive | RolloverFirstReserved => "asid-rollover",
+        RolloverNoFlush | RolloverForgetsActive | RolloverFirstReserved |
+        RolloverFlushLate => "asid-rollover",
         SplitNoBreak | SplitPreread => "thp-split",
         ZapKeepsDeposit | DontneedFlushLate => "dontneed-race",
         ProtectNoFlush | ProtectThroughNone | ProtectDropsDirty | ProtectWritableShared |
         ProtectKeepsMigrationWrite => "mprotect-shootdown",
-        RemapNoFlush | RemapFlushLate | RemapClaimable | RemapLeavesDeposit => "mremap",
+        RemapNoFlush | RemapFlushLate | RemapClaimable | RemapLeavesDeposit |
+        RemapUnexcluded | DepositsShared => "mremap",
         ForkNoFlush | ForkKeepsWritable | ForkDropsDirty | ForkKeepsMigrationWrite |
         WriteAroundShared | HoldForgetsWrite | ReplaceNoFlush | ReplaceSetBeforeFlush |
-        CowReuseShared | ForkKeepsExclusive => "cow",
+        CowReuseShared | ForkKeepsExclusive | ReplaceFlushFirst | CowCountsMaps => "cow",
+        LeafFlushLocal => "fault-4k",
         ForkIgnoresPins | ForkIgnoresHugePins | ForkNoSequence | PinShared | PinDuringFork |
         PinForgetsFork | PinUnnoted | ShareUnfenced => "gup-vs-fork",
         GupTrustsPresent | GupNoHeadRecheck => "gup-vs-split",
@@ -34,7 +37,7 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         WalkStopsEarly | WalkPeeks | WalkUnclaimed | WalkChildrenFirst | DeferredForgotten |
         DeferredUnheld => "deferred-split",
         ContNoBreak | ContOwnHistory | ContGatheredNoop | ContCutWhole |
-        ContMarkTrusted => "contpte",
+        ContMarkTrusted | ContFlushOne | ForkFlushLate => "contpte",
         DirtyOnRead | HugeZeroNotSpecial => "thp-fault",
         // Every change that there is, at once.
         _ => "chaos",
