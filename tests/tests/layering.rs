@@ -13,11 +13,12 @@ struct Ban {
 }
 
 /// Rooms that are the same on every machine.
-const PORTABLE: &[&str] = &["abi", "pte", "oracle", "mm", "smmu", "board", "shell", "stress"];
+const PORTABLE: &[&str] =
+    &["abi", "pte", "oracle", "litmus", "mm", "smmu", "board", "shell", "stress"];
 /// Everything but the home of assembly.
 const NOT_ARCH: &[&str] = &[
-    "abi", "pte", "sync", "oracle", "mm", "smmu", "sched", "drivers", "board", "shell", "stress",
-    "kernel",
+    "abi", "pte", "sync", "oracle", "litmus", "mm", "smmu", "sched", "drivers", "board", "shell",
+    "stress", "kernel",
 ];
 /// The memory manager and its client.
 const MM: &[&str] = &["mm", "smmu"];

@@ -33,7 +33,7 @@ const FILES: &[(&str, &str, &str)] = &[
 ];
 
 /// Rooms whose front page forbids it outright, so that the compiler says no as well.
-const FORBIDDEN: &[&str] = &["abi", "pte", "oracle", "shell", "stress", "board"];
+const FORBIDDEN: &[&str] = &["abi", "pte", "oracle", "litmus", "shell", "stress", "board"];
 
 fn permitted(source: &Source) -> bool {
     let file = FILES.iter().any(|(room, path, _)| *room == source.room && *path == source.path);
