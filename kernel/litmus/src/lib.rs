@@ -29,7 +29,9 @@ extern crate std;
 
 pub mod instruction;
 pub mod layout;
+pub mod parse;
 pub mod test;
 
 pub use layout::Layout;
+pub use parse::parse;
 pub use test::{Column, Test, Verdict};

@@ -44,8 +44,6 @@ pub struct Test {
     pub threads: Vec<Thread>,
     /// What is looked at in the end.
     pub observed: Vec<Observed>,
-    /// Which of `observed` are shown in a histogram; the others are known only to the condition.
-    pub shown: usize,
     /// The question.
     pub condition: Condition,
     /// The answers that its text claims.
@@ -248,6 +246,8 @@ pub struct Fault {
     pub place: Option<Place>,
     /// At which data, or anywhere.
     pub variable: Option<Var>,
+    /// At which descriptor, or anywhere: what EL0 gets that tries to access one.
+    pub entry: Option<EntryId>,
     /// Of which kind, or any.
     pub kind: Option<FaultKind>,
 }
