@@ -425,3 +425,18 @@ pub enum Instruction {
     /// No instruction of the CPU: the thread's program is over here. Ends each column of the text.
     Stop,
 }
+
+impl Instruction {
+    /// Whether it accesses memory.
+    #[must_use]
+    pub const fn is_access(&self) -> bool {
+        matches!(
+            self,
+            Self::Load { .. }
+                | Self::Store { .. }
+                | Self::StoreExclusive { .. }
+                | Self::Atomic { .. }
+                | Self::CompareSwap { .. }
+        )
+    }
+}

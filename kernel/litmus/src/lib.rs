@@ -28,8 +28,10 @@ extern crate alloc;
 extern crate std;
 
 pub mod instruction;
+pub mod law;
 pub mod layout;
 pub mod parse;
+pub mod semantics;
 pub mod test;
 
 pub use layout::Layout;

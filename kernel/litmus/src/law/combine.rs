@@ -1,0 +1,220 @@
+//! Runs of all threads that fit together.
+
+use super::TooLarge;
+use super::candidate::Search;
+use super::event::{Effect, Trace};
+use super::outcome::{Outcome, Outcomes};
+use super::part::{Part, Whole};
+use super::set::Set;
+use super::values::Values;
+use crate::layout::Layout;
+use crate::test::{Column, Observed, Test};
+use alloc::{collections::BTreeMap, vec::Vec};
+
+/// One thread's run, with what it needs of others.
+struct Choice<'a> {
+    trace: &'a Trace,
+    /// As it is to others: made when it is first needed. `Some(None)`: it contradicts itself.
+    part: Option<Option<Part>>,
+    /// What it reads, and what it writes, by the numbers of [`Combination::facts`].
+    needs: Set,
+    gives: Set,
+}
+
+/// The search for runs that fit together.
+pub(crate) struct Combination<'a> {
+    test: &'a Test,
+    layout: &'a Layout,
+    values: &'a Values,
+    column: Column,
+    threads: Vec<Vec<Choice<'a>>>,
+    /// What all runs of this and the following threads might give.
+    hopes: Vec<Set>,
+    /// Values in places, and hardware's updates of them that nobody asked for.
+    initial: Set,
+    unasked: Vec<(Set, Part)>,
+    outcomes: Outcomes,
+}
+
+/// Numbers of (place, value) facts; those beyond the set's size are not looked at ahead of time.
+#[derive(Default)]
+struct Facts(BTreeMap<(u64, u64), usize>);
+
+impl Facts {
+    fn set(&mut self, location: u64, value: u64) -> Set {
+        let next = self.0.len();
+        let number = *self.0.entry((location, value)).or_insert(next);
+        if number < super::set::MOST { super::set::only(number) } else { 0 }
+    }
+}
+
+impl<'a> Combination<'a> {
+    pub(crate) fn new(
+        test: &'a Test,
+        layout: &'a Layout,
+        values: &'a Values,
+        column: Column,
+        traces: &'a [Vec<Trace>],
+    ) -> Self {
+        let (mut facts, mut initial) = (Facts::default(), 0);
+        let mut unasked = Vec::new();
+        let mut choice = |trace: &'a Trace| {
+            let (mut needs, mut gives) = (0, 0);
+            for event in &trace.events {
+                let fact = facts.set(event.location, event.value);
+                if event.is_read() {
+                    needs |= fact;
+                }
+                if event.is_write() {
+                    gives |= fact;
+                }
+                if matches!(event.effect, Effect::Write { .. }) {
+                    unasked.push((fact, event.location, event.value));
+                }
+                initial |= facts.set(event.location, values.initial(event.location));
+            }
+            Choice { trace, part: None, needs, gives }
+        };
+        let threads: Vec<Vec<_>> =
+            traces.iter().map(|runs| runs.iter().map(&mut choice).collect()).collect();
+        for (location, word) in values.descriptors() {
+            unasked.push((facts.set(location, word), location, word));
+        }
+        unasked.sort_unstable();
+        unasked.dedup();
+        let mut parts = Vec::new();
+        for (cause, location, word) in unasked {
+            if let Some(part) = Part::spontaneous(test, values, location, word) {
+                for own in &part.events {
+                    initial |= facts.set(own.location, own.value);
+                }
+                parts.push((cause, part));
+            }
+        }
+        let unasked = parts;
+        let mut hopes = alloc::vec![0; threads.len() + 1];
+        for (nth, runs) in threads.iter().enumerate().rev() {
+            hopes[nth] = runs.iter().fold(hopes[nth + 1], |set, run| set | run.gives);
+        }
+        let outcomes = Outcomes::default();
+        Self { test, layout, values, column, threads, hopes, initial, unasked, outcomes }
+    }
+
+    /// All outcomes.
+    pub(crate) fn run(mut self) -> Result<Outcomes, TooLarge> {
+        let given = self.initial;
+        self.choose(&mut Vec::new(), 0, given)?;
+        Ok(self.outcomes)
+    }
+
+    fn choose(&mut self, chosen: &mut Vec<usize>, needs: Set, gives: Set) -> Result<(), TooLarge> {
+        let thread = chosen.len();
+        if needs & !(gives | self.hopes[thread]) != 0 {
+            return Ok(());
+        }
+        if thread == self.threads.len() {
+            return self.solve(chosen, gives);
+        }
+        for nth in 0..self.threads[thread].len() {
+            let run = &self.threads[thread][nth];
+            let (needs, gives) = (needs | run.needs, gives | run.gives);
+            if needs & !(gives | self.hopes[thread + 1]) != 0 {
+                continue;
+            }
+            chosen.push(nth);
+            self.choose(chosen, needs, gives)?;
+            chosen.pop();
+        }
+        Ok(())
+    }
+
+    /// Makes the parts of what is chosen. `false`: one contradicts itself.
+    fn prepare(&mut self, chosen: &[usize]) -> bool {
+        for (runs, nth) in self.threads.iter_mut().zip(chosen) {
+            let run = &mut runs[*nth];
+            if run.part.is_none() {
+                run.part = Some(Part::of(run.trace, self.column));
+            }
+            if matches!(run.part, Some(None)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn solve(&mut self, chosen: &[usize], gives: Set) -> Result<(), TooLarge> {
+        if !self.prepare(chosen) {
+            return Ok(());
+        }
+        // What memory holds in the end is not decided yet; whatever else is observed, is.
+        let settled = !self.observes_memory();
+        if settled && self.outcomes.is_clean(&self.registers(chosen)) {
+            return Ok(());
+        }
+        let updates: Vec<usize> =
+            (0..self.unasked.len()).filter(|nth| self.may_happen(*nth, gives)).collect();
+        for subset in 0_u32..1 << updates.len().min(8) {
+            let parts = self.threads.iter().zip(chosen);
+            let parts = parts.filter_map(|(runs, nth)| runs[*nth].part.as_ref()?.as_ref());
+            let extra = updates.iter().enumerate().filter(|(bit, _)| subset >> bit & 1 != 0);
+            let extra = extra.map(|(_, nth)| &self.unasked[*nth].1);
+            let whole = Whole::of(parts.chain(extra)).ok_or(TooLarge)?;
+            let search = Search::new(self.test, &whole, self.values);
+            let registers = self.registers(chosen);
+            let mut found = Outcomes::default();
+            search.run(&mut |candidate, order| {
+                let outcome = self.with_memory(&registers, &search, candidate);
+                if self.outcomes.is_clean(&outcome) || found.is_clean(&outcome) {
+                    return settled;
+                }
+                if let Some(order) = search.invalidate(candidate, order) {
+                    let broken = search.breaks(candidate, &order, self.layout, self.values);
+                    found.add(outcome, broken);
+                    return settled && !broken;
+                }
+                false
+            });
+            self.outcomes.join(found);
+        }
+        Ok(())
+    }
+
+    /// Whether what hardware's update needs is written. Facts without a number are not known ahead.
+    fn may_happen(&self, update: usize, gives: Set) -> bool {
+        let cause = self.unasked[update].0;
+        cause == 0 || cause & gives != 0
+    }
+
+    fn observes_memory(&self) -> bool {
+        let memory = |observed: &Observed| self.layout.place(self.test, observed).is_some();
+        self.test.observed.iter().any(memory)
+    }
+
+    /// The outcome but for memory.
+    fn registers(&self, chosen: &[usize]) -> Outcome {
+        let trace = |thread: usize| self.threads[thread][chosen[thread]].trace;
+        let value = |observed: &Observed| match *observed {
+            Observed::Register(thread, reg) => trace(thread).registers.read(reg),
+            Observed::Fault(fault) => {
+                trace(fault.thread).faults.iter().any(|other| fault.is(other)).into()
+            }
+            Observed::Memory(..) | Observed::Entry(_) => 0,
+        };
+        self.test.observed.iter().map(value).collect()
+    }
+
+    fn with_memory(
+        &self,
+        registers: &Outcome,
+        search: &Search<'_>,
+        candidate: &super::candidate::Chosen,
+    ) -> Outcome {
+        let mut outcome = registers.clone();
+        for (value, observed) in outcome.iter_mut().zip(&self.test.observed) {
+            if let Some((at, _)) = self.layout.place(self.test, observed) {
+                *value = search.last(candidate, at.0).unwrap_or(self.values.initial(at.0));
+            }
+        }
+        outcome
+    }
+}

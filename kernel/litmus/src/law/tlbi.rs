@@ -1,0 +1,139 @@
+//! TLBIs: each of them is before or after each of the walk's reads that it covers.
+//!
+//! Before the read: then the read sees nothing older than what the invalidation has seen, so whatever comes
+//! later in that place, comes after the TLBI. After it: then what is behind the TLBI's completion is behind
+//! the read as well, and behind the access that used it, on every CPU. A read that no TLBI covers may be as
+//! old as anything.
+
+use super::candidate::{Chosen, Search};
+use super::event::Effect;
+use super::local::Completion;
+use super::set::{Cycle, Order, has};
+use alloc::vec::Vec;
+use pte::Scope;
+
+/// A TLBI and a read that it covers.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    completion: Completion,
+    read: usize,
+}
+
+impl Search<'_> {
+    /// Decides for each TLBI and each read which is first; an order with all of that, if there is one.
+    pub(crate) fn invalidate(&self, chosen: &Chosen, order: &Order) -> Option<Order> {
+        let mut order = order.clone();
+        let mut open = Vec::new();
+        for pair in self.pairs() {
+            let Completion { tlbi, .. } = pair.completion;
+            let ordered = if self.whole.order.is_before(tlbi, pair.read) {
+                self.tlbi_first(&mut order, chosen, &pair)
+            } else if self.whole.order.is_before(pair.read, tlbi) {
+                self.read_first(&mut order, &pair)
+            } else {
+                open.push(pair);
+                Ok(())
+            };
+            ordered.ok()?;
+        }
+        // A read of the latest value constrains nothing when the TLBI is first.
+        open.retain(|pair| self.later(chosen, pair.read).next().is_some());
+        self.decide(chosen, order, open)
+    }
+
+    fn decide(&self, chosen: &Chosen, mut order: Order, mut open: Vec<Pair>) -> Option<Order> {
+        loop {
+            let mut settled = Vec::new();
+            for (nth, pair) in open.iter().enumerate() {
+                let (mut one, mut other) = (order.clone(), order.clone());
+                let first = self.tlbi_first(&mut one, chosen, pair);
+                let second = self.read_first(&mut other, pair);
+                match (first, second) {
+                    (Err(Cycle), Err(Cycle)) => return None,
+                    (Ok(()), Ok(())) if one != order && other != order => continue,
+                    (Ok(()), Ok(())) => {}
+                    (Ok(()), _) => order = one,
+                    (_, Ok(())) => order = other,
+                }
+                settled.push(nth);
+            }
+            if settled.is_empty() {
+                break;
+            }
+            let mut nth = 0;
+            open.retain(|_| {
+                nth += 1;
+                !settled.contains(&(nth - 1))
+            });
+        }
+        let Some(pair) = open.pop() else { return Some(order) };
+        let mut first = order.clone();
+        if self.tlbi_first(&mut first, chosen, &pair).is_ok() {
+            let found = self.decide(chosen, first, open.clone());
+            if found.is_some() {
+                return found;
+            }
+        }
+        self.read_first(&mut order, &pair).ok()?;
+        self.decide(chosen, order, open)
+    }
+
+    fn pairs(&self) -> Vec<Pair> {
+        let mut pairs = Vec::new();
+        for completion in &self.whole.completes {
+            let Effect::Tlbi(tlbi) = self.whole.events[completion.tlbi].effect else { continue };
+            for (read, event) in self.whole.events.iter().enumerate() {
+                let Effect::Walk(walk) = event.effect else { continue };
+                let here = self.whole.internal(completion.tlbi, read);
+                let deaf = self.is_deaf(self.whole.thread[read]);
+                let reaches = here || (tlbi.scope == Scope::InnerShareable && !deaf);
+                let heard =
+                    reaches && tlbi.covers(walk.va, walk.asid, walk.level, walk.leaf, walk.global);
+                if heard {
+                    pairs.push(Pair { completion: *completion, read });
+                }
+            }
+        }
+        pairs
+    }
+
+    fn is_deaf(&self, thread: usize) -> bool {
+        self.test.threads.get(thread).is_some_and(|thread| thread.device)
+    }
+
+    /// The writes that came to a read's place after what it has read.
+    pub(crate) fn later<'s>(
+        &'s self,
+        chosen: &'s Chosen,
+        read: usize,
+    ) -> impl Iterator<Item = usize> + 's {
+        let location = self.whole.events[read].location;
+        let nth = self.places.iter().position(|at| at.location == location);
+        let coherence = nth.map_or(&[][..], |nth| chosen.coherence[nth].as_slice());
+        coherence.iter().copied().skip(chosen.from[read])
+    }
+
+    fn tlbi_first(&self, order: &mut Order, chosen: &Chosen, pair: &Pair) -> Result<(), Cycle> {
+        let tlbi = pair.completion.tlbi;
+        self.later(chosen, pair.read).try_for_each(|write| order.add(tlbi, write))
+    }
+
+    fn read_first(&self, order: &mut Order, pair: &Pair) -> Result<(), Cycle> {
+        let Completion { tlbi, here, everywhere } = pair.completion;
+        if self.whole.internal(tlbi, pair.read) {
+            return order.add_all(pair.read, here);
+        }
+        order.add_all(pair.read, everywhere)?;
+        for (user, event) in self.whole.events.iter().enumerate() {
+            if has(event.walk, pair.read) {
+                order.add_all(user, everywhere)?;
+            }
+        }
+        for (earlier, later) in &self.whole.twins {
+            if *later == pair.read {
+                order.add_all(*earlier, everywhere)?;
+            }
+        }
+        Ok(())
+    }
+}
