@@ -60,6 +60,7 @@ impl IdRegisters {
             lpa2: field(self.mmfr0, 28) == 1,
             repeat_tlbi: core.is_some_and(|core| core.repeat_tlbi),
             ets2: field(self.mmfr1, 36) >= 2,
+            ntlbpa: field(self.mmfr1, 48) >= 1,
             lse: field(self.isar0, 20) >= 2,
             pan: field(self.mmfr1, 20) >= 1,
             e0pd: field(self.mmfr2, 60) >= 1,

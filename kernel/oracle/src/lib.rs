@@ -60,6 +60,7 @@
 //! | `spaces` | CPUs take up spaces |
 //! | `locks` | what no lock excuses any more |
 //! | `verdict`, `rule`, `report`, `platform` | what is said |
+//! | [`tlb`] | what a TLB may hold: the model that simulated CPUs and devices run on |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -88,6 +89,7 @@ mod spaces;
 mod state;
 mod stores;
 mod tables;
+pub mod tlb;
 mod verdict;
 mod words;
 

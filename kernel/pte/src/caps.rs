@@ -42,6 +42,8 @@ pub struct Caps {
     pub repeat_tlbi: bool,
     /// FEAT_ETS2: a walk is ordered after a DSB without an ISB.
     pub ets2: bool,
+    /// FEAT_nTLBPA: walkers keep no descriptors by the physical address that they were read from.
+    pub ntlbpa: bool,
     /// FEAT_LSE: single-instruction atomics.
     pub lse: bool,
     /// FEAT_PAN.
@@ -68,6 +70,7 @@ impl Caps {
         lpa2: false,
         repeat_tlbi: false,
         ets2: false,
+        ntlbpa: false,
         lse: false,
         pan: false,
         e0pd: false,
@@ -88,6 +91,7 @@ impl Caps {
         lpa2: true,
         repeat_tlbi: false,
         ets2: true,
+        ntlbpa: false,
         lse: true,
         pan: true,
         e0pd: true,
@@ -110,6 +114,7 @@ impl Caps {
             lpa2: self.lpa2 && other.lpa2,
             repeat_tlbi: self.repeat_tlbi || other.repeat_tlbi,
             ets2: self.ets2 && other.ets2,
+            ntlbpa: self.ntlbpa && other.ntlbpa,
             lse: self.lse && other.lse,
             pan: self.pan && other.pan,
             e0pd: self.e0pd && other.e0pd,

@@ -4,11 +4,11 @@
 //! Source: Arm ARM, "Hardware management of the dirty state", "Data accesses permissions".
 
 use crate::State;
-use crate::cached::{Cached, RUN, Reach};
 use crate::descriptors::first_of_run;
 use crate::memory::Use;
 use crate::timeline::Concern;
 use abi::{Access, Asid, Order, PAGE_SIZE, Pfn, VirtAddr};
+use oracle::tlb::{Cached, RUN, Reach};
 use pte::Entry;
 use pte::bits::{AF, RDONLY, USER, WRITE};
 use stress::Rng;
@@ -110,7 +110,7 @@ impl State {
         }
         let run = found.reach == Reach::Run;
         if let Some(new) = Cached::of(found.space, asid, va, level, dirty, run) {
-            self.keep(cpu, new);
+            self.keep(cpu, new, slot);
         }
         true
     }

@@ -6,11 +6,11 @@
 //! Source: Arm ARM, "Using break-before-make when updating translation table entries".
 
 use crate::State;
-use crate::cached::{Cached, Reach};
 use crate::memory::Memory;
 use crate::rules::Stored;
 use crate::stale::Stale;
 use abi::{Asid, Level, VirtAddr};
+use oracle::tlb::{Cached, Reach};
 use pte::bits::VALID;
 use pte::{Caps, Change, Entry};
 

@@ -2,12 +2,12 @@
 //! may be stale now, what is linked where, what must be in order when the lock is released.
 
 use crate::State;
-use crate::cached::{Cached, RUN};
 use crate::memory::Use;
 use crate::rules::{How, Stored, guards};
 use crate::tables::Place;
 use crate::timeline::{Concern, What};
 use abi::{ENTRIES, Level, PhysAddr, VirtRange};
+use oracle::tlb::{Cached, RUN};
 use pte::bits::VALID;
 use pte::{Change, Entry};
 

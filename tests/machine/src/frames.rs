@@ -1,13 +1,13 @@
 //! Frames and tables change hands: what leaves its owner must not be in any TLB that is in use, and who
 //! takes up an ASID must not find anything under it that is not its own.
 
-use crate::cached::Cached;
 use crate::memory::Use;
 use crate::stale::Stale;
 use crate::timeline::{Concern, What};
-use crate::tlb::Held;
 use crate::{CpuState, State};
 use abi::{Asid, Level, Order, Pfn};
+use oracle::tlb::Cached;
+use oracle::tlb::Held;
 
 impl State {
     /// A block goes to somebody.
@@ -58,11 +58,14 @@ impl State {
         leads: impl Fn(&Cached) -> bool,
     ) {
         let now = self.step.max(1);
+        let kernel = self.tables.kernel();
         let mut usable: Option<(usize, Held)> = None;
         for (cpu, state) in self.cpus.iter_mut().enumerate() {
             let running = state.asid();
-            for held in state.tlb.iter_mut().filter(|held| leads(&held.cached)) {
-                if running == Some(held.cached.asid) {
+            // The kernel's own mappings may outlive an owner; what they no longer give is stale.
+            let leads = |held: &&mut Held| leads(&held.cached) && Some(held.cached.space) != kernel;
+            for held in state.tlb.iter_mut().filter(leads) {
+                if held.cached.serves(running) {
                     usable.get_or_insert((cpu, *held));
                 } else if held.freed == 0 {
                     held.freed = now;
@@ -94,8 +97,11 @@ impl State {
             let what = format!("cpu {cpu} runs {root}, which is no root");
             self.violate(cpu, &Concern::frames(root, Order::PAGE), what);
         }
+        // A device's numbers are its own.
+        let devices = self.config.cpus;
         let twin = |(other, state): &(usize, &CpuState)| {
-            *other != cpu && matches!(state.user, Some((r, a)) if r != root && a == asid)
+            ![cpu, devices].contains(other)
+                && matches!(state.user, Some((r, a)) if r != root && a == asid)
         };
         if let Some((other, _)) = self.cpus.iter().enumerate().find(twin) {
             let what = format!(
@@ -107,12 +113,13 @@ impl State {
         self.stays.leave(cpu, now);
         self.timeline.add(self.step, cpu, What::Runs(Some((root, asid))));
         self.cpus[cpu].user = Some((root, asid));
+        let kernel = self.tables.kernel();
         let wrong = |held: &&Held| {
-            let foreign = space.is_some_and(|space| space != held.cached.space);
+            let foreign = space.is_some() && ![space, kernel].contains(&Some(held.cached.space));
             held.cached.asid == asid && (held.freed != 0 || foreign)
         };
         let held = self.cpus[cpu].tlb.iter().find(wrong).copied();
-        if let Some(Held { cached, since, freed }) = held {
+        if let Some(Held { cached, since, freed, .. }) = held {
             let why = match freed {
                 0 => "it is another space's".into(),
                 step => format!("what it leads to was freed at step {step}"),
@@ -130,6 +137,7 @@ impl State {
             let hides = |cpu, slot, at| self.hidden.hides(cpu, slot, at);
             self.stale.enter(space, cpu, asid, hides);
         }
+        self.enter_kernel(cpu, asid);
     }
 
     /// `cpu` runs no space.
@@ -137,6 +145,7 @@ impl State {
         let now = self.tick();
         self.stays.leave(cpu, now);
         self.cpus[cpu].user = None;
+        self.enter_kernel(cpu, Asid(0));
         self.timeline.add(self.step, cpu, What::Runs(None));
     }
 }

@@ -18,7 +18,7 @@ impl State {
     fn in_scope(&self, cpu: usize, scope: Scope) -> u64 {
         match scope {
             Scope::Local => 1 << cpu,
-            Scope::InnerShareable => u64::MAX >> (64 - self.cpus.len()),
+            Scope::InnerShareable => u64::MAX >> (64 - self.config.cpus),
         }
     }
 
@@ -38,14 +38,44 @@ impl State {
             _ => {}
         }
         let cpus = self.in_scope(cpu, op.scope);
+        self.issue_to(cpu, op, cpus);
+    }
+
+    /// Issues a TLBI for `cpus`.
+    pub(crate) fn issue_to(&mut self, cpu: usize, op: Tlbi, cpus: u64) {
         let at = self.tick();
         self.cpus[cpu].issued.push(Issued { op, at, cpus, owed: cpus });
     }
 
     /// Makes `cpu`'s stores visible.
     fn publish(&mut self, cpu: usize, scope: Scope) {
+        self.walks_after(cpu);
         if self.hidden.publish(cpu, scope) {
             self.recheck_visibility(None);
+        }
+    }
+
+    /// A barrier that finishes what `cpu` has issued, and makes its stores visible. With the erratum,
+    /// operations are finished for certain only when another one follows that is waited for.
+    pub(crate) fn barrier(&mut self, cpu: usize, scope: Scope) {
+        if !self.config.caps.repeat_tlbi {
+            return self.complete(cpu, scope);
+        }
+        let here = &mut self.cpus[cpu];
+        let late = std::mem::take(&mut here.issued);
+        if !late.is_empty() {
+            here.issued = std::mem::replace(&mut here.doubtful, late);
+        }
+        self.complete(cpu, scope);
+    }
+
+    /// What [`Hardware::complete`] promises, also where one barrier does not do.
+    fn complete_surely(&mut self, cpu: usize, scope: Scope) {
+        let last = self.cpus[cpu].issued.last().copied();
+        self.barrier(cpu, scope);
+        if let Some(Issued { op, cpus, .. }) = last.filter(|_| self.config.caps.repeat_tlbi) {
+            self.issue_to(cpu, op, cpus);
+            self.barrier(cpu, scope);
         }
     }
 
@@ -62,6 +92,7 @@ impl State {
                     state.tlb.invalidate(&op);
                 }
             }
+            self.forget_ahead(cpu, &op, cpus);
             let (memory, stays) = (&self.memory, &self.stays);
             let walking =
                 |stale: &Stale| stays.has_run(stale.cached().space, stale.cpu, stale.asid, at);
@@ -200,12 +231,13 @@ impl Hardware for Machine {
     fn complete(&self, scope: Scope) {
         self.between(|state, cpu| {
             state.timeline.add(state.step, cpu, What::Completed(scope));
-            state.complete(cpu, scope);
+            state.complete_surely(cpu, scope);
         });
     }
 
     fn synchronize_context(&self) {
         self.step();
+        self.state().cpus[self.me()].ahead.clear();
     }
 
     fn switch_user(&self, root: Pfn, asid: Asid) {

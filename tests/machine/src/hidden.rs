@@ -47,6 +47,11 @@ impl Hidden {
         }
     }
 
+    /// One more walker, which stores nothing.
+    pub(crate) fn joined(&mut self) {
+        self.own.push(Vec::new());
+    }
+
     /// `cpu` has overwritten `old` at `slot`.
     pub(crate) fn stored(&mut self, cpu: usize, slot: PhysAddr, old: u64, at: u64) {
         let late = Late { at, cpu, old, seen: 0, released: false };

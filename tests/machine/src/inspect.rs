@@ -2,10 +2,10 @@
 //! none of it is a step, none of it yields.
 
 use crate::access::Met;
-use crate::cached::{Cached, Reach};
 use crate::explore::Record;
 use crate::{Machine, State, Told, Violation};
-use abi::{Asid, Level, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use abi::{Asid, Level, PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
+use oracle::tlb::{Cached, Reach};
 use pte::{Change, Leaf, Scope};
 use sync::Class;
 
@@ -98,6 +98,12 @@ impl Machine {
         self.state().taken.get(&class).copied().unwrap_or(0)
     }
 
+    /// The slot that leads to a table.
+    pub fn parent_of(&self, table: Pfn) -> Option<PhysAddr> {
+        let state = self.state();
+        state.tables.parent(&state.memory, table)
+    }
+
     /// Everything that the CPUs' TLBs hold at this moment: what the seed let them keep.
     pub fn cached(&self) -> Vec<Translation> {
         let state = self.state();
@@ -131,6 +137,8 @@ impl Machine {
     pub fn quiesce(&self) {
         let mut state = self.state();
         for cpu in 0..state.cpus.len() {
+            let doubtful = std::mem::take(&mut state.cpus[cpu].doubtful);
+            state.cpus[cpu].issued.splice(0..0, doubtful);
             state.complete(cpu, Scope::InnerShareable);
         }
     }
@@ -155,8 +163,10 @@ impl Machine {
 
     /// The calling CPU walks for an address that nobody accesses; whether it came to a leaf.
     pub fn prefetch(&self, va: VirtAddr) -> bool {
-        let mut state = self.state();
-        let user = state.cpus[self.me()].user;
-        user.is_some_and(|(root, asid)| state.walk(self.me(), root, asid, va).is_some())
+        let (mut state, cpu) = (self.state(), self.me());
+        let Some((root, asid)) = state.half(cpu, va) else { return false };
+        let found = state.walk(cpu, root, asid, va);
+        state.look_ahead(cpu, va, found);
+        found.is_some()
     }
 }

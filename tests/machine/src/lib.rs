@@ -30,9 +30,16 @@
 //! architecture forgives. That an access meets another space's memory is for the workloads to see, by
 //! their stamps.
 //!
-//! # What it does not model yet
-//! Caching by a descriptor's physical address, context synchronisation (a missing ISB), the
-//! weak ordering of software's own loads and stores, kernel mappings, devices.
+//! * Without FEAT_nTLBPA a walker may take for what is at a place what it once read there, on another way.
+//! * In the kernel's half, a translation or a fault may be worked out before the program comes to it, and
+//!   holds until the context is synchronised.
+//! * A device has a TLB of its own, which only commands reach.
+//! * With the repeat-TLBI erratum, a barrier ends before the last operations have.
+//!
+//! # What it does not model
+//! The weak ordering of software's own loads and stores: the litmus engine does. A table register that is
+//! written without context synchronisation: here the write and the synchronisation are one step, as the
+//! memory manager asks for it. Granules other than 4 KiB, of which pte has the encodings only.
 //!
 //! | file | concern |
 //! | --- | --- |
@@ -41,9 +48,9 @@
 //! | `memory` | RAM, what each frame is |
 //! | `hidden` | which descriptor stores walkers may miss |
 //! | `tables` | which pages are tables, where each is linked |
-//! | `cached` | one descriptor in a TLB: what it translates, what removes it |
-//! | `sets`, `tlb` | cached descriptors by address; one CPU's |
 //! | `stays`, `stale` | who ran what when; what anybody may still have |
+//! | `kernel`, `ahead` | the kernel's half; what a CPU works out ahead of its program |
+//! | `device` | a device with a TLB of its own |
 //! | `walker`, `access` | the hardware's walk; accesses, and the history they write |
 //! | `descriptors` | software's changes of descriptors |
 //! | `rules`, `breaks` | the rules they keep; break-before-make |
@@ -55,35 +62,37 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod ahead;
 mod breaks;
-mod cached;
 mod coroutines;
 mod descriptors;
+mod device;
 pub mod explore;
 mod frames;
 mod hardware;
 mod hidden;
 mod inspect;
+mod kernel;
 mod locks;
 mod memory;
 mod rules;
 mod schedule;
-mod sets;
 mod stale;
 mod stays;
 mod story;
 mod tables;
 mod timeline;
-mod tlb;
 mod walker;
 mod world;
 
 pub use inspect::Translation;
+pub use kernel::Known;
 pub use story::{Story, Told};
 pub use world::{SimWorld, Simulated};
 
 use abi::{Asid, MAX_CPUS, Pfn, PhysAddr, VirtAddr};
 use explore::Strategy;
+use oracle::tlb::Tlb;
 use pte::Caps;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -134,11 +143,15 @@ impl fmt::Display for Violation {
 /// One simulated CPU.
 #[derive(Default)]
 pub(crate) struct CpuState {
-    pub(crate) tlb: tlb::Tlb,
+    pub(crate) tlb: Tlb,
     /// The user table and its ASID; `None` while there is no user half.
     pub(crate) user: Option<(Pfn, Asid)>,
+    /// Translations, and faults, that the CPU has worked out ahead of its program.
+    pub(crate) ahead: Vec<ahead::Ahead>,
     /// TLBIs issued here and not yet completed.
     pub(crate) issued: Vec<Issued>,
+    /// TLBIs whose barrier has ended, and may have ended too early (an erratum).
+    pub(crate) doubtful: Vec<Issued>,
     /// Spin locks held, in the order of taking.
     pub(crate) locks: Vec<Class>,
     pub(crate) masked: u64,
@@ -149,9 +162,9 @@ pub(crate) struct CpuState {
 }
 
 impl CpuState {
-    /// The ASID that translations are used under.
-    pub(crate) fn asid(&self) -> Option<Asid> {
-        self.user.map(|(_, asid)| asid)
+    /// The ASID that translations are used under. An empty user half has the number 0.
+    pub(crate) fn asid(&self) -> Asid {
+        self.user.map_or(Asid(0), |(_, asid)| asid)
     }
 }
 

@@ -18,10 +18,11 @@
 use crate::State;
 use crate::breaks::needs_break;
 use crate::memory::Use;
+use crate::stale::Stale;
 use crate::tables::{Place, Unseen};
 use abi::{ENTRIES, Level, PAGE_SIZE, Pfn, PhysAddr};
 use pte::bits::VALID;
-use pte::{Entry, Soft};
+use pte::{Change, Entry, Soft};
 use sync::Class;
 
 /// How software changes a descriptor.
@@ -83,6 +84,8 @@ impl State {
             Entry::Leaf(leaf) if leaf.is_user() && leaf.is_global() => {
                 Some("a user's mapping that holds in every space".into())
             }
+            // The kernel maps devices, tables and what is nobody's.
+            Entry::Leaf(leaf) if leaf.is_global() => None,
             Entry::Leaf(leaf) | Entry::PresentInvalid(leaf) | Entry::ProtNone(leaf)
                 if !leaf.is_special() =>
             {
@@ -128,7 +131,33 @@ impl State {
         if let Some(slot) = missed.filter(|_| running) {
             return Some(format!("links a table whose slot {slot} walkers may not see as it is"));
         }
+        if let Some(why) = self.judge_copies(table) {
+            return Some(why);
+        }
         slots.step_by(16).find_map(|slot| self.judge_run(below, slot))
+    }
+
+    /// No walker takes an old copy of one of its slots for what is there: one that it made on another
+    /// way, and that nobody has flushed.
+    fn judge_copies(&self, table: Pfn) -> Option<String> {
+        if self.config.caps.ntlbpa || self.stale.is_empty() {
+            return None;
+        }
+        let differs = |stale: &&Stale| {
+            let now = self.memory.read(stale.slot).unwrap_or(0);
+            let (level, old) = (stale.cached().level, stale.cached().word);
+            let kept = old == now
+                || matches!(
+                    pte::change(level, old, now, &self.config.caps),
+                    Change::Free | Change::InPlace
+                );
+            stale.slot.pfn() == table && !kept
+        };
+        let stale = self.stale.iter().find(differs)?;
+        let (cpu, slot, cached) = (stale.cpu, stale.slot, stale.cached());
+        Some(format!(
+            "links a table of which cpu {cpu} may still have slot {slot} as it was: {cached}"
+        ))
     }
 
     /// Sixteen entries, of which `slot` is the first, have the contiguous mark all or none, and then
@@ -159,7 +188,7 @@ impl State {
 
     /// The table's lock is held, where hardware can reach the slot or the step needs it anyhow.
     fn judge_lock(&self, change: &Stored) -> Option<String> {
-        let place = change.place?;
+        let place = change.place.filter(|place| Some(place.space) != self.tables.kernel())?;
         let running = self.stays.is_running(place.space);
         if change.how == How::Fill {
             return running.then(|| "a table is filled that walkers can reach".into());

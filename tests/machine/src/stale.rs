@@ -10,16 +10,15 @@
 //! was rolled over is not used before everything is flushed. What would be an error meanwhile is
 //! noted, and becomes one when the CPU takes up the ASID with the translation still there.
 
-use crate::cached::{Cached, RUN, Reach, SpaceId};
-use crate::sets::{Keyed, Sets, levels};
 use crate::stays::Stay;
 use abi::{Asid, Level, PhysAddr};
-use pte::{AsidMatch, Target, Tlbi};
+use oracle::tlb::{Cached, Keyed, RUN, Reach, Sets, SpaceId, levels};
+use pte::Tlbi;
 
 /// A translation that one CPU may have.
 #[derive(Clone, Debug)]
 pub(crate) struct Stale {
-    /// With an ASID of 0, see `asid`: sets are by address alone here.
+    /// With an ASID of 0, see `asid`.
     cached: Cached,
     pub(crate) asid: Asid,
     pub(crate) cpu: usize,
@@ -54,7 +53,7 @@ struct Taken {
     cause: (PhysAddr, u64),
 }
 
-/// No ASID: what is keyed by address alone.
+/// No ASID: [`Stale::asid`] has it.
 const ANY: Asid = Asid(0);
 
 /// What any CPU of one machine may have that memory no longer gives.
@@ -72,7 +71,7 @@ pub(crate) struct StaleSet {
 impl StaleSet {
     /// Whether there is nothing.
     pub(crate) fn is_empty(&self) -> bool {
-        self.all.len() == 0
+        self.all.is_empty()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Stale> {
@@ -100,7 +99,7 @@ impl StaleSet {
         let same = |stale: &&mut Stale| {
             stale.cached == cached && (stale.asid, stale.cpu, stale.slot) == (asid, cpu, slot)
         };
-        let known = self.all.near_mut(ANY, cached.level, cached.va).iter_mut().find(same);
+        let known = self.all.near_mut(cached.level, cached.va).iter_mut().find(same);
         if let Some(known) = known {
             known.cause = cause;
             self.findable += usize::from(known.visible.take().is_some());
@@ -163,7 +162,7 @@ impl StaleSet {
         walking: impl Fn(&Stale) -> bool,
         resident: impl Fn(&Stale) -> bool,
     ) {
-        if self.all.len() == 0 {
+        if self.all.is_empty() {
             return;
         }
         let covered = |stale: &Stale| {
@@ -171,7 +170,6 @@ impl StaleSet {
                 && stale.cached().is_covered(op)
                 && (stale.visible.is_some_and(|visible| visible <= issued) || !walking(stale))
         };
-        let near = by_address(op);
         let (mut walks, mut findable) = (0, 0);
         let mut drop_it = |stale: &Stale| {
             walks += usize::from(stale.cached.reach == Reach::Walk);
@@ -179,7 +177,7 @@ impl StaleSet {
             false
         };
         if self.walks > 0 {
-            self.all.retain_near(&near, levels(Reach::Walk), |stale| {
+            self.all.retain_near(op, levels(Reach::Walk), |stale| {
                 stale.cached.reach != Reach::Walk || !covered(stale) || drop_it(stale)
             });
         }
@@ -197,7 +195,7 @@ impl StaleSet {
             };
             left.iter().any(above) && walking(stale) && resident(stale)
         };
-        self.all.retain_near(&near, levels(Reach::One), |stale| {
+        self.all.retain_near(op, levels(Reach::One), |stale| {
             if stale.cached.reach == Reach::Walk || !covered(stale) || found_again(stale) {
                 return true;
             }
@@ -214,7 +212,7 @@ impl StaleSet {
 
     /// What is stale in the space of `new` and has addresses in common with it.
     pub(crate) fn over(&self, new: &Cached) -> impl Iterator<Item = &Stale> {
-        let (new, any) = (*new, self.all.len() > 0);
+        let (new, any) = (*new, !self.all.is_empty());
         let overlaps = move |stale: &&Stale| {
             stale.cached.space == new.space && stale.cached.range().overlaps(&new.range())
         };
@@ -223,7 +221,7 @@ impl StaleSet {
         let smaller = (any && new.level < Level::Pte).then(|| self.all.iter());
         let smaller = smaller.into_iter().flatten().filter(move |s| s.cached.level > new.level);
         let near = move |level| {
-            let near = self.all.near(ANY, level, new.va).iter();
+            let near = self.all.near(level, new.va).iter();
             near.filter(move |stale| stale.cached.level == level)
         };
         as_large.flat_map(near).chain(smaller).filter(overlaps)
@@ -233,13 +231,13 @@ impl StaleSet {
     /// which one can be used, because its CPU runs its ASID.
     pub(crate) fn must_not_be_used(
         &mut self,
-        running: impl Fn(usize) -> Option<Asid>,
+        running: impl Fn(usize) -> Asid,
         why: &str,
         caught: impl Fn(&Stale) -> bool,
     ) -> Option<Stale> {
         let mut usable = None;
         for stale in self.all.iter_mut().filter(|stale| caught(stale)) {
-            if running(stale.cpu) == Some(stale.asid) {
+            if stale.cached().serves(running(stale.cpu)) {
                 usable.get_or_insert_with(|| stale.clone());
             } else {
                 stale.trap.get_or_insert_with(|| why.into());
@@ -253,17 +251,6 @@ impl StaleSet {
         let here = |stale: &&Stale| stale.cpu == cpu && stale.asid == asid;
         self.all.iter().filter(here).find_map(|stale| Some((stale, stale.trap.as_deref()?)))
     }
-}
-
-/// The same operation as the sets here see it: by address alone.
-fn by_address(op: &Tlbi) -> Tlbi {
-    let target = match op.target {
-        Target::Va { va, depth, hint, .. } => {
-            Target::Va { va, asid: AsidMatch::Only(ANY), depth, hint }
-        }
-        target => target,
-    };
-    Tlbi { target, ..*op }
 }
 
 /// The page of a run whose descriptor it was.

@@ -1,7 +1,7 @@
 //! Which CPU ran which space under which ASID, for as long as it may have something cached from then.
 
-use crate::cached::{Cached, SpaceId};
 use abi::Asid;
+use oracle::tlb::{Cached, SpaceId};
 use pte::{Target, Tlbi};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -52,9 +52,8 @@ impl Stays {
     /// `cpu` ends whatever it runs.
     pub(crate) fn leave(&mut self, cpu: usize, now: u64) {
         let here = |stay: &&mut Stay| stay.cpu == cpu && stay.until.is_none();
-        if let Some(stay) = self.stays.iter_mut().find(here) {
-            stay.until = Some(now);
-        }
+        // Its user space, and the kernel's half under that number.
+        self.stays.iter_mut().filter(here).for_each(|stay| stay.until = Some(now));
     }
 
     /// Whether some CPU runs `space` now.

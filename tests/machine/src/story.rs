@@ -1,8 +1,8 @@
 //! What a report tells of the last events: those that matter, which of them was the cause, and which step
 //! is missing between it and the end.
 
-use crate::cached::Cached;
 use crate::timeline::{Concern, Event, Timeline, What};
+use oracle::tlb::Cached;
 use pte::bits::VALID;
 use pte::{Scope, Tlbi};
 use std::fmt;

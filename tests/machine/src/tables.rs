@@ -3,9 +3,9 @@
 //! A table is linked at one slot at most, so its address is that slot's. A link is believed only while
 //! the slot says so: nobody has to take back what a freed table said of its children.
 
-use crate::cached::SpaceId;
 use crate::memory::{Memory, RAM};
 use abi::{ENTRIES, Level, Pfn, PhysAddr, VirtAddr};
+use oracle::tlb::SpaceId;
 use pte::Entry;
 
 /// What is remembered about one table page.
@@ -15,6 +15,8 @@ pub(crate) struct Page {
     space: Option<SpaceId>,
     /// The slot that leads here, if that still does.
     parent: Option<PhysAddr>,
+    /// Whether it was a table before, or linked elsewhere.
+    again: bool,
     /// By slot: since when hardware may cache the translation that it holds.
     since: Box<[u64; ENTRIES]>,
     /// By slot: what hardware has written that no software has read.
@@ -43,6 +45,10 @@ pub(crate) struct Tables {
     pages: Vec<Option<Page>>,
     /// By the number of a space: its root, now or then.
     roots: Vec<Pfn>,
+    /// By page: whether it has ever been a table.
+    were: Vec<bool>,
+    /// The space that is the kernel's half.
+    kernel: Option<SpaceId>,
 }
 
 fn slot_index(slot: PhysAddr) -> usize {
@@ -51,7 +57,12 @@ fn slot_index(slot: PhysAddr) -> usize {
 
 impl Tables {
     pub(crate) fn new(pages: u64) -> Self {
-        Self { pages: (0..pages).map(|_| None).collect(), roots: Vec::new() }
+        Self {
+            pages: (0..pages).map(|_| None).collect(),
+            roots: Vec::new(),
+            were: vec![false; pages as usize],
+            kernel: None,
+        }
     }
 
     fn index(&self, table: Pfn) -> Option<usize> {
@@ -77,7 +88,8 @@ impl Tables {
         });
         let since = Box::new([0; ENTRIES]);
         let unseen = Box::new([Unseen::default(); ENTRIES]);
-        self.pages[index] = Some(Page { level, space, parent: None, since, unseen });
+        let again = std::mem::replace(&mut self.were[index], true);
+        self.pages[index] = Some(Page { level, space, parent: None, again, since, unseen });
     }
 
     /// A page is no table any more.
@@ -100,8 +112,29 @@ impl Tables {
     /// `slot` leads to `table` from now on.
     pub(crate) fn link(&mut self, table: Pfn, slot: PhysAddr) {
         if let Some(page) = self.page_mut(table) {
+            page.again |= page.parent.is_some_and(|parent| parent != slot);
             page.parent = Some(slot);
         }
+    }
+
+    /// Whether walkers can have come to `slot` on one way only, ever.
+    pub(crate) fn untouched(&self, slot: PhysAddr) -> bool {
+        self.page(slot.pfn()).is_none_or(|page| !page.again)
+    }
+
+    /// Makes the space with this root the kernel's half.
+    pub(crate) fn set_kernel(&mut self, root: Pfn) {
+        self.kernel = self.space(root);
+    }
+
+    /// The space that is the kernel's half.
+    pub(crate) const fn kernel(&self) -> Option<SpaceId> {
+        self.kernel
+    }
+
+    /// Its root.
+    pub(crate) fn kernel_root(&self) -> Option<Pfn> {
+        self.kernel.map(|space| self.root(space))
     }
 
     /// The slot that leads to `table`.
@@ -121,6 +154,7 @@ impl Tables {
             va += index as u64 * page.level.span();
             since = since.max(page.since[index]);
             if let Some(space) = page.space {
+                va |= if self.kernel == Some(space) { crate::kernel::BASE } else { 0 };
                 return Some(Place { space, va: VirtAddr(va), since });
             }
             at = self.parent(memory, at.pfn())?;

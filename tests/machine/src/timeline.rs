@@ -1,7 +1,7 @@
 //! The last things that happened, for a report to find those that matter.
 
-use crate::cached::Cached;
 use abi::{Asid, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtRange};
+use oracle::tlb::Cached;
 use pte::{Scope, Tlbi};
 use std::fmt;
 

@@ -6,12 +6,12 @@
 //! fifteen others for granted.
 
 use crate::State;
-use crate::cached::Cached;
 use crate::descriptors::first_of_run;
 use crate::memory::Use;
 use crate::rules::guards;
 use crate::timeline::{Concern, What};
 use abi::{Asid, Level, Pfn, PhysAddr, VirtAddr};
+use oracle::tlb::Cached;
 use pte::bits::AF;
 use pte::{Entry, Leaf};
 
@@ -26,6 +26,7 @@ impl State {
             return;
         }
         let (cpus, recent) = (self.cpus.len() as u64, self.recent.len() as u64);
+        let kernel = self.tables.kernel_root();
         let Self { cpus: all, decisions, .. } = self;
         let mut chosen = None;
         let walk = decisions.outcome(1 + cpus * recent, |rng| {
@@ -34,13 +35,15 @@ impl State {
             }
             let cpu = rng.below(cpus);
             chosen = Some(cpu as usize);
-            let runs = all[cpu as usize].user.is_some();
+            let here = &all[cpu as usize];
+            let runs = here.user.is_some() || kernel.is_some();
             if runs { 1 + cpu * recent + rng.below(recent) } else { 0 }
         });
         if let Some(walk) = walk.checked_sub(1) {
             let (cpu, va) = ((walk / recent) as usize, self.recent[(walk % recent) as usize]);
-            if let Some((root, asid)) = self.cpus[cpu].user {
-                self.walk(cpu, root, asid, va);
+            if let Some((root, asid)) = self.half(cpu, va) {
+                let found = self.walk(cpu, root, asid, va);
+                self.look_ahead(cpu, va, found);
             }
         }
         self.forget(chosen);
@@ -132,7 +135,7 @@ impl State {
                 self.check_run(cpu, slot, level, leaf);
             }
             let new = Cached::of(space, asid, va, level, word, run)?;
-            self.keep(cpu, new);
+            self.keep(cpu, new, slot);
             let Some(next) = new.table() else { return Some(new) };
             (table, level) = (next, level.down()?);
         }
@@ -169,6 +172,9 @@ impl State {
     /// What a walk reads: what is there, or something that it may still see.
     fn walked_word(&mut self, cpu: usize, slot: PhysAddr) -> u64 {
         let now = self.memory.read(slot).unwrap_or(0);
+        if let Some(copy) = self.copied_word(cpu, slot, now) {
+            return copy;
+        }
         let olds = self.hidden.olds(cpu, slot).len() as u64;
         if olds == 0 {
             return now;
@@ -183,9 +189,26 @@ impl State {
         old.and_then(|old| self.hidden.olds(cpu, slot).nth(old as usize)).unwrap_or(now)
     }
 
+    /// What the CPU still has of this place from an earlier walk, on whatever way that came here: without
+    /// FEAT_nTLBPA it may be taken for what is there.
+    fn copied_word(&mut self, cpu: usize, slot: PhysAddr, now: u64) -> Option<u64> {
+        let tlb = &self.cpus[cpu].tlb;
+        if self.config.caps.ntlbpa || tlb.is_empty() || self.tables.untouched(slot) {
+            return None;
+        }
+        let old = |held: &&oracle::tlb::Held| held.cached.word != now;
+        let copies = tlb.copies(slot).filter(old).count() as u64;
+        if copies == 0 {
+            return None;
+        }
+        let which = self.decisions.outcome(1 + copies, |rng| rng.below(1 + copies));
+        let nth = which.checked_sub(1)? as usize;
+        self.cpus[cpu].tlb.copies(slot).filter(old).nth(nth).map(|held| held.cached.word)
+    }
+
     /// Puts a descriptor into a TLB.
-    pub(crate) fn keep(&mut self, cpu: usize, new: Cached) {
-        let (is_new, clash) = self.cpus[cpu].tlb.insert(new, self.step, &self.config.caps);
+    pub(crate) fn keep(&mut self, cpu: usize, new: Cached, slot: PhysAddr) {
+        let (is_new, clash) = self.cpus[cpu].tlb.insert(new, slot, self.step, &self.config.caps);
         if is_new {
             self.timeline.add(self.step, cpu, What::Cached(new));
         }

@@ -419,3 +419,50 @@ fn who_enters_first_may_find_what_nobody_had() {
     rig.free(pfn, Order::PAGE);
     rig.caught(OWED);
 }
+
+/// With the erratum, operations are over for certain only when another one was waited for as well.
+#[test]
+fn a_barrier_that_ends_too_early_is_repeated() {
+    let broken = Caps { repeat_tlbi: true, ..A72 };
+    let once = |times: u32| {
+        move |rig: &Rig, _: Slot| {
+            rig.publish();
+            for _ in 0..times {
+                rig.issue(leaf_at(VA, None));
+                rig.machine.barrier_once(Scope::InnerShareable);
+            }
+        }
+    };
+    freed_after(A72, once(1)).silent();
+    freed_after(broken, once(1)).caught(OWED);
+    freed_after(broken, once(2)).silent();
+    // That is what the memory manager's barrier does.
+    freed_after(broken, |rig, _| (rig.publish(), rig.flush(VA)).1).silent();
+}
+
+/// Unlinks a table with a leaf in it, flushes as is told, and links it elsewhere with another one.
+fn relinked_after(caps: Caps, flush: impl Fn(&Rig)) -> Rig {
+    let rig = Rig::new(caps);
+    let (old, new) = (rig.page(), rig.page());
+    let slot = rig.map(page(1), dirty(old));
+    let above = rig.slot(VA, Level::Pmd);
+    rig.cache(page(1));
+    let table = rig.swap(above, Level::Pmd, 0);
+    flush(&rig);
+    rig.set(slot, Level::Pte, dirty(new).word());
+    let elsewhere = rig.slot(VA + PMD_SIZE, Level::Pmd);
+    rig.set(elsewhere, Level::Pmd, table);
+    rig
+}
+
+/// A walker may know a table's slots by their place, whatever leads there now.
+#[test]
+fn a_table_is_linked_again_after_its_slots_were_flushed() {
+    let copied = "may still have slot";
+    let knows = Caps { ntlbpa: true, ..A72 };
+    relinked_after(A72, |rig| rig.flush_walks(page(1))).silent();
+    // The walk is gone with any address below it, and the leaf is not.
+    relinked_after(A72, |rig| rig.flush_walks(VA)).caught(copied);
+    relinked_after(A72, |_| ()).caught(copied);
+    relinked_after(knows, |rig| rig.flush_walks(VA)).silent();
+}

@@ -1,5 +1,8 @@
 //! One descriptor in a TLB: what it translates, what removes it, what contradicts it.
 //!
+//! Which descriptors an operation's operand names is pte's to say ([`Tlbi::covers`]); here it is applied to
+//! what a TLB may have made of them.
+//!
 //! Source: Arm ARM, "TLB maintenance instructions", "Misprogramming the Contiguous bit"; pte's `bbm`.
 
 use abi::{Asid, Level, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
@@ -8,15 +11,15 @@ use pte::bits::{ADDRESS, ATTR, CONT, SH};
 use pte::{BbmLevel, Caps, Change, Entry, Leaf, Tlbi};
 
 /// Entries that the contiguous mark joins.
-pub(crate) const RUN: u64 = 16;
+pub const RUN: u64 = 16;
 
 /// Which address space, ever: roots are reused, these numbers are not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct SpaceId(pub(crate) u32);
+pub struct SpaceId(pub u32);
 
 /// What one descriptor serves for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Reach {
+pub enum Reach {
     /// It leads to the next table.
     Walk,
     /// It translates the page or block that it stands for.
@@ -27,20 +30,25 @@ pub(crate) enum Reach {
 
 /// A descriptor as a TLB keeps it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Cached {
-    pub(crate) space: SpaceId,
-    pub(crate) asid: Asid,
+pub struct Cached {
+    /// Whose it is.
+    pub space: SpaceId,
+    /// Under which number it was read. It counts for all but global leaves.
+    pub asid: Asid,
     /// The first address it translates.
-    pub(crate) va: VirtAddr,
-    pub(crate) level: Level,
-    pub(crate) word: u64,
-    pub(crate) reach: Reach,
+    pub va: VirtAddr,
+    /// The level of the table it was read from.
+    pub level: Level,
+    /// The descriptor.
+    pub word: u64,
+    /// What it serves for.
+    pub reach: Reach,
 }
 
 impl Cached {
     /// What a TLB may keep of `word`, found at `level` on the way to `va`: nothing where the word
     /// causes a fault. `run`: as sixteen, if the word has the mark.
-    pub(crate) fn of(
+    pub fn of(
         space: SpaceId,
         asid: Asid,
         va: VirtAddr,
@@ -61,7 +69,7 @@ impl Cached {
     }
 
     /// The leaf; `None` for a table descriptor.
-    pub(crate) fn leaf(&self) -> Option<Leaf> {
+    pub fn leaf(&self) -> Option<Leaf> {
         match pte::decode(self.level, self.word) {
             Entry::Leaf(leaf) => Some(leaf),
             _ => None,
@@ -69,15 +77,25 @@ impl Cached {
     }
 
     /// The next table; `None` for a leaf.
-    pub(crate) fn table(&self) -> Option<Pfn> {
+    pub fn table(&self) -> Option<Pfn> {
         match pte::decode(self.level, self.word) {
             Entry::Table(table) => Some(table.pfn()),
             _ => None,
         }
     }
 
+    /// Whether it is a leaf that holds under every ASID. A walk never is, whatever is below it.
+    pub fn is_global(&self) -> bool {
+        self.reach != Reach::Walk && self.leaf().is_some_and(Leaf::is_global)
+    }
+
+    /// Whether a CPU that runs `asid` may use it.
+    pub fn serves(&self, asid: Asid) -> bool {
+        self.asid == asid || self.is_global()
+    }
+
     /// Bytes it translates.
-    pub(crate) const fn span(&self) -> u64 {
+    pub const fn span(&self) -> u64 {
         match self.reach {
             Reach::Walk | Reach::One => self.level.span(),
             Reach::Run => self.level.span() * RUN,
@@ -85,27 +103,28 @@ impl Cached {
     }
 
     /// The addresses it translates.
-    pub(crate) const fn range(&self) -> VirtRange {
+    pub const fn range(&self) -> VirtRange {
         VirtRange::from_size(self.va, self.span())
     }
 
-    pub(crate) const fn translates(&self, va: VirtAddr) -> bool {
+    /// Whether `va` is one of the addresses it translates.
+    pub const fn translates(&self, va: VirtAddr) -> bool {
         va.align_down(self.span()).0 == self.va.0
     }
 
     /// The first of the frames it leads to. A run is aligned in physical memory as well.
-    pub(crate) const fn pfn(&self) -> Pfn {
+    pub const fn pfn(&self) -> Pfn {
         let pages = self.span() / PAGE_SIZE;
         Pfn(((self.word & ADDRESS) / PAGE_SIZE) & !(pages - 1))
     }
 
     /// The frame behind `va`, which it translates.
-    pub(crate) const fn frame(&self, va: VirtAddr) -> Pfn {
+    pub const fn frame(&self, va: VirtAddr) -> Pfn {
         Pfn(self.pfn().0 + (va.0 - self.va.0) / PAGE_SIZE)
     }
 
     /// Whether it leads into the `pages` frames from `first` on.
-    pub(crate) fn leads_into(&self, first: Pfn, pages: u64) -> bool {
+    pub fn leads_into(&self, first: Pfn, pages: u64) -> bool {
         let mine = self.pfn();
         self.reach != Reach::Walk
             && mine.0 < first.0 + pages
@@ -114,10 +133,9 @@ impl Cached {
 
     /// Whether a TLBI must remove it. Of a run, an operation on any member removes the whole: it
     /// would go on translating that member.
-    pub(crate) fn is_covered(&self, op: &Tlbi) -> bool {
+    pub fn is_covered(&self, op: &Tlbi) -> bool {
         let leaf = self.reach != Reach::Walk;
-        let global = leaf && self.leaf().is_some_and(Leaf::is_global);
-        let covers = |va| op.covers(va, self.asid, self.level, leaf, global);
+        let covers = |va| op.covers(va, self.asid, self.level, leaf, self.is_global());
         match self.reach {
             Reach::Walk | Reach::One => covers(self.va),
             Reach::Run => (0..RUN).any(|n| covers(self.va + n * self.level.span())),
@@ -132,7 +150,7 @@ impl Cached {
 
     /// Whether a TLB must never have both: they translate an address to different places, with
     /// different attributes, or in different sizes where the CPU does not permit that.
-    pub(crate) fn clashes(&self, newer: &Self, caps: &Caps) -> bool {
+    pub fn clashes(&self, newer: &Self, caps: &Caps) -> bool {
         if self.reach == Reach::Walk
             || newer.reach == Reach::Walk
             || !self.range().overlaps(&newer.range())

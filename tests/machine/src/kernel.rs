@@ -1,0 +1,161 @@
+//! The kernel's half: one root for all CPUs, mappings that hold under every ASID, and accesses that must not
+//! fault.
+//!
+//! Its leaves are global, its walks are cached under whatever ASID a CPU runs meanwhile. What changes
+//! there is not guarded by a table's lock.
+//!
+//! Source: Arm ARM, "Global and process-specific translation table entries"; Linux `flush_tlb_kernel_range`,
+//! `__flush_tlb_kernel_pgtable`.
+
+use crate::memory::Use;
+use crate::timeline::Concern;
+use crate::{Machine, State};
+use abi::{Asid, Order, PAGE_SIZE, Pfn, VirtAddr};
+use oracle::tlb::Cached;
+
+/// The first address of the upper half.
+pub(crate) const BASE: u64 = 0xffff << 48;
+
+/// Whether an address is in the upper half.
+pub(crate) const fn is_kernel(va: VirtAddr) -> bool {
+    va.0 >> 63 != 0
+}
+
+/// How the program has come to a kernel address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Known {
+    /// It has always known it: nothing orders the walk after what made the mapping.
+    Before,
+    /// It has just loaded it: the walk comes after that load.
+    ByPointer,
+}
+
+impl State {
+    /// The table and the ASID that translate `va` on `cpu`.
+    pub(crate) fn half(&self, cpu: usize, va: VirtAddr) -> Option<(Pfn, Asid)> {
+        match is_kernel(va) {
+            false => self.cpus[cpu].user,
+            // No device walks the kernel's tables.
+            true if cpu >= self.config.cpus => None,
+            true => Some((self.tables.kernel_root()?, self.cpus[cpu].asid())),
+        }
+    }
+
+    /// `cpu` runs the kernel's half, as ever, under `asid` from now on.
+    pub(crate) fn enter_kernel(&mut self, cpu: usize, asid: Asid) {
+        let Some(space) = self.tables.kernel().filter(|_| cpu < self.config.cpus) else { return };
+        self.stays.enter(space, cpu, asid);
+        let hides = |cpu, slot, at| self.hidden.hides(cpu, slot, at);
+        self.stale.enter(space, cpu, asid, hides);
+    }
+
+    /// What translates a kernel address: worked out ahead, cached, or found now.
+    fn kernel_translation(&mut self, cpu: usize, va: VirtAddr) -> Option<Cached> {
+        let page = va.align_down(PAGE_SIZE);
+        let (root, asid) = self.half(cpu, va)?;
+        let here = &self.cpus[cpu];
+        let ahead = here.ahead.iter().filter(|ahead| ahead.va == page).count() as u64;
+        let held = here.tlb.leaves(va, asid).count() as u64;
+        let options = 1 + ahead + held;
+        let pick = self.decisions.outcome(options, |rng| rng.below(options));
+        let here = &self.cpus[cpu];
+        match pick.checked_sub(1) {
+            None => {
+                let found = self.walk(cpu, root, asid, va);
+                // With FEAT_ETS2 no fault comes of missing what precedes the access.
+                match found {
+                    None if self.config.caps.ets2 => self.given(va),
+                    found => found,
+                }
+            }
+            Some(nth) if nth < ahead => {
+                here.ahead.iter().filter(|ahead| ahead.va == page).nth(nth as usize)?.found
+            }
+            Some(nth) => here.tlb.leaves(va, asid).nth((nth - ahead) as usize).map(|h| h.cached),
+        }
+    }
+
+    /// What memory gives for a kernel address.
+    fn given(&self, va: VirtAddr) -> Option<Cached> {
+        let space = self.tables.kernel()?;
+        let (mut table, mut level) = (self.tables.kernel_root()?, abi::Level::Pgd);
+        loop {
+            let word = self.memory.read(table.base() + 8 * level.index(va) as u64)?;
+            let here = Cached::of(space, Asid(0), va, level, word, false)?;
+            let Some(next) = here.table() else { return Some(here) };
+            (table, level) = (next, level.down()?);
+        }
+    }
+
+    fn kernel_access(
+        &mut self,
+        cpu: usize,
+        va: VirtAddr,
+        known: Known,
+        store: Option<u64>,
+    ) -> Option<u64> {
+        self.remember(va.align_down(PAGE_SIZE));
+        if known == Known::ByPointer {
+            let page = va.align_down(PAGE_SIZE);
+            self.cpus[cpu].ahead.retain(|ahead| ahead.va != page);
+        }
+        let given = self.given(va);
+        let found = self.kernel_translation(cpu, va);
+        let access = if store.is_some() { "store to" } else { "load from" };
+        let Some(found) = found else {
+            let why = match given {
+                Some(_) => {
+                    "a walk that came before the mapping was made: no barrier, or no context synchronisation, in between"
+                }
+                None => "nothing is mapped there",
+            };
+            let what = format!("the kernel's {access} {va} faults: {why}");
+            self.violate(cpu, &Concern::default(), what);
+            return None;
+        };
+        let frame = found.frame(va);
+        if given.is_none_or(|given| given.frame(va) != frame) {
+            let what =
+                format!("the kernel's {access} {va} goes by {found}, which memory gives no more");
+            self.violate(cpu, &Concern::default().and(&found), what);
+        } else if let Some(used @ Use::Table(_)) =
+            self.memory.use_of(frame).filter(|_| store.is_some())
+        {
+            let what = format!("the kernel's {access} {va} writes to {used:?}");
+            self.violate(cpu, &Concern::frames(frame, Order::PAGE), what);
+        }
+        let at = frame.base() + va.0 % PAGE_SIZE;
+        match store {
+            Some(value) => self.memory.write(at, value),
+            None => self.memory.read(at),
+        }
+    }
+}
+
+impl Machine {
+    /// Makes `root`, a table of the first level, the kernel's on every CPU: TTBR1.
+    pub fn run_kernel(&self, root: Pfn) {
+        let mut state = self.state();
+        state.tables.set_kernel(root);
+        for cpu in 0..state.config.cpus {
+            let asid = state.cpus[cpu].asid();
+            state.enter_kernel(cpu, asid);
+        }
+    }
+
+    /// A load of the calling CPU's kernel; `None`, and a violation, where it faults.
+    pub fn kernel_load(&self, va: VirtAddr, known: Known) -> Option<u64> {
+        self.state().kernel_access(self.me(), va, known, None)
+    }
+
+    /// A store of the calling CPU's kernel; whether it did not fault.
+    pub fn kernel_store(&self, va: VirtAddr, known: Known, value: u64) -> bool {
+        self.state().kernel_access(self.me(), va, known, Some(value)).is_some()
+    }
+
+    /// A full barrier, once, on whatever CPU: with the repeat-TLBI erratum that is not enough.
+    pub fn barrier_once(&self, scope: pte::Scope) {
+        self.step();
+        self.state().barrier(self.me(), scope);
+    }
+}
