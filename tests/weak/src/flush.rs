@@ -1,0 +1,132 @@
+//! TLBIs: under way from their step on, over when their CPU's barrier is.
+//!
+//! From its step on, a TLBI divides what a TLB may hold: what there was before, and what can still be there when
+//! it is over. Until then both may be used. It is over when no CPU goes on with what was only before: each
+//! access that was translated so has been performed.
+//!
+//! Source: Arm ARM, "TLB maintenance instruction ordering and completion", "TLBI-after",
+//! "TLBI-ordered-before".
+
+use crate::Machine;
+use crate::TooLarge;
+use crate::fills::Universe;
+use crate::state::{Flight, Held, State, Translated};
+use crate::step::{DIRECT, Step};
+use litmus::instruction::{Instruction, Kind, TlbiOp};
+use litmus::test::ThreadId;
+use pte::{Scope, Tlbi};
+
+impl Machine<'_> {
+    /// A TLBI is under way.
+    pub(crate) fn issued(
+        &mut self,
+        mut state: State,
+        thread: ThreadId,
+        at: usize,
+        op: TlbiOp,
+        operand: u64,
+    ) -> Result<State, TooLarge> {
+        let place = state.threads[thread].window[at].place;
+        state.threads[thread].window[at].done = true;
+        let waits =
+            |instruction: &Instruction| matches!(instruction, Instruction::Dsb(_, Kind::Full));
+        // Nobody waits for it: it need never be over.
+        if !self.test.threads[thread].code[place..].iter().any(waits) {
+            state.threads[thread].window[at].over = true;
+            return Ok(state);
+        }
+        let op = op.with(operand);
+        let mut left = Vec::new();
+        for other in 0..state.threads.len() {
+            if !self.reaches(&op, thread, other) {
+                left.push(Held::MAX);
+                continue;
+            }
+            let contexts = self.contexts(other, &state.threads[other]);
+            let spared = self.universe.spared(state.threads[other].tlb, &op);
+            left.push(self.filled(&state.memory, &contexts, spared, true)?);
+        }
+        state.threads[thread].window[at].left = left;
+        Ok(state)
+    }
+
+    /// Whether a TLBI of `issuer` is for `other`.
+    fn reaches(&self, op: &Tlbi, issuer: ThreadId, other: ThreadId) -> bool {
+        let deaf = |thread: ThreadId| self.test.threads[thread].device;
+        other == issuer || op.scope == Scope::InnerShareable && !deaf(other) && !deaf(issuer)
+    }
+
+    /// The TLBIs at `ends` are over: nobody has, and nobody goes on with, what they remove.
+    pub(crate) fn ended(&self, state: &State, issuer: ThreadId, ends: &[usize]) -> Step {
+        let mut state = state.clone();
+        for &at in ends {
+            let flight = &mut state.threads[issuer].window[at];
+            flight.over = true;
+            let left = std::mem::take(&mut flight.left);
+            let Instruction::Tlbi { op, .. } = self.test.threads[issuer].code[flight.place] else {
+                continue;
+            };
+            let operand =
+                self.inputs(issuer, &state.threads[issuer]).map(|inputs| inputs[at].address.value);
+            let Some(Some(operand)) = operand else { return Ok(None) };
+            let op = op.with(operand);
+            for (other, &left) in left.iter().enumerate() {
+                if left == Held::MAX {
+                    continue;
+                }
+                if other != issuer && !self.is_used_up(&self.universe, &state, other, &op, left) {
+                    return Ok(None);
+                }
+                state.threads[other].tlb &= left;
+                for thread in &mut state.threads {
+                    for flight in &mut thread.window {
+                        if let Some(held) = flight.left.get_mut(other) {
+                            *held &= if *held == Held::MAX { Held::MAX } else { left };
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Some(state))
+    }
+
+    /// Whether a CPU has performed all that it translated by what goes; and whether it has translated what
+    /// comes before, where that is at the same place of a page.
+    fn is_used_up(
+        &self,
+        universe: &Universe,
+        state: &State,
+        other: ThreadId,
+        op: &Tlbi,
+        left: Held,
+    ) -> bool {
+        let here = &state.threads[other];
+        let Some(inputs) = self.inputs(other, here) else { return false };
+        let low = |at: usize| inputs[at].address.value.map(|va| va % abi::PAGE_SIZE);
+        for (at, flight) in here.window.iter().enumerate() {
+            let by = match flight.translated {
+                Translated::Yes { by, .. } | Translated::Fault { by, .. } if by != DIRECT => by,
+                _ => continue,
+            };
+            if left >> by & 1 != 0 || !universe.read(by).is_covered(op) {
+                continue;
+            }
+            let Some(access) = self.access(other, flight) else { continue };
+            let owes = access.owes_read(flight) || access.owes_write(flight, &inputs[at]);
+            if owes || flight.is_fault() && !flight.done {
+                return false;
+            }
+            if flight.is_fault() {
+                continue;
+            }
+            let untranslated = |(nth, earlier): (usize, &Flight)| {
+                let access = self.access(other, earlier);
+                access.is_some() && earlier.translated == Translated::Not && low(nth) == low(at)
+            };
+            if here.window[..at].iter().enumerate().any(untranslated) {
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,92 @@
+//! How runs end, and what that says of a test's question.
+
+use crate::Machine;
+use crate::state::State;
+use litmus::Test;
+use litmus::test::{Observed, Proposition, Quantifier, Verdict};
+use std::collections::BTreeSet;
+
+/// What was looked at in the end, in the order of [`Test::observed`].
+pub type Outcome = Vec<u64>;
+
+/// Every way in which a test can end.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Outcomes {
+    /// The ends, without those that hold what another one holds.
+    pub ends: BTreeSet<Outcome>,
+    /// How many states the machine was in.
+    pub states: usize,
+    /// Whether there was a loop that could have gone on: then these are the ends of the runs that leave it
+    /// soon.
+    pub cut: bool,
+}
+
+impl Outcomes {
+    pub(crate) fn insert(&mut self, outcome: Outcome) {
+        self.ends.insert(outcome);
+    }
+
+    /// The answer to the test's question, by its proposition.
+    pub fn verdict(&self, test: &Test) -> Verdict {
+        let layout = litmus::Layout::law(test);
+        let holds = |end: &Outcome| holds(test, &layout, &test.condition.proposition, end);
+        let (some, all) = (self.ends.iter().any(holds), self.ends.iter().all(holds));
+        match test.condition.quantifier {
+            Quantifier::ForAll if all => Verdict::Required,
+            Quantifier::ForAll if some => Verdict::Allowed,
+            _ if some => Verdict::Allowed,
+            _ => Verdict::Forbidden,
+        }
+    }
+}
+
+/// Whether a proposition holds of an end.
+fn holds(test: &Test, layout: &litmus::Layout, what: &Proposition, end: &Outcome) -> bool {
+    match what {
+        Proposition::Equals(observed, value) => {
+            let bits = width(test, &test.observed[*observed]);
+            let cut = |value: u64| if bits == 32 { value & 0xffff_ffff } else { value };
+            cut(end[*observed]) == cut(layout.value(test, value))
+        }
+        Proposition::Same(left, right) => end[*left] == end[*right],
+        Proposition::Not(what) => !holds(test, layout, what, end),
+        Proposition::All(all) => all.iter().all(|what| holds(test, layout, what, end)),
+        Proposition::Any(any) => any.iter().any(|what| holds(test, layout, what, end)),
+    }
+}
+
+fn width(test: &Test, observed: &Observed) -> u32 {
+    match observed {
+        Observed::Memory(var, _) => 8 * test.variables[*var].width as u32,
+        _ => 64,
+    }
+}
+
+impl Machine<'_> {
+    /// How a run ended.
+    pub(crate) fn outcome(&self, state: &State) -> Outcome {
+        let look = |observed: &Observed| match observed {
+            Observed::Register(thread, reg) => {
+                let registers = &state.threads[*thread].registers;
+                registers.get(usize::from(reg.0)).copied().unwrap_or(0)
+            }
+            Observed::Memory(..) | Observed::Entry(_) => {
+                let place = self.layout.place(self.test, observed);
+                place.map_or(0, |(at, _)| self.read(&state.memory, at.0))
+            }
+            Observed::Fault(fault) => {
+                let page = |va: u64| va & !(abi::PAGE_SIZE - 1);
+                let of = fault.variable.and_then(|var| self.layout.pages.get(var));
+                let like = |taken: &crate::state::Taken| {
+                    let entry = fault.entry.map(|id| self.layout.entry_address(self.test, id));
+                    entry.is_none_or(|at| at == taken.va)
+                        && fault.place.is_none_or(|place| place == taken.place)
+                        && fault.kind.is_none_or(|kind| kind == taken.kind)
+                        && of.is_none_or(|of| of.va.0 == page(taken.va))
+                };
+                u64::from(state.threads[fault.thread].faults.iter().any(like))
+            }
+        };
+        self.test.observed.iter().map(look).collect()
+    }
+}

@@ -1,0 +1,244 @@
+//! Accesses are translated, or fault.
+//!
+//! A translation comes of what the TLB may hold. A fault, and what hardware writes to a descriptor, comes of what
+//! is in the tables at that moment.
+//!
+//! Source: Arm ARM, "Translation table walks", "MMU faults", "Hardware management of the Access flag and dirty
+//! state".
+
+use crate::fills::{Reached, Read, context};
+use crate::order::{Access, Order};
+use crate::state::{Flight, State, Translated};
+use crate::step::DIRECT;
+use crate::{Machine, TooLarge};
+use abi::{PAGE_SIZE, VirtAddr};
+use litmus::instruction::Width;
+use litmus::test::{FaultKind, Faults, ThreadId};
+use oracle::tlb::Cached;
+use pte::Entry;
+use pte::bits::{ADDRESS, AF, RDONLY, USER, WRITE};
+
+/// What is asked of a descriptor.
+struct Asked {
+    /// The address.
+    va: VirtAddr,
+    writes: bool,
+    el0: bool,
+    /// Whether hardware sets access flags, and dirty state.
+    ha: bool,
+    hd: bool,
+}
+
+/// What a descriptor says to that.
+enum Answer {
+    Yes,
+    No(FaultKind),
+    /// Hardware writes this to it first.
+    After(u64),
+}
+
+impl Asked {
+    /// What the descriptor of a page or block says.
+    const fn of(&self, word: u64) -> Answer {
+        let ages = word & AF == 0;
+        let dirties = self.writes && word & RDONLY != 0;
+        if ages && !self.ha {
+            return Answer::No(FaultKind::AccessFlag);
+        }
+        if self.el0 && word & USER == 0 || dirties && !(self.hd && word & WRITE != 0) {
+            return Answer::No(FaultKind::Permission);
+        }
+        match (ages, dirties) {
+            (false, false) => Answer::Yes,
+            (_, false) => Answer::After(word | AF),
+            (_, true) => Answer::After((word | AF) & !RDONLY),
+        }
+    }
+}
+
+impl Machine<'_> {
+    /// Every way to translate an access.
+    pub(crate) fn translations(
+        &mut self,
+        state: &State,
+        (thread, at): (ThreadId, usize),
+        va: u64,
+        (access, order): (&Access, &Order),
+        contexts: &[u64],
+        next: &mut Vec<State>,
+    ) -> Result<(), TooLarge> {
+        let program = &self.test.threads[thread];
+        let here = &state.threads[thread];
+        let in_handler = program.handler.is_some_and(|begin| here.window[at].place >= begin);
+        let asked = Asked {
+            va: VirtAddr(va),
+            writes: access.writes,
+            el0: program.el0 && !in_handler,
+            ha: program.ha || program.hd,
+            hd: program.hd,
+        };
+        let mut choices = Vec::new();
+        for &ttbr in contexts {
+            self.by_tlb(state, thread, ttbr, &asked, &mut choices);
+            self.by_walk(state, thread, ttbr, &asked, &mut choices)?;
+        }
+        let later = &here.window[at + 1..];
+        // By physical address, it is translated as soon as the address is known.
+        let idle = |later: &Flight| match later.translated {
+            Translated::Not => !later.done,
+            Translated::Yes { by, .. } => by == DIRECT && !later.done,
+            Translated::Fault { .. } => false,
+        };
+        // Of faults of one instruction in a row, the first that is not taken yet is as good as the last.
+        let again = here.window[..at].last().is_some_and(|before| {
+            before.is_fault() && !before.done && before.place == here.window[at].place
+        });
+        let may_fault = !again && later.iter().all(idle);
+        for (nth, &choice) in choices.iter().enumerate() {
+            if choices[..nth].contains(&choice) {
+                continue;
+            }
+            match choice {
+                Translated::Fault { kind, .. } => {
+                    let right = kind == FaultKind::Permission;
+                    if may_fault && if right { order.no_right } else { order.no_entry } {
+                        next.push(self.faulted(state.clone(), thread, at, choice));
+                    }
+                }
+                Translated::Yes { at: place, .. } => {
+                    let mut state = state.clone();
+                    state.threads[thread].window[at].translated = choice;
+                    if self.is_coherent(&state, thread, at, place) {
+                        next.push(state);
+                    }
+                }
+                Translated::Not => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The ways that the TLB gives.
+    fn by_tlb(
+        &self,
+        state: &State,
+        thread: ThreadId,
+        ttbr: u64,
+        asked: &Asked,
+        choices: &mut Vec<Translated>,
+    ) {
+        let (_, asid) = context(ttbr);
+        for (by, cached) in self.universe.kept(state.threads[thread].tlb) {
+            if cached.table().is_some() || !cached.serves(asid) || !cached.translates(asked.va) {
+                continue;
+            }
+            match asked.of(cached.word) {
+                Answer::Yes => {
+                    let at = physical(cached, asked.va);
+                    choices.push(Translated::Yes { at, by, update: None });
+                }
+                Answer::No(kind) => choices.push(Translated::Fault { kind, by }),
+                // Hardware looks at what is there now.
+                Answer::After(_) => {}
+            }
+        }
+    }
+
+    /// The ways that a walk gives and that no TLB may keep.
+    fn by_walk(
+        &mut self,
+        state: &State,
+        thread: ThreadId,
+        ttbr: u64,
+        asked: &Asked,
+        choices: &mut Vec<Translated>,
+    ) -> Result<(), TooLarge> {
+        let va = asked.va.align_down(PAGE_SIZE);
+        let mut found = Vec::new();
+        self.reached(&state.memory, state.threads[thread].tlb, context(ttbr), va, &mut found);
+        for Reached { slot, level, word, asid } in found {
+            let answer = match pte::decode(level, word) {
+                Entry::Table(_) => continue,
+                Entry::Leaf(_) => asked.of(word),
+                _ => Answer::No(FaultKind::Translation),
+            };
+            let by = self.universe.number(Read::Fresh { slot, word, va, asid, level })?;
+            match answer {
+                // A TLB has it.
+                Answer::Yes => {}
+                Answer::No(FaultKind::Permission) if word & AF != 0 => {}
+                Answer::No(kind) => choices.push(Translated::Fault { kind, by }),
+                Answer::After(_) if self.is_locked(state, slot, None) => {}
+                Answer::After(new) => {
+                    let within = level.span() - 1;
+                    let at = word & ADDRESS & !within | asked.va.0 & within;
+                    choices.push(Translated::Yes { at, by, update: Some((slot, new)) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hardware that sets access flags may do so for addresses that nobody accesses.
+    pub(crate) fn spurious(
+        &mut self,
+        state: &State,
+        next: &mut Vec<State>,
+    ) -> Result<(), TooLarge> {
+        let mut found = Vec::new();
+        for (thread, here) in state.threads.iter().enumerate() {
+            let program = &self.test.threads[thread];
+            if !program.ha && !program.hd {
+                continue;
+            }
+            for ttbr in self.contexts(thread, here) {
+                for nth in 0..self.pages.len() {
+                    self.reached(
+                        &state.memory,
+                        here.tlb,
+                        context(ttbr),
+                        self.pages[nth],
+                        &mut found,
+                    );
+                    let found = found.clone();
+                    for Reached { slot, level, word, .. } in found {
+                        let ages = matches!(pte::decode(level, word), Entry::Leaf(leaf) if !leaf.is_young());
+                        if ages && !self.is_locked(state, slot, None) {
+                            let state = state.clone();
+                            next.extend(self.written(state, thread, slot, Width::X, word | AF)?);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The access faults: what comes after it was never there.
+    pub(crate) fn faulted(
+        &self,
+        mut state: State,
+        thread: ThreadId,
+        at: usize,
+        fault: Translated,
+    ) -> State {
+        let program = &self.test.threads[thread];
+        let here = &mut state.threads[thread];
+        here.window.truncate(at + 1);
+        let flight = &mut here.window[at];
+        flight.translated = fault;
+        let place = flight.place;
+        here.next = match (program.handler, self.test.faults) {
+            (Some(begin), _) if place < begin => Some(begin),
+            (None, Faults::Retry) => Some(place),
+            (None, Faults::Skip) => Some(place + 1),
+            _ => None,
+        };
+        state
+    }
+}
+
+/// The physical address of `va`.
+fn physical(cached: &Cached, va: VirtAddr) -> u64 {
+    cached.frame(va).base().0 + va.0 % PAGE_SIZE
+}
