@@ -150,7 +150,7 @@ mutants! {
     // Splits, and walks from a folio.
     /// A split invalidates before it looks what it has: a migration entry looks like a mapping for a
     /// moment (2024).
-    SplitInvalidatesMigration => "split-migration-mkinvalid",
+    SplitMigrationMkinvalid => "split-migration-mkinvalid",
     /// The leaf that was read before the exchange is split, without what hardware recorded between
     /// (2018).
     SplitPreread => "split-preread",

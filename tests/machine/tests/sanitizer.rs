@@ -79,7 +79,7 @@ const CAUGHT: &[(Mutant, &str, &str)] = &[
     (Mutant::DontneedFlushLate, "dontneed-race", "done-early"),
     (Mutant::FreeNoFlush, "chaos", "done-early"),
     (Mutant::ForkNoFlush, "contpte", "done-early"),
-    (Mutant::SplitInvalidatesMigration, "split-migration", "transition"),
+    (Mutant::SplitMigrationMkinvalid, "split-migration", "transition"),
     (Mutant::TakeOutNoFlush, "folio-split", "done-early"),
     (Mutant::TakeOutFlushLate, "folio-split", "done-early"),
     (Mutant::UpdateNotAtomic, "chaos", "plain-store"),

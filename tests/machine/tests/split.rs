@@ -302,7 +302,7 @@ fn a_reader_without_locks_always_sees_something() {
 
 #[test]
 fn an_invalidated_migration_entry_is_caught() {
-    let bug = Mutant::SplitInvalidatesMigration;
+    let bug = Mutant::SplitMigrationMkinvalid;
     let look = || (1..20).any(|seed| watched(seed, Kind::Migration, Some(bug)).is_some());
     assert!(evidence::model_notices(bug.name(), look));
 }

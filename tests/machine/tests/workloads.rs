@@ -66,7 +66,7 @@ const fn habitat(mutant: Mutant) -> &'static [&'static str] {
         Mutant::GupNoRecheck | Mutant::NoGrace => &["gup-vs-unmap"],
         Mutant::GupNoEpoch => &["gup-vs-unmap"],
         Mutant::SplitNoBreak => &["thp-split", "unmap-shootdown"],
-        Mutant::SplitInvalidatesMigration | Mutant::SplitCountsMigration => &["split-migration"],
+        Mutant::SplitMigrationMkinvalid | Mutant::SplitCountsMigration => &["split-migration"],
         Mutant::SplitKeepsMapping | Mutant::TakeOutNoFlush | Mutant::PutBackShared => {
             &["folio-split"]
         }

@@ -196,7 +196,7 @@ impl<H: Hardware> Mm<H> {
                 self.uncount_pmd_map(pfn);
             }
             Soft::Migration { pfn, .. } => {
-                if self.commits(Mutant::SplitInvalidatesMigration) {
+                if self.commits(Mutant::SplitMigrationMkinvalid) {
                     self.invalidate_whatever(core, table, va);
                 }
                 if self.commits(Mutant::SplitCountsMigration) {

@@ -29,7 +29,7 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         ForkIgnoresPins | ForkIgnoresHugePins | ForkNoSequence | PinShared | PinDuringFork |
         PinForgetsFork | PinUnnoted | ShareUnfenced => "gup-vs-fork",
         GupTrustsPresent | GupNoHeadRecheck => "gup-vs-split",
-        SplitInvalidatesMigration | SplitCountsMigration |
+        SplitMigrationMkinvalid | SplitCountsMigration |
         SplitMisreadsMigration => "split-migration",
         SplitKeepsMapping | TakeOutNoFlush | TakeOutFlushLate | TakeOutPreread |
         TakeOutRestoresPreread | TakeOutPinned | TakeOutForgetsDirt | PutBackShared | SplitHeld |

@@ -5,7 +5,7 @@ use mm::mutant::Mutant;
 
 pub(super) const EXHIBITS: &[Exhibit] = &[
     Exhibit {
-        mutant: Mutant::SplitInvalidatesMigration,
+        mutant: Mutant::SplitMigrationMkinvalid,
         found: "arm64, 2024: 3a5a8d343e1c. Splitting a huge PMD called pmdp_invalidate before it asked what the \
             entry was. On a migration entry pmd_mkinvalid sets the mark \"present, invalid for hardware\", and \
             software's word becomes a mapping. It was found by reading, without a reproducer. Here is one.",

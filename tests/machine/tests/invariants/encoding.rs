@@ -147,7 +147,7 @@ fn i5_an_invalid_leaf_does_not_outlive_the_lock() {
             Ok(())
         })
     };
-    misses(scenario, &[Mutant::SplitInvalidatesMigration]);
+    misses(scenario, &[Mutant::SplitMigrationMkinvalid]);
     for kind in KINDS {
         let scene = Scene::plain(kind, None);
         let (_, slot, _) = entry(scene.space(), VA);
