@@ -147,7 +147,9 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
     unsafe { boot::install_kernel_root(root) };
 
     #[cfg(feature = "sanitize")]
-    let hw = crate::sanitizer::watch(hw, plan.sanitize, span, free)?;
+    let platform = plan.sanitize.then(|| crate::sanitizer::platform(board));
+    #[cfg(feature = "sanitize")]
+    let hw = crate::sanitizer::watch(hw, platform, span, free)?;
     let mm = MM.call_once(|| Mm::new(hw, memmap));
     for range in free.ranges() {
         mm.frames.add(&LocalCpu, *range);

@@ -9,6 +9,7 @@ use crate::memory;
 use crate::threads::{Bare, Hw};
 use abi::{PAGE_SIZE, PhysRange};
 use arch::layout;
+use board::Board;
 use core::ptr;
 use mm::frame::{EarlyError, EarlyMemory};
 use mm::{Hardware, Sanitized};
@@ -22,23 +23,38 @@ const FRAMES_A_TABLE: usize = 16;
 /// Debts that may be outstanding at the same time.
 const DEBTS: usize = 8192;
 
-/// `hardware`, watched if that is `wanted`; `span` is all memory that is managed.
+/// What is emulated, of all that this kernel boots on: QEMU's own board, and boards that QEMU imitates.
+const IMITATED: &[&str] = &["linux,dummy-virt", "raspberrypi,4-model-b"];
+
+/// What a board is, as far as its tree tells. One that exists has a number of its own, which its firmware writes
+/// there; an emulator has no such number to write. Nor has every firmware: of a board that nobody imitates
+/// and that has none, it is not said what it is.
+pub(crate) fn platform(board: &Board) -> Platform {
+    let is_imitated = IMITATED.iter().any(|name| board.is_compatible(name));
+    match (board.serial_number.is_empty(), is_imitated) {
+        (false, _) => Platform::Hardware,
+        (true, true) => Platform::Emulator,
+        (true, false) => Platform::Unknown,
+    }
+}
+
+/// `hardware`, watched if there is a `platform` to tell the oracle of; `span` is all memory that is managed.
 ///
 /// Context: boot, before [`EarlyMemory`] is handed on; the linear map is in place.
 pub(crate) fn watch(
     hardware: Bare,
-    wanted: bool,
+    platform: Option<Platform>,
     span: PhysRange,
     free: &mut EarlyMemory,
 ) -> Result<Hw, EarlyError> {
-    if !wanted {
+    let Some(platform) = platform else {
         return Ok(Sanitized::new(hardware, None, die));
-    }
+    };
     let frames = span.pages() as usize;
     let setup = Setup {
         caps: *hardware.caps(),
         cpus: hardware.nr_cpus(),
-        platform: Platform::Emulator,
+        platform,
         first: span.start.pfn(),
         frames: lend(free, FrameShadow::BLANK, frames)?,
         tables: lend(free, TableShadow::BLANK, (frames / FRAMES_A_TABLE).min(TABLES))?,

@@ -31,6 +31,8 @@ pub struct Board {
     pub model: Text<64>,
     /// What the board is compatible with, the most specific first.
     pub compatible: List<Text<48>, 4>,
+    /// The number of this one board, which its firmware writes into the tree; empty if nobody did.
+    pub serial_number: Text<32>,
     /// RAM: ascending, disjoint, whole pages, never empty.
     pub memory: List<Memory, 64>,
     /// Memory that is taken. Neither the initrd, nor the tree, nor the kernel is among it.
@@ -94,6 +96,7 @@ impl Board {
     pub const EMPTY: Self = Self {
         model: Text::EMPTY,
         compatible: List::empty(Text::EMPTY),
+        serial_number: Text::EMPTY,
         memory: List::empty(Memory::EMPTY),
         reserved: List::empty(Reserved::EMPTY),
         bootargs: Text::EMPTY,
@@ -203,6 +206,7 @@ impl Board {
 
     fn read_root(&mut self, root: Node<'_>) {
         self.model = Text::cut_from(root.string("model").unwrap_or_default());
+        self.serial_number = Text::cut_from(root.string("serial-number").unwrap_or_default());
         for kind in root.strings("compatible") {
             if self.compatible.push(Text::cut_from(kind)).is_err() {
                 break;

@@ -6,7 +6,7 @@
 mod common;
 
 use board::{Board, Detail, EnableMethod, Gic, Tree, UartKind};
-use common::{golden, golden_dir, golden_trees};
+use common::{Builder, golden, golden_dir, golden_trees};
 use granule_board as board;
 
 fn compare(file: &str, found: &str) {
@@ -47,6 +47,21 @@ fn trees_print_as_their_golden_texts() {
     assert_eq!(dump("rpi4", "/cpus/l2-cache0/", Detail::Names).1, "/cpus/l2-cache0\n");
     assert_eq!(dump("rpi4", "arm,gic-400", Detail::Names).0, 1);
     assert_eq!(dump("rpi4", "/nothing", Detail::Properties), (0, String::new()));
+}
+
+/// The firmware of a board writes that board's number into its tree. No emulator has one to write.
+#[test]
+fn only_a_board_that_exists_has_a_number() {
+    for (name, dtb) in golden_trees().into_iter().filter(|(name, _)| name != "rpi4") {
+        let board = Board::parse(&dtb).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(&*board.serial_number, "", "{name}");
+    }
+    let tree =
+        Builder::default().begin("").cells("#address-cells", &[2]).cells("#size-cells", &[2]);
+    let tree = tree.text("serial-number", "10000000abcdef01").begin("memory@0");
+    let tree = tree.text("device_type", "memory").numbers("reg", &[0, 0x8000_0000]).end();
+    let board = Board::parse(&tree.blob()).expect("a board");
+    assert_eq!(&*board.serial_number, "10000000abcdef01");
 }
 
 /// The golden texts could be blessed without being read; these facts are the machines' manuals'.

@@ -18,22 +18,54 @@ pub enum Platform {
     Emulator,
     /// Real CPUs.
     Hardware,
+    /// Nobody has said.
+    Unknown,
 }
 
 impl Platform {
     /// Whether this platform by itself could have shown the consequence, in words.
     pub fn could_show(self, rule: Rule, missing: Option<Miss>) -> impl fmt::Display {
+        let moment = is_of_a_moment(rule);
         match self {
+            Self::Model if moment => "on a model: shows when the schedule lets somebody meet it",
             Self::Model => "on a model: a stale translation is used when the schedule lets it be",
+            Self::Hardware if moment => {
+                "on hardware: shows only if somebody meets it at that moment"
+            }
             Self::Hardware => {
                 "on hardware: shows only if a TLB happens to have kept it until its use"
+            }
+            Self::Emulator if moment => {
+                "on this emulator: would show only if somebody meets it at that moment"
             }
             Self::Emulator if hides(rule, missing) => {
                 "on this emulator: could not have shown (whole sets flushed, no walk cache, TLBIs done at once)"
             }
             Self::Emulator => "on this emulator: would show only if the stale translation is used",
+            Self::Unknown => {
+                "an emulator could hardly have shown it, hardware by chance; which this is, nobody said"
+            }
         }
     }
+}
+
+/// Whether the rule is about what is in memory, and not about what TLBs have kept of it.
+fn is_of_a_moment(rule: Rule) -> bool {
+    matches!(
+        rule,
+        Rule::Transition(_)
+            | Rule::LinkNoTable
+            | Rule::MapsNobodys
+            | Rule::PlainStore
+            | Rule::ForeignStore
+            | Rule::NoLock
+            | Rule::NoTable
+            | Rule::InvalidOutlives
+            | Rule::FrameMapped
+            | Rule::FrameTaken
+            | Rule::TableLinked
+            | Rule::RootNoTable
+    )
 }
 
 /// Whether QEMU hides it always: measured, row by row, with a probe.

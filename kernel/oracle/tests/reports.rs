@@ -41,4 +41,11 @@ fn each_platform_says_what_it_could_have_shown() {
     assert!(says(Miss::NotComplete(0)).contains("could not have shown"));
     let table = Platform::Emulator.could_show(Rule::TableFreed, Some(Miss::Nothing)).to_string();
     assert!(table.contains("no walk cache"));
+    // What only memory shows no TLB hides.
+    let says = |platform: Platform, rule| platform.could_show(rule, None).to_string();
+    assert!(says(Platform::Emulator, Rule::NoLock).contains("at that moment"));
+    assert!(
+        says(Platform::Hardware, Rule::TableFreed).starts_with("on hardware: shows only if a TLB")
+    );
+    assert!(says(Platform::Unknown, Rule::TableFreed).contains("nobody said"));
 }
