@@ -9,7 +9,7 @@
 CARGO := $(shell command -v cargo || echo $(HOME)/.cargo/bin/cargo)
 XTASK  = $(CARGO) run --quiet --package xtask --
 
-.PHONY: help run shell test mutants bench check loom miri image soak symbols dtb fmt setup clean
+.PHONY: help run shell test mutants silent survivors bench check loom miri image soak symbols dtb fmt setup clean
 
 help: ## this list (the default)
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -30,6 +30,14 @@ test: ## everything: host tests, lints, boots; ONLY="text" for the boots named s
 mutants: ## who catches which known bug, tried now: ONLY="part of a name" QEMU=no, DOCS=1 keeps the table
 	@sh xtask/setup.sh test
 	@$(XTASK) mutants
+
+silent: ## each workload on the model without a bug, both judges listening: STEPS=10000000 SEED=1
+	@sh xtask/setup.sh test
+	@$(XTASK) silent
+
+survivors: ## small changes of kernel/pte and the TLB code that no test notices: ONLY=kernel/pte/src/plan.rs
+	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
+	@$(XTASK) survivors
 
 bench: ## what the operations cost, beside Linux: ONLY=munmap CPUS=4, PROFILE=1 for where
 	@sh xtask/setup.sh run

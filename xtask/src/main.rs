@@ -82,6 +82,21 @@ enum Verb {
     Bench(bench::Pick),
     /// Commit every known bug, and print who catches it
     Mutants(mutants::Pick),
+    /// Run each workload without a bug for long: nobody may be alarmed
+    Silent {
+        /// Steps of each workload
+        #[arg(long, env = "STEPS", default_value_t = 10_000_000)]
+        steps: u64,
+        /// The first seed
+        #[arg(long, env = "SEED", default_value_t = 1)]
+        seed: u64,
+    },
+    /// Change the pure code in every small way, and print which changes no test notices
+    Survivors {
+        /// Only files that match this
+        #[arg(long, env = "ONLY", default_value = "")]
+        only: String,
+    },
     /// Explain the backtraces in a serial log on standard input
     Symbolize,
     /// Compile the boards' device trees
@@ -112,6 +127,8 @@ fn act(verb: Verb) -> Result<ExitCode> {
         Verb::Soak { minutes, secs, seed } => suite::soak(minutes, secs, seed).map(passed),
         Verb::Bench(pick) => bench::bench(&pick).map(passed),
         Verb::Mutants(pick) => mutants::mutants(&pick).map(passed),
+        Verb::Silent { steps, seed } => mutants::silent(steps, seed).map(passed),
+        Verb::Survivors { only } => mutants::survivors(&only).map(passed),
         Verb::Symbolize => run::symbolize().map(|()| ExitCode::SUCCESS),
         Verb::Dtb => checks::write_device_trees().map(|()| ExitCode::SUCCESS),
     }

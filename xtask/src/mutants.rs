@@ -7,12 +7,16 @@
 //! | file | concern |
 //! | --- | --- |
 //! | `table` | from the suites' lines to rows, and from rows to a table and to JSON |
+//! | `suites` | what is run on the host, and what is run without a bug |
 //! | `qemu` | QEMU's columns |
 //! | `page` | the table in `docs/mutants.md` |
 
 mod page;
 mod qemu;
+mod suites;
 mod table;
+
+pub(crate) use suites::{silent, survivors};
 
 use crate::{
     image,
@@ -21,7 +25,7 @@ use crate::{
 };
 use clap::Args;
 use evidence::Line;
-use std::{fs, path::Path, process::Command, time::Instant};
+use std::{fs, time::Instant};
 use table::Matrix;
 
 /// What may be chosen, by option or by the Makefile's variables.
@@ -52,7 +56,7 @@ pub(crate) fn mutants(pick: &Pick) -> Result<bool> {
     // Left over from another run, it would answer in this one's name.
     image::write_if_changed(&file, b"")?;
     let mut whole = true;
-    for (what, mut suite) in suites(&file, &pick.only) {
+    for (what, mut suite) in suites::arming(&file, &pick.only)? {
         let began = Instant::now();
         eprintln!("{what} …");
         let output = suite.output().map_err(|why| Trouble::Start("cargo".into(), why))?;
@@ -81,28 +85,4 @@ pub(crate) fn mutants(pick: &Pick) -> Result<bool> {
         page::write(&matrix, started.elapsed())?;
     }
     Ok(passed)
-}
-
-/// The suites that arm bugs, in words and as commands that append to `file`.
-fn suites(file: &Path, only: &str) -> [(&'static str, Command); 3] {
-    let cargo = |args: &[&str]| {
-        let mut cargo = workspace::cargo("test");
-        cargo.args(["--quiet", "--no-fail-fast"]).args(args);
-        cargo.env(evidence::FILE, file).env(evidence::ONLY, only);
-        cargo
-    };
-    let sweeps = ["--package", "granule-machine", "--test", "workloads", "--test", "sanitizer"];
-    let ignored = ["--", "--ignored", "--exact", "known_bugs_in_every_workload"];
-    let mut loom =
-        cargo(&["--release", "--test", "loom", "-p", "granule-sync", "-p", "granule-mm"]);
-    loom.env("RUSTFLAGS", "--cfg loom")
-        .env("CARGO_TARGET_DIR", workspace::target_dir().join("loom"));
-    [
-        (
-            "every bug in every workload, model and sanitizer",
-            cargo(&[&sweeps[..], &ignored].concat()),
-        ),
-        ("the model's suites", cargo(&["--package", "granule-machine", "--tests"])),
-        ("loom", loom),
-    ]
 }

@@ -1,0 +1,122 @@
+//! What is run on the host: suites that arm bugs, workloads without one, and bugs that nobody thought of.
+
+use crate::{
+    trouble::{Result, Trouble},
+    workspace,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The model's suites, from the repository's top.
+const MODEL: &str = "tests/machine/tests";
+/// What the sources of a suite hold that arms a bug.
+const ARMS: &str = "Mutant::";
+
+/// The suites that arm bugs, in words and as commands that append to `file`.
+pub(super) fn arming(file: &Path, only: &str) -> Result<[(&'static str, Command); 3]> {
+    let cargo = |args: &[&str]| {
+        let mut cargo = workspace::cargo("test");
+        cargo.args(["--quiet", "--no-fail-fast"]).args(args);
+        cargo.env(evidence::FILE, file).env(evidence::ONLY, only);
+        cargo
+    };
+    let sweeps = ["--package", "granule-machine", "--test", "workloads", "--test", "sanitizer"];
+    let ignored = ["--", "--ignored", "--exact", "known_bugs_in_every_workload"];
+    let mut model = cargo(&["--package", "granule-machine"]);
+    for suite in that_arm(&workspace::root().join(MODEL))? {
+        model.args(["--test", &suite]);
+    }
+    let mut loom =
+        cargo(&["--release", "--test", "loom", "-p", "granule-sync", "-p", "granule-mm"]);
+    loom.env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", workspace::target_dir().join("loom"));
+    Ok([
+        (
+            "every bug in every workload, model and sanitizer",
+            cargo(&[&sweeps[..], &ignored].concat()),
+        ),
+        ("the model's suites", model),
+        ("loom", loom),
+    ])
+}
+
+/// The suites of a folder that arm bugs, by name: one file each, or a folder.
+fn that_arm(folder: &Path) -> Result<Vec<String>> {
+    let mut suites = Vec::new();
+    for path in below(folder)? {
+        let is_suite = path.is_file() || path.join("main.rs").exists();
+        if let Some(name) = path.file_stem().filter(|_| is_suite)
+            && arms(&path)?
+        {
+            suites.push(name.to_string_lossy().into_owned());
+        }
+    }
+    suites.sort();
+    Ok(suites)
+}
+
+/// Whether a source, or one in a folder, arms a bug.
+fn arms(path: &Path) -> Result<bool> {
+    if path.is_file() {
+        let text = fs::read_to_string(path).map_err(|why| Trouble::File(path.into(), why))?;
+        return Ok(text.contains(ARMS));
+    }
+    for path in below(path)? {
+        if arms(&path)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What is in a folder.
+fn below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let trouble = |why| Trouble::File(folder.into(), why);
+    let entries = fs::read_dir(folder).map_err(trouble)?;
+    entries.map(|entry| Ok(entry.map_err(trouble)?.path())).collect()
+}
+
+/// Each workload for so many steps on the model, the oracle over it: whether all was silent.
+pub(crate) fn silent(steps: u64, seed: u64) -> Result<bool> {
+    let mut cargo = workspace::cargo("test");
+    cargo.args(["--quiet", "--package", "granule-machine", "--test", "silence"]);
+    cargo.args(["--", "--ignored", "--nocapture"]);
+    cargo.env("STEPS", steps.to_string()).env("SEED", seed.to_string());
+    ended(&mut cargo)
+}
+
+/// Bugs that nobody thought of, made by changing one operator or one result after the other: whether the
+/// tests notice all that `.cargo/mutants.toml` does not excuse.
+pub(crate) fn survivors(file: &str) -> Result<bool> {
+    let mut cargo = workspace::cargo("mutants");
+    cargo.args(["--no-shuffle", "--output"]).arg(workspace::out_dir());
+    // Its copies of the tree build in places of their own.
+    cargo.env_remove("CARGO_TARGET_DIR");
+    if !file.is_empty() {
+        cargo.args(["--file", file]);
+    }
+    ended(&mut cargo)
+}
+
+/// Whether a command that speaks for itself ended well.
+fn ended(command: &mut Command) -> Result<bool> {
+    let status = command.status().map_err(|why| Trouble::Start("cargo".into(), why))?;
+    Ok(status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suites_that_arm_a_bug_are_found_and_no_others() {
+        let suites = that_arm(&workspace::root().join(MODEL)).unwrap();
+        let has = |name: &str| suites.iter().any(|suite| suite == name);
+        // A file, and a folder of files; not what only prints, nor what suites share.
+        assert!(has("gup_races") && has("changes"), "{suites:?}");
+        assert!(!has("machine_turns") && !has("races") && !has("common"), "{suites:?}");
+    }
+}
