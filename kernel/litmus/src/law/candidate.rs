@@ -91,7 +91,9 @@ impl<'a> Search<'a> {
         for write in &at.writes {
             let open = |other: &&usize| !done.contains(other) && *other != write;
             let others = at.writes.iter().filter(open);
-            if done.contains(write) || others.clone().any(|other| self.must_precede(*other, *write))
+            if done.contains(write)
+                || !self.may_follow(at, done.last().copied(), *write)
+                || others.clone().any(|other| self.must_precede(*other, *write))
             {
                 continue;
             }
@@ -117,6 +119,20 @@ impl<'a> Search<'a> {
             matches!(self.event(index).effect, Effect::Write { .. } | Effect::Context)
         };
         explicit(one) && explicit(other) && self.whole.program_order(one, other)
+    }
+
+    /// Whether a write may come right after another one, or first: of an atomic update, not after something
+    /// else than it has read. (But for what its own program has put between the two.)
+    fn may_follow(&self, at: &At, earlier: Option<usize>, write: usize) -> bool {
+        let Some(read) = self.event(write).pair.map(usize::from) else { return true };
+        let explicit = self.event(write).is_explicit();
+        let own = |earlier: usize| {
+            explicit && self.event(earlier).is_explicit() && self.whole.internal(earlier, write)
+        };
+        let value = earlier.map_or(at.initial, |earlier| self.event(earlier).value);
+        self.event(read).location != at.location
+            || self.event(read).value == value
+            || earlier.is_some_and(own)
     }
 
     fn event(&self, index: usize) -> &Event {

@@ -2,7 +2,7 @@
 
 use super::TooLarge;
 use super::candidate::Search;
-use super::event::{Effect, Trace};
+use super::event::{Effect, Event, Trace};
 use super::outcome::{Outcome, Outcomes};
 use super::part::{Part, Whole};
 use super::set::Set;
@@ -10,6 +10,9 @@ use super::values::Values;
 use crate::layout::Layout;
 use crate::test::{Column, Observed, Test};
 use alloc::{collections::BTreeMap, vec::Vec};
+
+/// More combinations of updates than this are looked at in no test.
+const MANY: usize = 256;
 
 /// One thread's run, with what it needs of others.
 struct Choice<'a> {
@@ -30,9 +33,10 @@ pub(crate) struct Combination<'a> {
     threads: Vec<Vec<Choice<'a>>>,
     /// What all runs of this and the following threads might give.
     hopes: Vec<Set>,
-    /// Values in places, and hardware's updates of them that nobody asked for.
+    /// What is there at the beginning, or may come by hardware's updates that nobody asked for.
     initial: Set,
-    unasked: Vec<(Set, Part)>,
+    /// Those.
+    unasked: Vec<Part>,
     outcomes: Outcomes,
 }
 
@@ -69,7 +73,7 @@ impl<'a> Combination<'a> {
                     gives |= fact;
                 }
                 if matches!(event.effect, Effect::Write { .. }) {
-                    unasked.push((fact, event.location, event.value));
+                    unasked.push((event.location, event.value));
                 }
                 initial |= facts.set(event.location, values.initial(event.location));
             }
@@ -78,17 +82,17 @@ impl<'a> Combination<'a> {
         let threads: Vec<Vec<_>> =
             traces.iter().map(|runs| runs.iter().map(&mut choice).collect()).collect();
         for (location, word) in values.descriptors() {
-            unasked.push((facts.set(location, word), location, word));
+            unasked.push((location, word));
         }
         unasked.sort_unstable();
         unasked.dedup();
         let mut parts = Vec::new();
-        for (cause, location, word) in unasked {
+        for (location, word) in unasked {
             if let Some(part) = Part::spontaneous(test, values, location, word) {
                 for own in &part.events {
                     initial |= facts.set(own.location, own.value);
                 }
-                parts.push((cause, part));
+                parts.push(part);
             }
         }
         let unasked = parts;
@@ -113,7 +117,7 @@ impl<'a> Combination<'a> {
             return Ok(());
         }
         if thread == self.threads.len() {
-            return self.solve(chosen, gives);
+            return self.solve(chosen);
         }
         for nth in 0..self.threads[thread].len() {
             let run = &self.threads[thread][nth];
@@ -142,7 +146,7 @@ impl<'a> Combination<'a> {
         true
     }
 
-    fn solve(&mut self, chosen: &[usize], gives: Set) -> Result<(), TooLarge> {
+    fn solve(&mut self, chosen: &[usize]) -> Result<(), TooLarge> {
         if !self.prepare(chosen) {
             return Ok(());
         }
@@ -151,14 +155,18 @@ impl<'a> Combination<'a> {
         if settled && self.outcomes.is_clean(&self.registers(chosen)) {
             return Ok(());
         }
-        let updates: Vec<usize> =
-            (0..self.unasked.len()).filter(|nth| self.may_happen(*nth, gives)).collect();
-        for subset in 0_u32..1 << updates.len().min(8) {
+        let updates = self.updates(chosen);
+        let many: usize = updates.iter().map(|(_, count)| count + 1).product();
+        for nth in 0..many.min(MANY) {
             let parts = self.threads.iter().zip(chosen);
             let parts = parts.filter_map(|(runs, nth)| runs[*nth].part.as_ref()?.as_ref());
-            let extra = updates.iter().enumerate().filter(|(bit, _)| subset >> bit & 1 != 0);
-            let extra = extra.map(|(_, nth)| &self.unasked[*nth].1);
-            let whole = Whole::of(parts.chain(extra)).ok_or(TooLarge)?;
+            let mut rest = nth;
+            let mut extra = Vec::new();
+            for (part, count) in &updates {
+                extra.extend(core::iter::repeat_n(&self.unasked[*part], rest % (count + 1)));
+                rest /= count + 1;
+            }
+            let whole = Whole::of(parts.chain(extra.iter().copied())).ok_or(TooLarge)?;
             let search = Search::new(self.test, &whole, self.values);
             let registers = self.registers(chosen);
             let mut found = Outcomes::default();
@@ -179,10 +187,23 @@ impl<'a> Combination<'a> {
         Ok(())
     }
 
-    /// Whether what hardware's update needs is written. Facts without a number are not known ahead.
-    fn may_happen(&self, update: usize, gives: Set) -> bool {
-        let cause = self.unasked[update].0;
-        cause == 0 || cause & gives != 0
+    /// Hardware's updates that nobody asked for, and how often each may happen at most: once for each time
+    /// that its word is written, and once for the beginning.
+    fn updates(&self, chosen: &[usize]) -> Vec<(usize, usize)> {
+        let runs = self.threads.iter().zip(chosen).map(|(runs, nth)| runs[*nth].trace);
+        let writes: Vec<&Event> = runs
+            .flat_map(|trace| &trace.events)
+            .filter(|event| matches!(event.effect, Effect::Write { .. }))
+            .collect();
+        let count = |part: &Part| {
+            let Some(read) = part.events.first() else { return 0 };
+            let same =
+                |write: &&&Event| (write.location, write.value) == (read.location, read.value);
+            let initial = self.values.initial(read.location) == read.value;
+            writes.iter().filter(same).count() + usize::from(initial)
+        };
+        let all = self.unasked.iter().map(count).enumerate();
+        all.filter(|(_, count)| *count > 0).collect()
     }
 
     fn observes_memory(&self) -> bool {
