@@ -2,6 +2,7 @@
 
 use crate::{interrupts, stacks};
 use abi::{CpuId, VirtRange};
+use arch::litmus::UserHalf;
 use mm::Space;
 use sched::{Hooks, Port, Sgi};
 
@@ -41,27 +42,49 @@ pub(crate) fn init(stack: VirtRange) -> Result<(), sched::SpawnError> {
     sched::adopt_boot_thread(stack).map(drop)
 }
 
-/// A thread's space word is the address of its [`Space`], or 0.
-fn space_of(word: usize) -> Option<&'static Space<'static, Hw>> {
+/// Set in a thread's space word where that is the address of a [`UserHalf`].
+const BARE: usize = 1;
+
+/// A thread's user half, as its space word says: the address of a [`Space`], that of a bare half with
+/// [`BARE`] added, or 0.
+enum Half {
+    None,
+    Space(&'static Space<'static, Hw>),
+    Bare(&'static UserHalf),
+}
+
+fn half_of(word: usize) -> Half {
+    if word & BARE != 0 {
+        let half: *const UserHalf = core::ptr::with_exposed_provenance(word - BARE);
+        // SAFETY: only `inside_bare` sets such a word, from a reference that outlives the time during
+        // which it is set.
+        return Half::Bare(unsafe { &*half });
+    }
     let space: *const Space<'static, Hw> = core::ptr::with_exposed_provenance(word);
-    // SAFETY: a word other than 0 is set by `inside` alone, from a reference that outlives the time
-    // during which it is set.
-    unsafe { space.as_ref() }
+    // SAFETY: as above, of `inside`; 0 is null.
+    unsafe { space.as_ref() }.map_or(Half::None, Half::Space)
 }
 
 /// The user space of the running thread.
 pub(crate) fn current_space() -> Option<&'static Space<'static, Hw>> {
-    space_of(sched::space())
+    match half_of(sched::space()) {
+        Half::Space(space) => Some(space),
+        Half::None | Half::Bare(_) => None,
+    }
 }
 
 /// The scheduler's hook between two threads: the old one's space word, the new one's. Context:
 /// interrupts masked.
 fn switch_space(old: usize, new: usize) {
-    if let Some(space) = space_of(old) {
-        space.leave();
+    match half_of(old) {
+        Half::None => {}
+        Half::Space(space) => space.leave(),
+        Half::Bare(half) => half.leave(),
     }
-    if let Some(space) = space_of(new) {
-        space.enter();
+    match half_of(new) {
+        Half::None => {}
+        Half::Space(space) => space.enter(),
+        Half::Bare(half) => half.enter(),
     }
 }
 
@@ -69,6 +92,14 @@ fn switch_space(old: usize, new: usize) {
 pub(crate) fn inside(space: &Space<'_, Hw>, body: &mut dyn FnMut()) {
     let word = core::ptr::from_ref(space).expose_provenance();
     let before = sched::set_space(word);
+    body();
+    sched::set_space(before);
+}
+
+/// Runs `body` with a user half that no memory manager knows. Context: a thread bound to its CPU.
+pub(crate) fn inside_bare(half: &UserHalf, body: &mut dyn FnMut()) {
+    let word = core::ptr::from_ref(half).expose_provenance();
+    let before = sched::set_space(word + BARE);
     body();
     sched::set_space(before);
 }

@@ -217,7 +217,7 @@ impl fmt::Display for CoreName {
 }
 
 #[cfg(target_os = "none")]
-pub use target::{core_name, has_mops, id_registers, read};
+pub use target::{core_name, has_mops, has_rcpc, id_registers, read};
 
 #[cfg(target_os = "none")]
 mod target {
@@ -251,6 +251,16 @@ mod target {
     /// What this CPU is called.
     pub fn core_name() -> CoreName {
         CoreName(MIDR_EL1.get())
+    }
+
+    /// FEAT_LRCPC: LDAPR.
+    pub fn has_rcpc() -> bool {
+        let isar1: u64;
+        // SAFETY: ID_AA64ISAR1_EL1; reads as zero where it is not defined.
+        unsafe {
+            asm!("mrs {}, S3_0_C0_C6_1", out(reg) isar1, options(nomem, nostack, preserves_flags));
+        };
+        field(isar1, 20) != 0
     }
 
     /// FEAT_MOPS: instructions that copy and set memory. The boot has made sure that they do not

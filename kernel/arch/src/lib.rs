@@ -18,6 +18,7 @@
 //! | `irq` | masks and waiting |
 //! | `barrier`, `tlbi`, `cache`, `at` | one family of instructions each |
 //! | `frames` | clearing and copying pages |
+//! | `litmus` | running a few instructions that are data |
 //! | `machine` | the memory manager's hardware trait |
 //! | `timer`, `pmu` | time and counting |
 //! | `power`, `cpu_start`, `semihosting` | firmware, or what stands in for it |
@@ -53,6 +54,8 @@ pub mod init;
 pub mod irq;
 pub mod layout;
 #[cfg(target_os = "none")]
+pub mod litmus;
+#[cfg(target_os = "none")]
 pub mod machine;
 #[cfg(target_os = "none")]
 pub mod percpu;
@@ -69,6 +72,6 @@ pub mod tlbi;
 pub mod uaccess;
 
 #[cfg(target_os = "none")]
-pub use init::{CpuError, init_cpu};
+pub use init::{CpuError, control_translation, init_cpu};
 #[cfg(target_os = "none")]
 pub use machine::{LocalCpu, Machine, Threads};

@@ -4,7 +4,7 @@ use super::{
     Cause, Death, FRAME_BYTES, Fault, FaultKind, FaultVerdict, Handlers, Syndrome, TrapFrame,
 };
 use crate::percpu::{self, CpuLocal, SPARE_BYTES, STACK_SHIFT};
-use crate::{at, irq, semihosting, uaccess};
+use crate::{at, irq, litmus, semihosting, uaccess};
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{VBAR_EL1, Writeable};
 use abi::VirtAddr;
@@ -69,10 +69,14 @@ pub(crate) fn enable() {
     barrier::isb(barrier::SY);
 }
 
-/// A synchronous exception from EL1. Answers 0 where the frame may be returned to.
+/// A synchronous exception. Answers 0 where the frame may be returned to.
 ///
 /// Context: all exceptions masked; stays so at the return.
 extern "C" fn synchronous(frame: &mut TrapFrame, esr: u64, far: u64) -> u32 {
+    if litmus::owns(frame.elr) {
+        litmus::exception(frame, esr, far);
+        return 0;
+    }
     let esr = Syndrome(esr);
     match esr.access() {
         Some(access) if esr.is_translation_matter() => {
@@ -120,13 +124,16 @@ fn kernel_translation(frame: &mut TrapFrame, fault: &Fault) -> u32 {
     uaccess::fail(frame)
 }
 
-/// An interrupt from EL1. Answers as [`synchronous`] does.
+/// An interrupt. Answers as [`synchronous`] does.
 extern "C" fn interrupt(frame: &mut TrapFrame) -> u32 {
     let Some(handlers) = handlers() else { return 1 };
     // The exception masked SErrors too. The handler may switch to a thread that left by itself, with
     // interrupts masked and no more: it must not go on with errors unheard.
     irq::unmask_reports();
     (handlers.irq)(frame);
+    if litmus::owns(frame.elr) {
+        litmus::interrupt(frame);
+    }
     0
 }
 

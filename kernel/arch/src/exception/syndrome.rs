@@ -12,9 +12,11 @@ pub struct Syndrome(pub u64);
 
 /// Exception classes that the fast path tells apart.
 pub(super) const EC_UNKNOWN: u64 = 0x00;
-/// Instruction abort taken without a change of exception level.
+/// Instruction abort from EL0, and one taken without a change of exception level.
+const EC_INSTRUCTION_ABORT_EL0: u64 = 0x20;
 const EC_INSTRUCTION_ABORT: u64 = 0x21;
-/// Data abort taken without a change of exception level.
+/// Data abort from EL0, and one taken without a change of exception level.
+const EC_DATA_ABORT_EL0: u64 = 0x24;
 const EC_DATA_ABORT: u64 = 0x25;
 
 /// Why a memory access was refused.
@@ -62,16 +64,18 @@ impl Syndrome {
         self.0 & 0x1ff_ffff
     }
 
-    /// What was tried, if this is an abort that EL1 caused itself.
+    /// What was tried, if this is an abort.
     #[inline(always)]
     pub const fn access(self) -> Option<Access> {
         /// Set for a store, and for cache maintenance although that stores nothing.
         const WNR: u64 = 1 << 6;
         const CACHE_MAINTENANCE: u64 = 1 << 8;
         match self.class() {
-            EC_DATA_ABORT if self.0 & (WNR | CACHE_MAINTENANCE) == WNR => Some(Access::Write),
-            EC_DATA_ABORT => Some(Access::Read),
-            EC_INSTRUCTION_ABORT => Some(Access::Exec),
+            EC_DATA_ABORT | EC_DATA_ABORT_EL0 => {
+                let store = self.0 & (WNR | CACHE_MAINTENANCE) == WNR;
+                Some(if store { Access::Write } else { Access::Read })
+            }
+            EC_INSTRUCTION_ABORT | EC_INSTRUCTION_ABORT_EL0 => Some(Access::Exec),
             _ => None,
         }
     }
@@ -127,7 +131,9 @@ impl Syndrome {
         /// FnV: "FAR not valid", for some external aborts.
         const FAR_NOT_VALID: u64 = 1 << 10;
         match self.class() {
-            0x20 | EC_INSTRUCTION_ABORT | 0x24 | EC_DATA_ABORT => self.0 & FAR_NOT_VALID == 0,
+            EC_INSTRUCTION_ABORT_EL0 | EC_INSTRUCTION_ABORT | EC_DATA_ABORT_EL0 | EC_DATA_ABORT => {
+                self.0 & FAR_NOT_VALID == 0
+            }
             // PC alignment, watchpoint.
             0x22 | 0x34 | 0x35 => true,
             _ => false,
@@ -147,10 +153,10 @@ impl Syndrome {
             0x18 => "trapped system register access",
             0x19 => "SVE instruction",
             0x1c => "pointer authentication failure",
-            0x20 => "instruction abort from EL0",
+            EC_INSTRUCTION_ABORT_EL0 => "instruction abort from EL0",
             EC_INSTRUCTION_ABORT => "instruction abort",
             0x22 => "PC alignment fault",
-            0x24 => "data abort from EL0",
+            EC_DATA_ABORT_EL0 => "data abort from EL0",
             EC_DATA_ABORT => "data abort",
             0x26 => "SP alignment fault",
             0x27 => "memory copy or set exception",

@@ -1,8 +1,9 @@
 // The exception vectors.
 //
 // On entry all exceptions are masked, and the stack pointer may be anything. So the stack is checked
-// before it is used, and the check may clobber nothing: x0 is parked in TPIDRRO_EL0, which no
-// program reads because there is no EL0; the flags are in SPSR_EL1 already.
+// before it is used, and the check may clobber nothing: x0 is parked in TPIDRRO_EL0, which nobody
+// reads; the flags are in SPSR_EL1 already. What runs at EL0 (litmus threads, no more) has left the
+// kernel's stack pointer where it was, so the stack is the same one.
 //
 // Then what a function call may clobber is saved as a TrapFrame, x29 is pointed at the frame record
 // inside it, and Rust takes over. Source: Arm ARM, "Exception vectors" and "Exception entry".
@@ -56,18 +57,10 @@
     vector_lost  \vector
 .endm
 
-    .pushsection .text.vectors, "ax"
-    .balign 0x800
-    .global exception_vectors
-exception_vectors:
-    vector_fatal 0
-    vector_fatal 1
-    vector_fatal 2
-    vector_fatal 3
-
-    // Synchronous, from EL1 on SP_EL1: the way of a page fault.
+// Synchronous: the way of a page fault.
+.macro vector_synchronous vector
     .balign 0x80
-    vector_check_stack 4
+    vector_check_stack \vector
     stp     x0, x1, [sp, #-{FRAME}]!
     vector_save_x2_to_x17
     mrs     x1, esr_el1
@@ -82,13 +75,15 @@ exception_vectors:
     mov     x0, sp
     bl      {synchronous}
     cbz     w0, vector_restore
-    mov     x1, #4
+    mov     x1, #\vector
     b       vector_unhandled
-    vector_lost  4
+    vector_lost  \vector
+.endm
 
-    // IRQ, from EL1 on SP_EL1.
+// IRQ.
+.macro vector_irq vector
     .balign 0x80
-    vector_check_stack 5
+    vector_check_stack \vector
     stp     x0, x1, [sp, #-{FRAME}]!
     vector_save_x2_to_x17
     mrs     x3, spsr_el1
@@ -100,14 +95,29 @@ exception_vectors:
     mov     x0, sp
     bl      {irq}
     cbz     w0, vector_restore
-    mov     x1, #5
+    mov     x1, #\vector
     b       vector_unhandled
-    vector_lost  5
+    vector_lost  \vector
+.endm
 
+    .pushsection .text.vectors, "ax"
+    .balign 0x800
+    .global exception_vectors
+exception_vectors:
+    vector_fatal 0
+    vector_fatal 1
+    vector_fatal 2
+    vector_fatal 3
+
+    // From EL1 on SP_EL1.
+    vector_synchronous 4
+    vector_irq 5
     vector_fatal 6
     vector_fatal 7
-    vector_fatal 8
-    vector_fatal 9
+
+    // From EL0.
+    vector_synchronous 8
+    vector_irq 9
     vector_fatal 10
     vector_fatal 11
     vector_fatal 12
