@@ -15,6 +15,11 @@
 //! | [`instruction`] | the instructions |
 //! | [`test`] | a test, in names |
 //! | [`layout`] | names become numbers |
+//! | [`semantics`] | what instructions compute |
+//! | [`law`] | what is allowed |
+//! | [`rename`] | one layout's numbers in terms of another's |
+//! | [`spell`], [`histogram`] | final states in words, and counted |
+//! | [`encode`] | instructions become words that a CPU executes |
 //!
 //! Pure, `no_std`, no `unsafe`; it allocates, and is not for the middle of an interrupt.
 //!
@@ -27,11 +32,15 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod encode;
+pub mod histogram;
 pub mod instruction;
 pub mod law;
 pub mod layout;
 pub mod parse;
+pub mod rename;
 pub mod semantics;
+pub mod spell;
 pub mod test;
 
 pub use layout::Layout;
