@@ -15,6 +15,7 @@
 //! | `threads` | the scheduler over this machine |
 //! | `stacks` | thread stacks with guard pages |
 //! | `cpus` | starting the others |
+//! | `litmus` | litmus tests on this machine's CPUs |
 //! | `world` | the workloads' view of this kernel |
 //! | `commands` | what the prompt offers |
 //! | `prompt` | the prompt, and scripts |
@@ -40,6 +41,8 @@ mod exceptions;
 mod heap;
 #[cfg(target_os = "none")]
 mod interrupts;
+#[cfg(target_os = "none")]
+mod litmus;
 #[cfg(target_os = "none")]
 mod memory;
 #[cfg(target_os = "none")]

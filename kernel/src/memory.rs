@@ -170,6 +170,24 @@ pub(crate) fn device_tree(handover: &Handover) -> Option<&'static [u8]> {
     })
 }
 
+/// The initial RAM disk, through the linear map: whatever the loader has put there. `None` where there is
+/// none, or none in RAM.
+pub(crate) fn initrd() -> Option<&'static [u8]> {
+    let board = crate::boot::board()?;
+    let range = board.initrd?;
+    let inside =
+        |memory: &board::Memory| memory.range.start <= range.start && range.end <= memory.range.end;
+    board.memory.iter().find(|memory| inside(memory))?;
+    let start = layout::linear(range.start)?.0 as usize;
+    // SAFETY: the pages are RAM, reserved for good, mapped linearly, and nobody writes them.
+    Some(unsafe {
+        core::slice::from_raw_parts(
+            core::ptr::with_exposed_provenance(start),
+            range.bytes() as usize,
+        )
+    })
+}
+
 /// The smallest range that contains all of `ranges`, its start aligned to the largest block.
 fn span_of(ranges: &[PhysRange]) -> Option<PhysRange> {
     let start = ranges.iter().map(|range| range.start).min()?;

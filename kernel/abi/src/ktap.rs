@@ -41,6 +41,11 @@ impl<'a, W: Write> Ktap<'a, W> {
         writeln!(self.out, "# {text}")
     }
 
+    /// Where it writes: for what is neither a result nor a diagnostic. Unknown lines are legal.
+    pub const fn out(&mut self) -> &mut W {
+        self.out
+    }
+
     /// A metadata line, `#: key: value`.
     pub fn meta(&mut self, key: &str, value: fmt::Arguments<'_>) -> fmt::Result {
         writeln!(self.out, "#: {key}: {value}")

@@ -2,6 +2,7 @@
 
 mod bench;
 mod crash;
+mod litmus;
 mod machine;
 mod memory;
 mod selftest;
@@ -17,7 +18,6 @@ pub(crate) struct Context {
     /// What progress lines may look like.
     pub(crate) terminal: Terminal,
     /// Whether the commands come from the kernel's command line: then nobody is there to answer.
-    #[cfg_attr(not(all(feature = "sanitize", feature = "mutants")), expect(dead_code))]
     pub(crate) scripted: bool,
 }
 
@@ -41,7 +41,7 @@ fn fail(out: &mut dyn Write, why: core::fmt::Arguments<'_>) -> Failure {
 /// Every command.
 pub(crate) static TABLE: Table<Context> = Table::new(&COMMANDS);
 
-static COMMANDS: [Command<Context>; 17] = [
+static COMMANDS: [Command<Context>; 18] = [
     Command {
         spec: Spec::new("cpus", "the CPUs: who they are, what they can do"),
         run: machine::cpus,
@@ -95,6 +95,18 @@ static COMMANDS: [Command<Context>; 17] = [
             )
             .examples(&["bench", "bench munmap json", "bench fault cpus=4"]),
         run: bench::bench,
+    },
+    Command {
+        spec: Spec::new("litmus", "litmus tests of translation, on these CPUs")
+            .args(&litmus::ARGS)
+            .help(
+                "`run` runs every test, or those whose names match: its instructions as they are, on \
+                 real tables, with histograms in the field's form, and fails where a CPU does what the \
+                 architecture forbids. `read` takes a test's text from the line. `make run LITMUS=FILE` \
+                 brings more tests.",
+            )
+            .examples(&["litmus list", "litmus show coWR-pte", "litmus run MP runs=10000"]),
+        run: litmus::litmus,
     },
     Command { spec: Spec::new("selftest", "quick checks of every part"), run: selftest::selftest },
     Command { spec: Spec::new("tour", "show what this is"), run: tour::tour },

@@ -1,0 +1,120 @@
+//! `litmus`: litmus tests of translation, on these CPUs.
+
+mod read;
+mod report;
+mod texts;
+
+use super::{Context, Outcome, fail};
+use crate::litmus::{Preload, Wanted};
+use crate::world::Kernel;
+use abi::ktap::Ktap;
+use core::fmt::Write;
+use report::Report;
+use shell::{Arg, Args, Column, Failure, Kind, columns};
+use texts::Text;
+
+pub(super) static ARGS: [Arg; 5] = [
+    Arg::place("what", Kind::OneOf(&["list", "show", "run", "read"]), "what to do").or("list"),
+    Arg::place("name", Kind::Word, "the test; else only names that contain this").optional(),
+    Arg::key("runs", Kind::Number { min: 1, max: 1 << 40 }, "runs of each test").or("2000"),
+    Arg::key(
+        "preload",
+        Kind::OneOf(&["none", "self", "all", "random"]),
+        "what TLBs hold before: nothing, a thread's own variables, all, or some",
+    )
+    .or("random"),
+    Arg::key("seed", Kind::NUMBER, "decides what is left to chance").or("1"),
+];
+
+pub(super) fn litmus(context: &mut Context, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
+    let name = args.maybe_word("name").unwrap_or("");
+    match args.word("what")? {
+        "list" => list(name, out),
+        "show" => show(name, out),
+        "read" => read(context, args, out),
+        _ => run(name, args, out),
+    }
+}
+
+fn list(filter: &str, out: &mut dyn Write) -> Outcome {
+    columns(out, &[Column::Left("test"), Column::Left("from"), Column::Left("about")], |row| {
+        for text in texts::all().filter(|text| text.name().contains(filter)) {
+            match text.test() {
+                Ok(test) => {
+                    let about = test.notes.first().map_or("", |note| note.as_str());
+                    row([&text.name(), &text.origin, &about]);
+                }
+                Err(why) => row([&text.name(), &text.origin, &why]),
+            }
+        }
+    })?;
+    Ok(writeln!(out, "`litmus show` shows a test, `litmus run` runs those whose names match")?)
+}
+
+fn show(name: &str, out: &mut dyn Write) -> Outcome {
+    let Some(text) = texts::find(name) else {
+        return Err(fail(out, format_args!("litmus: which test? `litmus list` names them")));
+    };
+    writeln!(out, "{}", text.text.trim_end())?;
+    match text.test() {
+        Ok(test) => Ok(report::verdicts(&test, out)?),
+        Err(why) => Err(fail(out, format_args!("{}: {why}", text.name()))),
+    }
+}
+
+fn run(filter: &str, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
+    // A whole name names one test, though others contain it.
+    let exact = texts::find(filter).is_some();
+    let wanted = |text: &Text| {
+        if exact { text.name() == filter } else { text.name().contains(filter) }
+    };
+    let planned = texts::all().filter(wanted).count();
+    if planned == 0 {
+        return Err(fail(out, format_args!("litmus: no test is called like {filter}")));
+    }
+    run_texts(texts::all().filter(wanted), planned, args, out)
+}
+
+fn read(context: &Context, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
+    if context.scripted {
+        return Err(fail(out, format_args!("litmus: a script has nobody to read from")));
+    }
+    let text = read::text(out)?;
+    run_texts(core::iter::once(Text { text: &text, origin: "here" }), 1, args, out)
+}
+
+fn run_texts<'a>(
+    texts: impl Iterator<Item = Text<'a>>,
+    planned: usize,
+    args: &Args<'_>,
+    mut out: &mut dyn Write,
+) -> Outcome {
+    let Some(kernel) = Kernel::new() else {
+        return Err(fail(out, format_args!("memory is not managed yet")));
+    };
+    let wanted = wanted(args)?;
+    let mut report = Report::default();
+    let mut ktap = Ktap::begin(&mut out, planned)?;
+    for text in texts {
+        let name = text.name();
+        match text.test() {
+            Ok(test) => report.run(&kernel, &test, wanted, &mut ktap)?,
+            Err(why) => report.unreadable(name, &why, &mut ktap)?,
+        }
+        if crate::console::interrupted() {
+            return Err(Failure::Interrupted);
+        }
+    }
+    report.summary(&mut ktap)?;
+    if ktap.finish()? { Ok(()) } else { Err(Failure::Failed) }
+}
+
+fn wanted(args: &Args<'_>) -> Result<Wanted, Failure> {
+    let preload = match args.word("preload")? {
+        "none" => Preload::None,
+        "self" => Preload::Own,
+        "all" => Preload::All,
+        _ => Preload::Random,
+    };
+    Ok(Wanted { runs: args.number("runs")?, preload, seed: args.number("seed")? })
+}
