@@ -145,8 +145,8 @@ const MASKED: u64 = 0xf << 6;
 /// Whether running threads are to end, wherever they are.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Makes every running thread end at the next interrupt that its CPU takes, and every one to come at
-/// its first; or, with `false`, lets them run again.
+/// Makes every running thread end at the next interrupt that its CPU takes, and every one to come
+/// before it begins; or, with `false`, lets them run again.
 pub fn stop(stop: bool) {
     STOP.store(stop, Ordering::Release);
 }
@@ -159,8 +159,11 @@ pub fn stop(stop: bool) {
 /// `pc` is in [`CODE`], and what this CPU fetches there are instructions that change nothing but
 /// their registers, memory that is nobody else's, translation of the user half, and TTBR0_EL1.
 pub unsafe fn run(thread: &mut Thread, pc: VirtAddr, at: At) {
-    thread.end = End::Done;
     thread.nr_faults = 0;
+    if STOP.load(Ordering::Acquire) {
+        thread.end = End::Stopped;
+        return;
+    }
     let mode = match at {
         At::El0 => SPSR_EL0,
         At::El1 => SPSR_EL1,
