@@ -107,7 +107,7 @@ fn place(name: &str) -> Option<usize> {
 
 /// Crates that the kernel must not need.
 fn is_host_side(name: &str) -> bool {
-    ["evidence", "machine", "tests", "xtask"].contains(&name)
+    ["evidence", "machine", "weak", "tests", "xtask"].contains(&name)
 }
 
 /// The manifests of the workspace's members.

@@ -217,13 +217,7 @@ impl<H: Hardware> Mm<H> {
     /// As [`Mm::subtract`], where the head's descriptor is at hand.
     #[inline]
     #[cfg_attr(feature = "sanitize", track_caller)]
-    pub(crate) fn subtract_from(
-        &self,
-        head: Pfn,
-        desc: &PageDesc,
-        what: u64,
-        refs: u32,
-    ) -> Counts {
+    pub(crate) fn subtract_from(&self, head: Pfn, desc: &PageDesc, what: u64, refs: u32) -> Counts {
         // Release: what this holder did comes before the free. Acquire: the free comes after what
         // every other holder did.
         let before = Counts(desc.counts.fetch_sub(what, Ordering::AcqRel));
