@@ -8,7 +8,7 @@ use crate::ps::ThreadInfo;
 use crate::scheduler::Scheduler;
 use crate::spawn::{JoinError, SpawnError, Spec};
 use crate::stop::Stopped;
-use crate::table::MAX_THREADS;
+use crate::table::{MAX_THREADS, Records};
 use crate::thread::{Entry, Slot, ThreadId};
 use abi::{CpuId, VirtRange};
 use arch::LocalCpu;
@@ -32,7 +32,9 @@ unsafe impl Sync for Saved {}
 static CONTEXTS: [Saved; MAX_THREADS] =
     [const { Saved(UnsafeCell::new(MaybeUninit::uninit())) }; MAX_THREADS];
 
-static SCHEDULER: Scheduler<Native> = Scheduler::new(Native);
+static RECORDS: Records = Records::blank();
+
+static SCHEDULER: Scheduler<Native> = Scheduler::new(Native, &RECORDS);
 
 fn set_context(slot: Slot, context: Context) {
     let saved = CONTEXTS[slot.index()].0.get();

@@ -26,7 +26,7 @@ use crate::cross_call::Calls;
 use crate::port::{Engine, Hooks, Sgi};
 use crate::run_queue::{CpuQueue, RunQueue, SLICE_NS};
 use crate::stop::Stop;
-use crate::table::{List, Table};
+use crate::table::{List, Records, Table};
 use crate::thread::{Affinity, Slot, State, ThreadId};
 use crate::wait_table::WaitTable;
 use abi::{CpuId, MAX_CPUS};
@@ -66,11 +66,11 @@ pub struct Scheduler<E: Engine> {
 
 impl<E: Engine> Scheduler<E> {
     /// No threads, no CPUs.
-    pub const fn new(engine: E) -> Self {
+    pub const fn new(engine: E, records: &'static Records) -> Self {
         Self {
             engine,
             hooks: Once::new(),
-            table: Table::new(),
+            table: Table::new(records),
             cpus: [const { CpuQueue::new() }; MAX_CPUS],
             online: AtomicCpuSet::new(),
             idle: AtomicCpuSet::new(),

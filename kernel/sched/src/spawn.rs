@@ -100,7 +100,7 @@ impl<E: Engine> Scheduler<E> {
         let thread = self.table.thread(slot);
         thread.reset(spec.name, spec.affinity, stack);
         {
-            let mut private = thread.private.lock(&self.engine);
+            let mut private = thread.private(&self.engine);
             private.job = Some(job);
             private.owned_stack = Some(stack);
         }
@@ -132,7 +132,7 @@ impl<E: Engine> Scheduler<E> {
     /// Undoes [`Scheduler::make`], of a thread that was not started, or takes apart one whose end has
     /// come.
     pub(crate) fn unmake(&self, slot: Slot) {
-        let stack = self.table.thread(slot).private.lock(&self.engine).owned_stack.take();
+        let stack = self.table.thread(slot).private(&self.engine).owned_stack.take();
         self.table.release(slot);
         if let (Some(stack), Some(hooks)) = (stack, self.hooks.get()) {
             hooks.stacks.free(stack);
@@ -190,7 +190,7 @@ impl<E: Engine> Scheduler<E> {
             self.idle_loop();
         }
         self.engine.unmask();
-        let job = self.table.thread(slot).private.lock(&self.engine).job.take();
+        let job = self.table.thread(slot).private(&self.engine).job.take();
         let result = job.map_or(0, |(entry, argument)| entry(argument));
         self.exit(result)
     }

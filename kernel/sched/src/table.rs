@@ -10,9 +10,20 @@ pub const MAX_THREADS: usize = 1024;
 
 const WORDS: usize = MAX_THREADS / 64;
 
+/// The threads' records, all bytes zero at first: beside the scheduler, which is not, so that an image need
+/// not bring them along.
+pub struct Records([Thread; MAX_THREADS]);
+
+impl Records {
+    /// No thread.
+    pub const fn blank() -> Self {
+        Self([const { Thread::blank() }; MAX_THREADS])
+    }
+}
+
 /// All threads.
 pub(crate) struct Table {
-    threads: [Thread; MAX_THREADS],
+    threads: &'static [Thread; MAX_THREADS],
     /// For run queues, sleepers and the list of the dead: a thread is in one of them at most.
     pub(crate) run_links: Links,
     /// For wait buckets: a thread that sleeps with a deadline is in two lists.
@@ -22,16 +33,16 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(records: &'static Records) -> Self {
         Self {
-            threads: [const { Thread::new() }; MAX_THREADS],
+            threads: &records.0,
             run_links: Links::new(),
             wait_links: Links::new(),
             taken: [const { AtomicU64::new(0) }; WORDS],
         }
     }
 
-    pub(crate) fn thread(&self, slot: Slot) -> &Thread {
+    pub(crate) fn thread(&self, slot: Slot) -> &'static Thread {
         &self.threads[slot.index()]
     }
 

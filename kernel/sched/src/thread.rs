@@ -3,7 +3,7 @@
 use abi::{CpuId, VirtAddr, VirtRange};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
-use sync::{Class, SpinLock};
+use sync::{Class, Cpu, SpinGuard, SpinLock};
 
 /// What a thread executes: a function of one word, whose result is what [`crate::Scheduler::join`]
 /// gives.
@@ -206,7 +206,8 @@ pub(crate) struct Thread {
     pub(crate) switches: AtomicU64,
     /// When to give up waiting; `u64::MAX` is never.
     pub(crate) deadline_ns: AtomicU64,
-    pub(crate) private: SpinLock<Private>,
+    /// Locked as what it is by [`Thread::private`]; the class that it is made with is the one that is zero.
+    private: SpinLock<Private>,
 }
 
 const ANY: u16 = u16::MAX;
@@ -244,13 +245,14 @@ impl Life {
 }
 
 impl Thread {
-    pub(crate) const fn new() -> Self {
+    /// The record of no thread yet. All its bytes are zero: see [`crate::table::Records`].
+    pub(crate) const fn blank() -> Self {
         Self {
             life: AtomicU64::new(0),
             state: AtomicU8::new(State::Arriving as u8),
             on_cpu: AtomicBool::new(false),
             home: AtomicU16::new(0),
-            affinity: AtomicU16::new(ANY),
+            affinity: AtomicU16::new(0),
             name: [const { AtomicU64::new(0) }; 2],
             stack: [const { AtomicU64::new(0) }; 2],
             space: AtomicUsize::new(0),
@@ -258,9 +260,14 @@ impl Thread {
             run_ns: AtomicU64::new(0),
             since_ns: AtomicU64::new(0),
             switches: AtomicU64::new(0),
-            deadline_ns: AtomicU64::new(u64::MAX),
-            private: SpinLock::new(Class::Sched, Private { job: None, owned_stack: None }),
+            deadline_ns: AtomicU64::new(0),
+            private: SpinLock::new(Class::Asid, Private { job: None, owned_stack: None }),
         }
+    }
+
+    /// What is more than a word, locked.
+    pub(crate) fn private<'a, C: Cpu>(&'a self, cpu: &'a C) -> SpinGuard<'a, Private, C> {
+        self.private.lock_as(cpu, Class::Sched)
     }
 
     /// Makes the record that of a new thread. The slot is claimed and not yet named by anybody.
