@@ -1,6 +1,7 @@
 //! Runs of all threads that fit together.
 
 use super::TooLarge;
+use super::bbm::Breaks;
 use super::candidate::Search;
 use super::event::{Effect, Event, Trace};
 use super::outcome::{Outcome, Outcomes};
@@ -176,7 +177,9 @@ impl<'a> Combination<'a> {
                     return settled;
                 }
                 if let Some(order) = search.invalidate(candidate, order) {
-                    let broken = search.breaks(candidate, &order, self.layout, self.values);
+                    let (search, chosen, order) = (&search, candidate, &order);
+                    let (layout, values) = (self.layout, self.values);
+                    let broken = Breaks { search, chosen, order, layout, values }.any();
                     found.add(outcome, broken);
                     return settled && !broken;
                 }

@@ -8,7 +8,7 @@
 use super::candidate::{Chosen, Search};
 use super::event::Effect;
 use super::local::Completion;
-use super::set::{Cycle, Order, has};
+use super::set::{Cycle, Order, each, has};
 use alloc::vec::Vec;
 use pte::Scope;
 
@@ -23,6 +23,7 @@ impl Search<'_> {
     /// Decides for each TLBI and each read which is first; an order with all of that, if there is one.
     pub(crate) fn invalidate(&self, chosen: &Chosen, order: &Order) -> Option<Order> {
         let mut order = order.clone();
+        self.fill(&mut order, chosen).ok()?;
         let mut open = Vec::new();
         for pair in self.pairs() {
             let Completion { tlbi, .. } = pair.completion;
@@ -37,7 +38,10 @@ impl Search<'_> {
             ordered.ok()?;
         }
         // A read of the latest value constrains nothing when the TLBI is first.
-        open.retain(|pair| self.later(chosen, pair.read).next().is_some());
+        open.retain(|pair| {
+            let mut reads = core::iter::once(pair.read).chain(self.below(pair.read));
+            reads.any(|read| self.later(chosen, read).next().is_some())
+        });
         self.decide(chosen, order, open)
     }
 
@@ -115,7 +119,39 @@ impl Search<'_> {
 
     fn tlbi_first(&self, order: &mut Order, chosen: &Chosen, pair: &Pair) -> Result<(), Cycle> {
         let tlbi = pair.completion.tlbi;
-        self.later(chosen, pair.read).try_for_each(|write| order.add(tlbi, write))
+        for read in core::iter::once(pair.read).chain(self.below(pair.read)) {
+            self.later(chosen, read).try_for_each(|write| order.add(tlbi, write))?;
+        }
+        Ok(())
+    }
+
+    /// A walk goes down: what a lower level's read has missed, came after what an upper one's has seen.
+    fn fill(&self, order: &mut Order, chosen: &Chosen) -> Result<(), Cycle> {
+        for (read, event) in self.whole.events.iter().enumerate() {
+            if !matches!(event.effect, Effect::Walk(_)) {
+                continue;
+            }
+            for source in each(event.walk).filter_map(|above| self.source(chosen, above)) {
+                self.later(chosen, read).try_for_each(|write| order.add(source, write))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The write that a read has read, if not the initial value.
+    fn source(&self, chosen: &Chosen, read: usize) -> Option<usize> {
+        let location = self.whole.events[read].location;
+        let nth = self.places.iter().position(|at| at.location == location)?;
+        chosen.coherence[nth].get(chosen.from[read].checked_sub(1)?).copied()
+    }
+
+    /// The reads of a walk below one of its reads.
+    fn below(&self, read: usize) -> impl Iterator<Item = usize> + '_ {
+        let events = self.whole.events.iter().enumerate();
+        let lower = move |(_, event): &(usize, &super::event::Event)| {
+            matches!(event.effect, Effect::Walk(_)) && has(event.walk, read)
+        };
+        events.filter(lower).map(|(index, _)| index)
     }
 
     fn read_first(&self, order: &mut Order, pair: &Pair) -> Result<(), Cycle> {

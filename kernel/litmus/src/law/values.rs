@@ -4,9 +4,11 @@
 //! is more than can be; which of the runs fit together is found later. What no run writes is a constant.
 
 use super::TooLarge;
+use super::walk::context_location;
 use crate::layout::{Layout, Word};
-use crate::test::Test;
+use crate::test::{Test, Value};
 use alloc::{collections::BTreeMap, vec::Vec};
+use pte::bits;
 
 /// More values than this in one place are nobody's test.
 const MANY: usize = 48;
@@ -24,8 +26,12 @@ pub(crate) struct Values {
 impl Values {
     pub(crate) fn new(test: &Test, layout: &Layout) -> Self {
         let initial = |word: Word| (word.at.0, word.value);
+        let memory = layout.memory(test).into_iter().map(initial);
+        let contexts = test.threads.iter().enumerate().map(|(nth, thread)| {
+            (context_location(nth), layout.value(test, &Value::Root(thread.space, None)))
+        });
         Self {
-            initial: layout.memory(test).into_iter().map(initial).collect(),
+            initial: memory.chain(contexts).collect(),
             changing: BTreeMap::new(),
             tables: layout.tables.iter().map(|table| table.at.0).collect(),
             linear: layout.linear,
@@ -58,6 +64,14 @@ impl Values {
         }
         values.push(value);
         if values.len() > MANY { Err(TooLarge) } else { Ok(true) }
+    }
+
+    /// Whether a descriptor that never changes leads to this table.
+    pub(crate) fn leads_to(&self, table: u64) -> bool {
+        self.descriptors().into_iter().any(|(location, word)| {
+            let link = bits::VALID | bits::TYPE;
+            !self.changes(location) && word & link == link && word & bits::ADDRESS == table
+        })
     }
 
     /// Every word that tables hold at the beginning, and where.

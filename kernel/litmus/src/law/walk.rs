@@ -2,18 +2,22 @@
 //!
 //! Each level's descriptor is one implicit read, which may see any value of its place, old ones too: that is
 //! how a TLB or a walk cache shows. What bounds the age of what it sees is the order ([`super::local`],
-//! [`super::candidate`]), not the walk. Two things cannot be said so and are choices here: a walk may go
-//! through the tables of a space that this CPU was in before, if its ASID was the same or the translation is
-//! of all ASIDs; and a contiguous set may be translated by the descriptor of any of its members.
+//! [`super::candidate`], [`super::tlbi`]), not the walk. Three things cannot be said so and are choices here:
+//!
+//! * *the unit*: what the CPU has cached of the walk, from the top down to some level; TLBIs ask for the
+//!   unit, and below it is read afresh;
+//! * *the context*: a walk may use what was cached through the tables of a space that this CPU was in
+//!   before, if its ASID was the same or the leaf is of all ASIDs;
+//! * *the set*: a contiguous set may be translated by the cached descriptor of any of its members.
 
 use super::TooLarge;
 use super::event::{Effect, Event, Sources, Walk};
 use super::run::Runner;
-use super::set::{Set, only};
+use super::set::{Set, each, only};
 use super::state::State;
 use crate::semantics::{Asked, permit};
 use crate::test::FaultKind;
-use abi::{Asid, Level, PhysAddr, VirtAddr};
+use abi::{Asid, Level, VirtAddr};
 use alloc::vec::Vec;
 use pte::{CONT_PTES, bits};
 
@@ -33,25 +37,29 @@ struct Step {
     walk: Set,
     table: u64,
     level: Level,
+    /// The level of the first read that is an event: what is above is the same for ever.
+    first: Option<Level>,
 }
 
 /// What is looked for.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
-    va: u64,
+    va: VirtAddr,
     asid: Asid,
     asked: Asked,
     address: Sources,
+    /// In a context that is no more: whether its ASID was the current one.
+    old: Option<bool>,
 }
 
-/// The last descriptor of a walk.
+/// The descriptor that ends a walk.
 #[derive(Clone, Copy, Debug)]
 struct End {
     location: u64,
     word: u64,
-    leaf: bool,
-    /// The read that saw it.
-    read: Option<u8>,
+    read: u8,
+    /// Whether it is that of another member of a set.
+    foreign: bool,
 }
 
 /// Where a thread's `TTBR0_EL1` is, as if it were memory.
@@ -61,6 +69,24 @@ pub(crate) const fn context_location(thread: usize) -> u64 {
 
 const fn root(ttbr: u64) -> u64 {
     ttbr & bits::ADDRESS
+}
+
+const fn asid(ttbr: u64) -> Asid {
+    Asid((ttbr >> 48) as u16)
+}
+
+/// Whether a word translates at this level.
+const fn is_leaf(level: Level, word: u64) -> bool {
+    let kind = word & (bits::VALID | bits::TYPE);
+    match level {
+        Level::Pgd => false,
+        Level::Pte => kind == bits::VALID | bits::TYPE,
+        Level::Pud | Level::Pmd => kind == bits::VALID,
+    }
+}
+
+fn is_table(level: Level, word: u64) -> bool {
+    level != Level::Pte && word & (bits::VALID | bits::TYPE) == bits::VALID | bits::TYPE
 }
 
 impl Runner<'_> {
@@ -84,167 +110,179 @@ impl Runner<'_> {
         let mut found = Vec::new();
         for current in state.synced..state.contexts.len() {
             let ttbr = state.contexts[current];
-            let wanted = Wanted { va, asid: Asid((ttbr >> 48) as u16), asked, address };
-            let start = |state: State, walk, table| Step { state, walk, table, level: Level::Pgd };
-            self.down(start(state.clone(), 0, root(ttbr)), &wanted, None, &mut found)?;
-            for old in &state.contexts[..current] {
-                if root(*old) != root(ttbr) {
-                    let mut cached = state.clone();
-                    let same = Asid((*old >> 48) as u16) == wanted.asid;
-                    if same {
-                        let read = self.stale(&mut cached, &wanted, *old, Level::Pgd, false)?;
-                        let step = start(cached, only(read), root(*old));
-                        self.down(step, &wanted, None, &mut found)?;
-                    }
-                    let step = start(state.clone(), 0, root(*old));
-                    self.down(step, &wanted, Some((*old, same)), &mut found)?;
+            let va = VirtAddr(va);
+            let wanted = Wanted { va, asid: asid(ttbr), asked, address, old: None };
+            let level = Level::Pgd;
+            let state = state.clone();
+            let step = Step { state, walk: 0, table: root(ttbr), level, first: None };
+            self.down(step.clone(), &wanted, &mut found)?;
+            for old in step.state.contexts[..current].iter().copied() {
+                if root(old) != step.table {
+                    let wanted = Wanted { old: Some(asid(old) == wanted.asid), ..wanted };
+                    self.down(self.begin_in(&step, &wanted, old)?, &wanted, &mut found)?;
                 }
             }
         }
         Ok(found)
     }
 
-    /// The use of what was cached in a context that is no more.
-    fn stale(
-        &self,
-        state: &mut State,
-        wanted: &Wanted,
-        ttbr: u64,
-        level: Level,
-        leaf: bool,
-    ) -> Result<usize, TooLarge> {
-        let (va, asid, global) = (VirtAddr(wanted.va), wanted.asid, false);
-        let effect = Effect::Walk(Walk { va, asid, level, leaf, global, absent: false });
-        let (location, value) = (context_location(self.thread), ttbr);
-        let address = wanted.address;
-        let event = Event { location, value, address, flow: address, ..state.event(effect) };
-        state.push(event).map(usize::from)
+    /// A walk in a context that is no more: reading that is its first read.
+    fn begin_in(&self, step: &Step, wanted: &Wanted, ttbr: u64) -> Result<Step, TooLarge> {
+        let mut step = step.clone();
+        let location = context_location(self.thread);
+        let read = self.read(&mut step, wanted, location, ttbr, false)?;
+        (step.table, step.walk) = (root(ttbr), only(read.into()));
+        Ok(step)
     }
 
-    /// One level down, or to the end. `old`: the context that a cached leaf is of, and whether its ASID is
-    /// the current one.
+    /// An event for the walk's next read.
+    fn read(
+        &self,
+        step: &mut Step,
+        wanted: &Wanted,
+        location: u64,
+        value: u64,
+        absent: bool,
+    ) -> Result<u8, TooLarge> {
+        let Wanted { va, asid, address, .. } = *wanted;
+        let walk = Walk { va, asid, level: step.level, leaf: true, global: false, absent };
+        let event = step.state.event(Effect::Walk(walk));
+        step.first.get_or_insert(step.level);
+        let above = step.walk;
+        let read = step.state.push(Event {
+            location,
+            value,
+            address,
+            flow: address,
+            walk: above,
+            ..event
+        })?;
+        step.walk |= only(read.into());
+        Ok(read)
+    }
+
+    /// One level down, or to the end.
     fn down(
         &self,
         step: Step,
         wanted: &Wanted,
-        old: Option<(u64, bool)>,
         found: &mut Vec<(State, Translated)>,
     ) -> Result<(), TooLarge> {
-        let index = step.level.index(VirtAddr(wanted.va)) as u64;
+        let index = step.level.index(wanted.va) as u64;
         let own = step.table + 8 * index;
         for word in self.values.of(own) {
-            self.take(&step, wanted, own, word, old, found)?;
-        }
-        // Whatever member of a contiguous set a TLB has read, it may use for all.
-        if step.level >= Level::Pmd {
-            let set = index & !(CONT_PTES as u64 - 1);
-            for member in set..set + CONT_PTES as u64 {
-                let location = step.table + 8 * member;
-                if location == own {
-                    continue;
+            if is_table(step.level, word) {
+                let mut next = step.clone();
+                if self.values.changes(own) {
+                    self.read(&mut next, wanted, own, word, false)?;
                 }
-                for word in self.values.of(location) {
-                    let cached = bits::VALID | bits::AF | bits::CONT;
-                    if word & cached == cached && is_leaf(step.level, word) {
-                        self.take(&step, wanted, location, word, old, found)?;
-                    }
+                next.table = word & bits::ADDRESS;
+                next.level = step.level.down().unwrap_or(Level::Pte);
+                self.down(next, wanted, found)?;
+            } else {
+                self.end(&step, wanted, own, word, false, found)?;
+            }
+        }
+        if step.level < Level::Pmd {
+            return Ok(());
+        }
+        let set = index & !(CONT_PTES as u64 - 1);
+        for location in (set..set + CONT_PTES as u64).map(|member| step.table + 8 * member) {
+            for word in self.values.of(location) {
+                let cached = bits::AF | bits::CONT;
+                if location != own && is_leaf(step.level, word) && word & cached == cached {
+                    self.end(&step, wanted, location, word, true, found)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// The walk reads `word` at `location`.
-    fn take(
+    /// The walk reads the descriptor that ends it.
+    fn end(
         &self,
         step: &Step,
         wanted: &Wanted,
         location: u64,
         word: u64,
-        old: Option<(u64, bool)>,
+        foreign: bool,
         found: &mut Vec<(State, Translated)>,
     ) -> Result<(), TooLarge> {
-        let level = step.level;
-        let leaf = is_leaf(level, word);
-        let table = word & bits::VALID != 0 && !leaf && level != Level::Pte;
-        let mut next = step.clone();
-        let mut read = None;
-        if !table || self.values.changes(location) {
-            let permitted = permit(word, wanted.asked);
-            let uncached = Err(FaultKind::AccessFlag) == permitted;
-            let (va, asid) = (VirtAddr(wanted.va), wanted.asid);
-            let global = leaf && word & bits::NG == 0;
-            let absent = !table && (!leaf || uncached);
-            let walk = Walk { va, asid, level, leaf: !table, global, absent };
-            let address = wanted.address;
-            let event = next.state.event(Effect::Walk(walk));
-            let event = Event { location, value: word, address, flow: address, ..event };
-            let index = next.state.push(event)?;
-            next.walk |= only(index.into());
-            read = Some(index);
+        let leaf = is_leaf(step.level, word);
+        let permitted = if leaf { permit(word, wanted.asked) } else { Err(FaultKind::Translation) };
+        let absent = matches!(permitted, Err(FaultKind::Translation | FaultKind::AccessFlag));
+        let mut step = step.clone();
+        let first = step.first;
+        let read = self.read(&mut step, wanted, location, word, absent)?;
+        let end = End { location, word, read, foreign };
+        let global = leaf && word & bits::NG == 0;
+        // All of it is cached, or down to some table, or nothing; of old contexts and sets, something must be.
+        let here = wanted.old != Some(false);
+        if (!absent || (first.is_none() && !foreign)) && (here || global) {
+            let unit = Walk { level: step.level, leaf: true, global, ..walk_of(&step, read) };
+            self.finish(&step, wanted, unit, end, permitted, found)?;
         }
-        if table {
-            next.table = word & bits::ADDRESS;
-            next.level = level.down().unwrap_or(Level::Pte);
-            return self.down(next, wanted, old, found);
+        let tables = first.filter(|_| here && !foreign);
+        let above = |level: &Level| tables.is_some_and(|first| (first..step.level).contains(level));
+        for level in Level::ALL.into_iter().filter(above) {
+            let unit = Walk { level, leaf: false, global: false, ..walk_of(&step, read) };
+            self.finish(&step, wanted, unit, end, permitted, found)?;
         }
-        if let Some((ttbr, same)) = old {
-            // A cached leaf: a valid one, of this ASID or of all.
-            let global = word & bits::NG == 0;
-            if !leaf || word & bits::AF == 0 || !(same || global) {
-                return Ok(());
-            }
-            let cached = self.stale(&mut next.state, wanted, ttbr, level, true)?;
-            if let Effect::Walk(walk) = &mut next.state.events[cached].effect {
-                walk.global = global;
-            }
-            next.walk |= only(cached);
-        }
-        let end = End { location, word, leaf, read };
-        self.end(next, wanted, end, found)
+        Ok(())
     }
 
-    /// The walk is over at a leaf, or at nothing.
-    fn end(
+    /// The walk is over, with `unit` cached.
+    fn finish(
         &self,
-        mut step: Step,
+        step: &Step,
         wanted: &Wanted,
+        unit: Walk,
         end: End,
+        permitted: Result<u64, FaultKind>,
         found: &mut Vec<(State, Translated)>,
     ) -> Result<(), TooLarge> {
-        let End { location, word, leaf, read } = end;
-        let permitted = if leaf { permit(word, wanted.asked) } else { Err(FaultKind::Translation) };
+        let (mut state, level) = (step.state.clone(), step.level);
+        for read in each(step.walk) {
+            if let Effect::Walk(walk) = &mut state.events[read].effect {
+                let inside = unit.leaf || walk.level <= unit.level;
+                let absent = walk.absent || !inside;
+                let leaf = read == usize::from(end.read);
+                let own = Walk { leaf, global: false, absent, ..*walk };
+                *walk = if inside { Walk { absent, ..unit } } else { own };
+            }
+        }
         let end = match permitted {
             Err(kind) => Translated::Fault(kind, step.walk),
             Ok(new) => {
+                let End { location, word, read, foreign } = end;
                 if new != word {
-                    let address = wanted.address;
-                    let flow = step.state.flow_of_walk(step.walk);
-                    let event = step.state.event(Effect::Update);
-                    let event = Event { location, value: new, address, flow, pair: read, ..event };
-                    step.state.push(Event { one: true, ..event })?;
+                    let (address, flow) = (wanted.address, state.flow_of_walk(step.walk));
+                    let event = state.event(Effect::Update);
+                    let event = Event { location, value: new, address, flow, ..event };
+                    state.push(Event { pair: Some(read), one: true, ..event })?;
                 }
-                let page = bits::leaf_address(step.level);
-                let inside = step.level.span() - 1;
-                // A set's members differ in these bits, which come from the address then.
-                let own = step.table + 8 * step.level.index(VirtAddr(wanted.va)) as u64;
-                let inside =
-                    if location == own { inside } else { CONT_PTES as u64 * step.level.span() - 1 };
-                let physical = word & page & !inside | wanted.va & inside;
-                Translated::To(PhysAddr(physical).0, step.walk)
+                // A set's members differ in the address bits that then come from what is translated.
+                let pages = if foreign { CONT_PTES as u64 } else { 1 };
+                let inside = pages * level.span() - 1;
+                let physical = word & bits::leaf_address(level) & !inside | wanted.va.0 & inside;
+                Translated::To(physical, step.walk)
             }
         };
-        found.push((step.state, end));
+        found.push((state, end));
         Ok(())
     }
 }
 
-/// Whether a word translates at this level.
-const fn is_leaf(level: Level, word: u64) -> bool {
-    let kind = word & (bits::VALID | bits::TYPE);
-    match level {
-        Level::Pgd => false,
-        Level::Pte => kind == bits::VALID | bits::TYPE,
-        Level::Pud | Level::Pmd => kind == bits::VALID,
+fn walk_of(step: &Step, read: u8) -> Walk {
+    match step.state.events[usize::from(read)].effect {
+        Effect::Walk(walk) => walk,
+        _ => Walk {
+            va: VirtAddr(0),
+            asid: Asid(0),
+            level: Level::Pte,
+            leaf: true,
+            global: false,
+            absent: false,
+        },
     }
 }
