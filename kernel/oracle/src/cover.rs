@@ -5,6 +5,7 @@
 //! done first.
 
 use crate::cpus::Cpus;
+use crate::issue::Source;
 use pte::Scope;
 
 /// Addresses, from the first to behind the last.
@@ -15,19 +16,18 @@ pub(crate) type Span = (u64, u64);
 pub(crate) struct Cover {
     /// The addresses that they cover together.
     pub(crate) span: Span,
-    /// When the last of them was issued, by which CPU, how far they reach.
+    /// When the last of them was issued, and by whom.
     pub(crate) at: u64,
-    pub(crate) cpu: u8,
-    pub(crate) scope: Scope,
+    pub(crate) source: Source,
 }
 
 impl Cover {
-    const NONE: Self = Self { span: (0, 0), at: 0, cpu: 0, scope: Scope::Local };
+    const NONE: Self =
+        Self { span: (0, 0), at: 0, source: Source::Tlbi { cpu: 0, scope: Scope::Local } };
 
     /// The CPUs that have lost what it covers by now, one bit each.
     fn done(&self, cpus: &Cpus) -> u64 {
-        let done = cpus.is_complete(self.cpu, self.scope, self.at);
-        if done { mask(self.scope, self.cpu) } else { 0 }
+        if cpus.is_complete(self.source, self.at) { cpus.reached(self.source) } else { 0 }
     }
 
     /// Takes another one of the same CPU in, as far as the two touch.
@@ -35,14 +35,6 @@ impl Cover {
         let touch = self.span.0 <= new.span.1 && new.span.0 <= self.span.1;
         let joined = (self.span.0.min(new.span.0), self.span.1.max(new.span.1));
         *self = Self { span: if touch { joined } else { new.span }, ..new };
-    }
-}
-
-/// One bit for each CPU that `scope` of `cpu` means.
-pub(crate) const fn mask(scope: Scope, cpu: u8) -> u64 {
-    match scope {
-        Scope::Local => 1 << cpu,
-        Scope::InnerShareable => u64::MAX,
     }
 }
 
@@ -71,7 +63,7 @@ impl Covers {
     /// Another operation was issued. `owner` has made the debt: its own operations are kept.
     pub(crate) fn add(&mut self, new: Cover, owner: u8) {
         let nr = usize::from(self.nr).min(self.of.len());
-        let mine = |cover: &&mut Cover| (cover.cpu, cover.scope) == (new.cpu, new.scope);
+        let mine = |cover: &&mut Cover| cover.source == new.source;
         if let Some(cover) = self.of[..nr].iter_mut().find(mine) {
             return cover.join(new);
         }
@@ -80,7 +72,10 @@ impl Covers {
             self.of[nr] = new;
             return;
         }
-        let age = |cover: &&mut Cover| if cover.cpu == owner { u64::MAX } else { cover.at };
+        let age = |cover: &&mut Cover| match cover.source {
+            Source::Tlbi { cpu, .. } | Source::Command { cpu, .. } if cpu == owner => u64::MAX,
+            _ => cover.at,
+        };
         if let Some(cover) = self.of.iter_mut().min_by_key(age) {
             *cover = new;
         }
@@ -99,9 +94,9 @@ impl Covers {
         self.all().iter().filter(some).fold(0, |set, cover| set | cover.done(cpus))
     }
 
-    /// A CPU that has not waited for its operations.
-    pub(crate) fn waiting(&self, cpus: &Cpus) -> Option<u8> {
+    /// Whose operations nobody has waited for.
+    pub(crate) fn waiting(&self, cpus: &Cpus) -> Option<Source> {
         let waits = |cover: &&Cover| cover.done(cpus) == 0;
-        self.all().iter().filter(waits).max_by_key(|cover| cover.at).map(|cover| cover.cpu)
+        self.all().iter().filter(waits).max_by_key(|cover| cover.at).map(|cover| cover.source)
     }
 }

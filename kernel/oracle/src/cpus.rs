@@ -6,6 +6,8 @@
 //! CPU has, after the storing one released a lock, since what one observer has seen all have (other-multi-
 //! copy atomicity). A TLBI is complete once its own CPU has executed a full barrier after it.
 
+use crate::devices::{self, Device, MAX_DEVICES};
+use crate::issue::Source;
 use crate::shadow::SlotId;
 use abi::Asid;
 use alloc::boxed::Box;
@@ -77,12 +79,26 @@ impl CpuState {
 #[derive(Debug)]
 pub(crate) struct Cpus {
     all: Box<[CpuState]>,
+    /// All of them, one bit each.
+    everyone: u64,
+    /// And the devices that translate as they do.
+    devices: [Device; MAX_DEVICES as usize],
+    /// Those that ever did, and those of them that hear broadcasts, one bit each.
+    attached: u64,
+    listening: u64,
 }
 
 impl Cpus {
     pub(crate) fn new(nr: usize) -> Self {
         assert!(nr <= 64, "a mask has a bit for each CPU");
-        Self { all: alloc::vec![CpuState::BLANK; nr].into_boxed_slice() }
+        let devices = [Device::NONE; MAX_DEVICES as usize];
+        Self {
+            all: alloc::vec![CpuState::BLANK; nr].into_boxed_slice(),
+            everyone: u64::MAX >> (64 - nr.max(1)),
+            devices,
+            attached: 0,
+            listening: 0,
+        }
     }
 
     pub(crate) fn get(&self, cpu: u8) -> &CpuState {
@@ -103,10 +119,58 @@ impl Cpus {
         self.all.iter().enumerate().filter(here).fold(0, |set, (n, _)| set | 1 << n)
     }
 
-    /// The CPUs that run `space` now, one bit each.
+    /// The CPUs and devices that run `space` now, one bit each.
     pub(crate) fn running_space(&self, space: u32) -> u64 {
         let here = |(_, cpu): &(usize, &CpuState)| cpu.user.is_some_and(|(now, _)| now == space);
-        self.all.iter().enumerate().filter(here).fold(0, |set, (n, _)| set | 1 << n)
+        let cpus = self.all.iter().enumerate().filter(here).fold(0, |set, (n, _)| set | 1 << n);
+        cpus | self.devices_that(|device| device.runs(space))
+    }
+
+    /// Who could use a translation of `space` that was made under `asid`.
+    pub(crate) fn users(&self, space: u32, asid: Asid) -> u64 {
+        self.running(asid) | self.devices_that(|device| device.runs(space))
+    }
+
+    /// The devices of which `is_so` is true, one bit each.
+    #[inline]
+    pub(crate) fn devices_that(&self, is_so: impl Fn(&Device) -> bool) -> u64 {
+        if self.attached == 0 {
+            return 0;
+        }
+        let found = (0..MAX_DEVICES).zip(&self.devices).filter(|(_, device)| is_so(device));
+        found.fold(0, |set, (n, _)| set | devices::bit(n))
+    }
+
+    pub(crate) fn device(&self, device: u8) -> Option<&Device> {
+        self.devices.get(usize::from(device))
+    }
+
+    pub(crate) fn device_mut(&mut self, device: u8) -> Option<&mut Device> {
+        self.devices.get_mut(usize::from(device))
+    }
+
+    /// A device takes up a space. `None` if its bit is a CPU's, or it has none.
+    pub(crate) fn attach(&mut self, device: u8, listens: bool) -> Option<&mut Device> {
+        let bit = devices::bit(device);
+        let state =
+            self.devices.get_mut(usize::from(device)).filter(|_| bit & self.everyone == 0)?;
+        self.attached |= bit;
+        self.listening = if listens { self.listening | bit } else { self.listening & !bit };
+        Some(state)
+    }
+
+    /// Whom an operation reaches, one bit each.
+    pub(crate) fn reached(&self, source: Source) -> u64 {
+        match source {
+            Source::Tlbi { cpu, scope: Scope::Local } => 1 << cpu,
+            Source::Tlbi { scope: Scope::InnerShareable, .. } => self.everyone | self.listening,
+            Source::Command { device, .. } => devices::bit(device),
+        }
+    }
+
+    /// All CPUs, one bit each.
+    pub(crate) const fn everyone(&self) -> u64 {
+        self.everyone
     }
 
     /// A barrier for stores.
@@ -152,8 +216,13 @@ impl Cpus {
         self.is_published(cpu, at) || (walker == cpu && self.get(cpu).published[0] > at)
     }
 
-    /// Whether a TLBI that `cpu` issued at `at` is complete, as far as it was to reach.
-    pub(crate) fn is_complete(&self, cpu: u8, scope: Scope, at: u64) -> bool {
-        self.get(cpu).completed[usize::from(scope == Scope::InnerShareable)] > at
+    /// Whether an operation that was issued at `at` is complete, as far as it was to reach.
+    pub(crate) fn is_complete(&self, source: Source, at: u64) -> bool {
+        match source {
+            Source::Tlbi { cpu, scope } => {
+                self.get(cpu).completed[usize::from(scope == Scope::InnerShareable)] > at
+            }
+            Source::Command { device, .. } => self.device(device).is_some_and(|it| it.synced > at),
+        }
     }
 }

@@ -8,9 +8,9 @@
 //! that were alive, as one range of addresses. A flush of the leaves may come in pieces, as long as they
 //! join.
 
-use crate::cover::{Cover, Covers, Span, mask};
+use crate::cover::{Cover, Covers, Span};
 use crate::cpus::Cpus;
-use crate::issue::{Issue, Operand};
+use crate::issue::{Issue, Operand, Source};
 use crate::report::Miss;
 use crate::shadow::{DebtId, SlotId};
 use crate::site::SiteId;
@@ -177,29 +177,42 @@ impl Debt {
 
     /// Takes note of an operation, if it does something for this debt or nearly did.
     pub(crate) fn issued(&mut self, issue: &Issue, cpus: &Cpus) {
-        let (whole, Issue { op, cpu, at, span }) = (self.span(), issue);
+        let (whole, Issue { op, source, at, span }) = (self.span(), issue);
         if span.is_some_and(|span| span.0 >= whole.1 || whole.0 >= span.1) {
             return;
         }
-        if !op.covers_asid(self.what.asid) {
+        let Taken { va, asid, level, cpu: owner, .. } = self.what;
+        let (asid, seen, miss) = match *source {
+            Source::Tlbi { cpu, scope: Scope::Local } => {
+                (asid, cpus.is_published_to(cpu, owner, self.what.at), Miss::Local(cpu))
+            }
+            Source::Tlbi { cpu, scope: Scope::InnerShareable } => {
+                (asid, cpus.is_published(owner, self.what.at), Miss::Local(cpu))
+            }
+            Source::Command { device, .. } => {
+                let user = cpus.device(device).and_then(|device| device.user);
+                // Its own number for the space, while it has one.
+                let asid =
+                    user.filter(|user| user.0 == self.what.space).map_or(asid, |user| user.1);
+                (asid, cpus.is_published(owner, self.what.at), Miss::NotTold(device))
+            }
+        };
+        let reached = cpus.reached(*source);
+        if self.what.left & reached == 0 {
+            return if matches!(source, Source::Tlbi { scope: Scope::Local, .. }) {
+                self.missed(miss);
+            };
+        }
+        if !op.covers_asid(asid) {
             return self.missed(Miss::OtherAsid(op.asid()));
         }
-        let seen = match op.scope {
-            Scope::Local => cpus.is_published_to(*cpu, self.what.cpu, self.what.at),
-            Scope::InnerShareable => cpus.is_published(self.what.cpu, self.what.at),
-        };
         if !seen {
             return self.missed(Miss::NotPublished);
         }
-        let reached = mask(op.scope, *cpu);
-        if self.what.left & reached == 0 {
-            return self.missed(Miss::Local(*cpu));
+        if self.what.left & !reached & cpus.everyone() != 0 {
+            self.missed(miss);
         }
-        if self.what.left & !reached != 0 {
-            self.missed(Miss::Local(*cpu));
-        }
-        let cover = |span| Cover { span, at: *at, cpu: *cpu, scope: op.scope };
-        let Taken { va, asid, level, cpu: owner, .. } = self.what;
+        let cover = |span| Cover { span, at: *at, source: *source };
         if self.what.is_walk {
             if op.covers(va, asid, level, false, false) {
                 self.walks.add(cover(span.unwrap_or(whole)), owner);
@@ -225,17 +238,24 @@ impl Debt {
 
     /// What is missing now.
     pub(crate) fn missing(&self, cpus: &Cpus) -> Miss {
-        let waiting = self.leaves.waiting(cpus).or_else(|| self.walks.waiting(cpus));
-        match (waiting, self.miss) {
-            (Some(cpu), _) => Miss::NotComplete(cpu),
-            (None, Miss::Nothing) if !self.leaves.is_none() => Miss::Part,
-            (None, miss) => miss,
+        match self.leaves.waiting(cpus).or_else(|| self.walks.waiting(cpus)) {
+            Some(Source::Tlbi { cpu, .. }) => return Miss::NotComplete(cpu),
+            Some(Source::Command { device, .. }) => return Miss::NotSynced(device),
+            None => {}
+        }
+        let is_untold = self.what.left & cpus.everyone() == 0;
+        match self.miss {
+            Miss::Nothing if is_untold && self.what.left != 0 => {
+                Miss::NotTold(self.what.left.leading_zeros() as u8)
+            }
+            Miss::Nothing if !self.leaves.is_none() => Miss::Part,
+            miss => miss,
         }
     }
 
     /// Whether it was flushed and only the wait is missing.
     pub(crate) fn is_issued(&self, cpus: &Cpus) -> bool {
-        matches!(self.missing(cpus), Miss::NotComplete(_))
+        matches!(self.missing(cpus), Miss::NotComplete(_) | Miss::NotSynced(_))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Barriers and TLBIs.
 
-use crate::issue::Issue;
+use crate::issue::{Issue, Source};
 use crate::{By, Oracle};
 use abi::Asid;
 use pte::{Scope, Target, Tlbi};
@@ -17,7 +17,27 @@ impl Broad {
     pub(crate) const NONE: Self = Self { pending: [None; 8], next: 0 };
 }
 
+/// What a DSB waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waits {
+    /// Everything before it, TLBIs too: `DSB ISH`.
+    All,
+    /// Stores: `DSB ISHST`. Walkers see them; a TLBI before it may go on.
+    Stores,
+    /// Loads: `DSB ISHLD`. It does nothing for descriptors that were stored, nor for TLBIs.
+    Loads,
+}
+
 impl Oracle {
+    /// A CPU executed a DSB.
+    pub fn dsb(&mut self, by: By, waits: Waits, scope: Scope) {
+        match waits {
+            Waits::All => self.complete(by, scope),
+            Waits::Stores => self.publish(by, scope),
+            Waits::Loads => drop(self.tick()),
+        }
+    }
+
     /// A CPU made its earlier stores visible to walkers: a DSB for stores.
     pub fn publish(&mut self, by: By, scope: Scope) {
         let now = self.tick();
@@ -67,18 +87,24 @@ impl Oracle {
             broad.pending[broad.next % broad.pending.len()] = Some((asid, op.scope, now));
             broad.next += 1;
         }
+        let source = Source::Tlbi { cpu: by.cpu, scope: op.scope };
+        self.issue(&Issue::new(op, source, now));
+    }
+
+    /// All debts look at an operation.
+    pub(crate) fn issue(&mut self, issue: &Issue) {
         if self.book.len == 0 {
             return;
         }
-        let (cpus, issue) = (&self.cpus, Issue::new(op, by.cpu, now));
+        let cpus = &self.cpus;
         let look = |debt: &mut crate::Debt| {
             if debt.is_settled(cpus) {
                 return false;
             }
-            debt.issued(&issue, cpus);
+            debt.issued(issue, cpus);
             true
         };
-        match op.target {
+        match issue.op.target {
             Target::Va { va, .. } => self.book.near(va, look),
             _ => self.book.each(look),
         }

@@ -148,7 +148,7 @@ impl Oracle {
         let Some(debt) = self.book.get(id) else { return };
         let at = VirtRange::from_size(debt.what.va + offset, level.span());
         let left = debt.left_below(at, is_leaf, &self.cpus);
-        let usable = left & self.cpus.running(debt.what.asid);
+        let usable = left & self.cpus.users(debt.what.space, debt.what.asid);
         if usable != 0 {
             let debt = *debt;
             self.unpaid(&debt, usable, rule, by, Some(what));
@@ -230,7 +230,7 @@ impl Oracle {
     fn demand_walk(&mut self, id: DebtId, by: By, what: PhysAddr) {
         let Some(debt) = self.book.get_mut(id) else { return };
         let left = debt.left_below(debt.range(), false, &self.cpus);
-        let usable = left & self.cpus.running(debt.what.asid);
+        let usable = left & self.cpus.users(debt.what.space, debt.what.asid);
         if usable != 0 {
             let debt = *debt;
             self.unpaid(&debt, usable, Rule::TableFreed, by, Some(what));
@@ -258,7 +258,7 @@ impl Oracle {
             if debt.what.space != space || !range.overlaps(&debt.range()) {
                 return false;
             }
-            usable = debt.what.left & cpus.running(debt.what.asid);
+            usable = debt.what.left & cpus.users(debt.what.space, debt.what.asid);
             debt.is_trap = true;
             usable != 0
         });

@@ -2,20 +2,39 @@
 
 use crate::cover::Span;
 use abi::{Asid, Level};
-use pte::{AsidMatch, Target, Tlbi};
+use pte::{AsidMatch, Scope, Target, Tlbi};
+
+/// Who issued an operation, and so whom it reaches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    /// A CPU's TLBI.
+    Tlbi {
+        /// Which CPU's.
+        cpu: u8,
+        /// How far.
+        scope: Scope,
+    },
+    /// A command to a device.
+    Command {
+        /// Which one.
+        device: u8,
+        /// Who told it.
+        cpu: u8,
+    },
+}
 
 /// An operation that was issued, and what all debts ask of it.
 pub(crate) struct Issue {
     pub(crate) op: Tlbi,
-    pub(crate) cpu: u8,
+    pub(crate) source: Source,
     pub(crate) at: u64,
     /// The addresses that it names, if it goes by them.
     pub(crate) span: Option<Span>,
 }
 
 impl Issue {
-    pub(crate) fn new(op: Tlbi, cpu: u8, at: u64) -> Self {
-        Self { op, cpu, at, span: op.range().map(|range| (range.start.0, range.end.0)) }
+    pub(crate) fn new(op: Tlbi, source: Source, at: u64) -> Self {
+        Self { op, source, at, span: op.range().map(|range| (range.start.0, range.end.0)) }
     }
 }
 

@@ -34,7 +34,7 @@
 //! accessed and dirty state come and go between stores, so words are compared without them.
 //!
 //! # What it does not see
-//! A use of a translation: nobody tells it of accesses. Instruction caches, devices, kernel mappings,
+//! A use of a translation: nobody tells it of accesses. Instruction caches, kernel mappings,
 //! caching by a descriptor's physical address, missing context synchronisation. Of a frame with several
 //! entries in tables that die unread, only the last to map it. Pages that became tables while the pool of
 //! shadows was empty, and debts while the book was full: [`Oracle::blind`] counts them.
@@ -51,6 +51,7 @@
 //! | `cpus` | barriers: which stores walkers see, which TLBIs are complete |
 //! | `debt`, `cover`, `book` | what was taken away and may be cached; what was issued for it; all of them |
 //! | `issue` | a TLBI, as debts look at it |
+//! | `devices` | what devices may have, and how they lose it |
 //! | `asids` | what is left under which number |
 //! | `stores`, `words`, `owing` | a descriptor changes; which words may follow which; what is owed for it |
 //! | `routine`, `reach`, `pairs` | the short way of most stores, and what it knows |
@@ -72,6 +73,7 @@ mod book;
 mod cover;
 mod cpus;
 mod debt;
+mod devices;
 mod flush;
 mod frames;
 mod issue;
@@ -95,6 +97,8 @@ mod words;
 
 pub use asids::AsidShadow;
 pub use debt::Debt;
+pub use devices::MAX_DEVICES;
+pub use flush::Waits;
 pub use platform::Platform;
 pub use report::{Miss, Report, Step, Subject};
 pub use rule::Rule;

@@ -26,6 +26,10 @@ pub enum Miss {
     NotComplete(u8),
     /// There were some, for a part.
     Part,
+    /// This device was not told.
+    NotTold(u8),
+    /// It was, and nobody has waited for its sync.
+    NotSynced(u8),
 }
 
 impl fmt::Display for Miss {
@@ -43,6 +47,10 @@ impl fmt::Display for Miss {
             }
             Self::NotComplete(cpu) => write!(f, "no DSB on cpu {cpu} since its TLBI"),
             Self::Part => f.write_str("the TLBIs covered a part of it"),
+            Self::NotTold(device) => write!(f, "no command to device {device}"),
+            Self::NotSynced(device) => {
+                write!(f, "no sync of device {device} since its command")
+            }
         }
     }
 }
@@ -96,6 +104,8 @@ pub struct Report {
     pub missing: Option<Miss>,
     /// CPUs that may still have it, one bit each.
     pub cpus: u64,
+    /// Devices that may, one bit each.
+    pub devices: u64,
     /// Who could have shown it.
     pub platform: Platform,
 }
@@ -124,10 +134,12 @@ impl fmt::Display for Report {
         if let Some(missing) = self.missing {
             write!(f, "\n  missing  {missing}")?;
         }
-        if self.cpus != 0 {
-            f.write_str("\n  may be in the TLB of cpu")?;
-            for cpu in (0..64).filter(|cpu| self.cpus >> cpu & 1 != 0) {
-                write!(f, " {cpu}")?;
+        for (name, set) in [("cpu", self.cpus), ("device", self.devices)] {
+            if set != 0 {
+                write!(f, "\n  may be in the TLB of {name}")?;
+                for n in (0..64).filter(|n| set >> n & 1 != 0) {
+                    write!(f, " {n}")?;
+                }
             }
         }
         write!(f, "\n  {}", self.platform.could_show(self.rule, self.missing))

@@ -80,11 +80,12 @@ impl Oracle {
             .or_else(|| self.judge_history(change))
     }
 
-    /// CPUs that may have something of the space of the slot.
+    /// CPUs and devices that may have something of the space of the slot.
     pub(crate) fn holders(&self, change: &Change) -> u64 {
         let Place::Root { root, .. } = change.place else { return 0 };
         let root = &self.tables[root];
-        root.asid.map_or(0, |asid| self.asids.holders(root.space, asid))
+        let cpus = root.asid.map_or(0, |asid| self.asids.holders(root.space, asid));
+        cpus | self.cpus.devices_that(|device| device.holds(root.space))
     }
 
     /// Whether a TLB may have what the slot holds.

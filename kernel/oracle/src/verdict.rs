@@ -55,7 +55,8 @@ impl Oracle {
             wrong: Step { cpu: by.cpu, site: by.site },
             frame,
             missing: None,
-            cpus,
+            cpus: cpus & self.cpus.everyone(),
+            devices: (cpus & !self.cpus.everyone()).reverse_bits(),
             platform: self.platform,
         });
     }
@@ -67,7 +68,7 @@ impl Oracle {
         if debt.is_settled(&self.cpus) {
             return self.book.remove(id);
         }
-        let usable = debt.what.left & self.cpus.running(debt.what.asid);
+        let usable = debt.what.left & self.cpus.users(debt.what.space, debt.what.asid);
         debt.is_trap = true;
         if usable != 0 {
             let debt = *debt;
@@ -103,7 +104,8 @@ impl Oracle {
             wrong: Step { cpu: by.cpu, site: by.site },
             frame,
             missing: Some(debt.missing(&self.cpus)),
-            cpus,
+            cpus: cpus & self.cpus.everyone(),
+            devices: (cpus & !self.cpus.everyone()).reverse_bits(),
             platform: self.platform,
         });
     }

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each suite uses its part of it")]
 
+pub(crate) mod trace;
+
 use abi::{Asid, Level, Order, Pfn, PhysAddr, Prot, VirtAddr, VirtRange};
 use granule_oracle::{By, How, Miss, Oracle, Platform, Rule, Setup};
 use pte::{AsidMatch, Caps, Depth, Leaf, Scope, Table, Target, Tlbi};
