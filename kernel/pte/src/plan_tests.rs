@@ -65,6 +65,47 @@ fn without_ranges_the_threshold_is_linux_s() {
     assert_eq!(plan(&kernel, &PAGES), [Tlbi { target: Target::All, scope: Scope::Local }]);
 }
 
+/// An odd page beside ranges has its price too.
+#[test]
+fn the_odd_page_of_a_range_is_paid_for() {
+    let cost = CostModel { max_ops: 512, by_va: 3, by_range: 7 };
+    let three = Invalidation::leaves(pages(5, 3), Level::Pte, ONLY);
+    assert_eq!(Plan::new(&three, &RANGES, &cost).len(), 3);
+    let four = Invalidation::leaves(pages(5, 4), Level::Pte, ONLY);
+    assert_eq!(Plan::new(&four, &RANGES, &cost).len(), 1);
+}
+
+/// A loop of its own over the leaves issues what the plan would yield; and only where that is all by address,
+/// for one space, and walks stay.
+#[test]
+fn leaves_in_a_row_are_what_the_plan_yields() {
+    for (hint, hinted) in [(Some(Level::Pmd), true), (Some(Level::Pte), false), (None, false)] {
+        let range = VirtRange::from_size(VirtAddr(6 << 21), 5 << 21);
+        let inv = Invalidation { hint, ..Invalidation::leaves(range, Level::Pmd, ONLY) };
+        let plan = Plan::new(&inv, &PAGES, &CostModel::LINUX);
+        assert!(!plan.is_whole());
+        assert_eq!(plan.hint(), hint.filter(|_| hinted));
+        let (n, first, bytes, asid) = plan.leaves().expect("five blocks of one space");
+        let (asid, depth, hint) = (AsidMatch::Only(asid), Depth::LastLevel, plan.hint());
+        let op = |va| Tlbi { target: Target::Va { va, asid, depth, hint }, scope: inv.scope };
+        let ops: Vec<_> = (0..n).map(|i| op(first + i * bytes)).collect();
+        assert_eq!(ops, plan.collect::<Vec<_>>());
+    }
+    let few = Invalidation::leaves(pages(5, 7), Level::Pte, ONLY);
+    let others = [
+        (few, RANGES),
+        (Invalidation { asid: AsidMatch::Any, ..few }, PAGES),
+        (Invalidation { depth: Depth::AllLevels, ..few }, PAGES),
+        (Invalidation { range: pages(5, 7000), ..few }, PAGES),
+        (Invalidation { range: pages(5, 0), ..few }, PAGES),
+    ];
+    for (inv, caps) in others {
+        let plan = Plan::new(&inv, &caps, &CostModel::LINUX);
+        assert_eq!(plan.leaves(), None, "{inv:?}");
+        assert_eq!(plan.is_whole(), inv.range.bytes() == 7000 << PAGE_SHIFT);
+    }
+}
+
 fn by_va_alone(ops: &[Tlbi]) -> bool {
     matches!(ops, [Tlbi { target: Target::Va { .. }, .. }])
 }
