@@ -73,6 +73,9 @@ fn the_odd_page_of_a_range_is_paid_for() {
     assert_eq!(Plan::new(&three, &RANGES, &cost).len(), 3);
     let four = Invalidation::leaves(pages(5, 4), Level::Pte, ONLY);
     assert_eq!(Plan::new(&four, &RANGES, &cost).len(), 1);
+    // At the same price by address: that is said of single leaves, and no more.
+    let even = CostModel { by_va: 1, by_range: 4, ..cost };
+    assert_eq!(Plan::new(&four, &RANGES, &even).len(), 4);
 }
 
 /// A loop of its own over the leaves issues what the plan would yield; and only where that is all by address,

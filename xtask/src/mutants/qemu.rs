@@ -21,34 +21,38 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// The CPUs of the columns.
 const CPUS: [&str; 2] = ["cortex-a72", "max"];
 /// QEMUs at a time.
 const SIDE_BY_SIDE: usize = 2;
-/// How long a boot may take until it ends. Those that end by themselves take a few seconds.
-const LIMIT: Duration = Duration::from_secs(30);
+/// How long the boots without a bug may take.
+const LIMIT: Duration = Duration::from_secs(180);
+/// How many times as long as they took a boot with one may. What the host is busy with besides slows both.
+const PATIENCE: u32 = 2;
 
 /// The columns' boots of every bug that a memory manager can commit; whether the image is silent without
 /// one. If it is not, the columns say nothing and stay empty.
 pub(super) fn boot_each(matrix: &mut Matrix) -> Result<bool> {
     let image = Image::build_as(Flavour::Mutants)?;
-    let everything = "stress all secs=300ms seed=1";
+    let (began, everything) = (Instant::now(), "stress all secs=300ms seed=1");
     for cpu in CPUS {
-        if let Cell::Caught { said, .. } = boot(&image, cpu, None, everything)? {
+        if let Cell::Caught { said, .. } = boot(&image, cpu, None, everything, LIMIT)? {
             eprintln!("without any bug {cpu} says: {said}; QEMU's columns are left out");
             return Ok(false);
         }
     }
+    // With every workload, one CPU after the other: several times as long as a boot that ends.
+    let limit = PATIENCE * began.elapsed();
     let wanted: Vec<_> = matrix.rows.iter().filter(|row| row.is_in_the_manager()).collect();
     let jobs: Vec<_> = wanted.iter().flat_map(|row| CPUS.map(|cpu| (*row, cpu))).collect();
     eprintln!("QEMU: {} boots, {SIDE_BY_SIDE} at a time …", jobs.len());
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some((row, cpu)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let cell = boot(&image, cpu, Some(&row.bug), &commands(row));
+            let cell = boot(&image, cpu, Some(&row.bug), &commands(row), limit);
             // A vector that somebody panicked over still holds whole results.
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
             done.push((row.bug.clone(), *cpu, cell));
@@ -68,12 +72,18 @@ fn commands(row: &Row) -> String {
 }
 
 /// One boot, judged by the kernel's own checks.
-fn boot(image: &Image, cpu: &str, bug: Option<&str>, commands: &str) -> Result<Cell> {
+fn boot(
+    image: &Image,
+    cpu: &str,
+    bug: Option<&str>,
+    commands: &str,
+    limit: Duration,
+) -> Result<Cell> {
     let choices = Choices::from([("cpu".into(), cpu.into())]);
     let mut launch = Launch::new(Board::load(&workspace::root(), "virt")?, &choices)?;
     launch.run = Some(commands.into());
     launch.words.extend(bug.map(|bug| format!("mutant={bug}")));
-    let outcome = session::play(&mut launch.command(&image.flat, Serial::Program)?, &[], LIMIT)?;
+    let outcome = session::play(&mut launch.command(&image.flat, Serial::Program)?, &[], limit)?;
     let text = String::from_utf8_lossy(&outcome.output);
     if let Some(bug) = bug.filter(|bug| !text.lines().any(|line| says_armed(line, bug))) {
         return Err(Trouble::Failed(format!("arming {bug} on {cpu}")));
