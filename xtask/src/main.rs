@@ -93,7 +93,7 @@ enum Verb {
     },
     /// Change the pure code in every small way, and print which changes no test notices
     Survivors {
-        /// Only files that match this
+        /// Only this file
         #[arg(long, env = "ONLY", default_value = "")]
         only: String,
     },
