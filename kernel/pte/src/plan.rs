@@ -220,8 +220,8 @@ impl Rest {
     }
 }
 
-/// How many range operations the even part of `pages` takes: one for each digit in base 32, and
-/// none more at the top, where a unit may be taken 32 times.
+/// How many range operations the even part of `pages`, at most [`MAX_RANGE_PAGES`], takes: one for each
+/// digit in base 32, and none more at the top, where a unit may be taken 32 times.
 const fn range_ops(pages: u64) -> u64 {
     let mut ops = 0;
     let mut left = pages >> 1;
@@ -230,19 +230,13 @@ const fn range_ops(pages: u64) -> u64 {
         let unit = 1 << (5 * scale);
         if left >= unit {
             ops += 1;
-            left -= units(left, unit) * unit;
+            left %= unit;
         }
         if scale == 0 {
             return ops;
         }
         scale -= 1;
     }
-}
-
-/// How many units one range operation takes off: at most 32.
-const fn units(left: u64, unit: u64) -> u64 {
-    let whole = left / unit;
-    if whole > 32 { 32 } else { whole }
 }
 
 impl Iterator for Plan {
@@ -269,7 +263,7 @@ impl Iterator for Plan {
                 while scale > 0 && pages < range_pages(scale, 0) {
                     scale -= 1;
                 }
-                let num = (units(pages, range_pages(scale, 0)) - 1) as u8;
+                let num = (pages / range_pages(scale, 0) - 1) as u8;
                 let done = range_pages(scale, num);
                 let (asid, depth, hint) = (self.asid, self.depth, self.hint);
                 let rest = if pages == done {
