@@ -12,7 +12,7 @@ use super::values::Values;
 use crate::layout::Layout;
 use crate::test::{EntryName, Holder};
 use abi::{Asid, Level, VirtAddr};
-use pte::{Caps, Change, Reason, bits};
+use pte::{Caps, Change, Reason, Scope, bits};
 
 /// An execution and what is asked of it.
 pub(crate) struct Breaks<'a> {
@@ -109,11 +109,13 @@ impl Breaks<'_> {
         let va = self.layout.pages.get(entry.variable).map_or(VirtAddr(0), |page| page.va);
         let leaf = !is_table(entry.level, old);
         let global = leaf && old & bits::NG == 0;
+        let alone = self.search.test.threads.len() == 1;
         let mut events = self.search.whole.events.iter().enumerate();
         events.any(|(index, event)| match event.effect {
             Effect::Tlbi(tlbi) => {
                 self.order.is_before(gap, index)
                     && self.order.is_before(index, making)
+                    && (alone || tlbi.scope == Scope::InnerShareable)
                     && tlbi.covers(va, asid, entry.level, leaf, global)
             }
             _ => false,

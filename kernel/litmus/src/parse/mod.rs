@@ -147,7 +147,3 @@ fn settle_in(proposition: &mut Proposition, value: &dyn Fn(&mut Value)) {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

@@ -1,0 +1,188 @@
+//! The text of tests: what is read, what is named as unsupported, and that nothing makes the parser panic.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+use litmus::instruction::{Instruction, Kind, Named, Op, Reg, Source, Width};
+use litmus::parse::{Error, Problem};
+use litmus::test::{Faults, Holder, Observed, Output, Quantifier, Value};
+use litmus::{Layout, Test, Verdict, law, parse};
+
+/// Something of everything.
+const WHOLE: &str = r#"AArch64 whole
+(* what it is about, (* nested *)
+   on two lines *)
+Stray line of text
+TTHM=P0:HA P0:HD
+EL0=P1
+Variant=vmsa,imprecise
+Base=Allowed
+ETS2=Forbidden
+{
+ int x=1; int64_t y; uint32_t z[3]={1,2};
+ near x y;
+ table t;
+ space s=(asid:0x2);
+ pte_x=(oa:phy_x, af:0);
+ [PMD(x)]=(table:t);
+ [PTE(y,t)]=(oa:PA(x), valid:0, attrs:device);
+ [PTE(x,s)]=0;
+ 0:X1=x; 0:X2=PTE(x); 0:X3=-1; 0:X4=(va:x, asid:1, ttl:3); 0:X5=TTBR(s,asid:7); int64_t 0:X6;
+ 1:X1=z[1]; 1:X9=label:"P1:L1"; 1:TTBR0=s; 1:preload=x y;
+}
+ P0              | P1                   | P1.F           ;
+ MOV W0,#0x10    | L0: LDR W1,[X1]      | ADR X9,L1      ;
+ STR W0,[X1]     | CMP W1,#3            | MSR ELR_EL1,X9 ;
+ dsb ish         | CSET W2,NE           | ERET           ;
+ TLBI VAE1IS,X4  | B.EQ L1              |                ;
+                 | LDR W3,[X1,W2,SXTW]  |                ;
+                 | L1:                  |                ;
+locations [1:X3; z[2]; [PTE(y,t)]; fault(P1:L0,x);]
+~exists (1:X1=2 /\ not (x=1 \/ [PMD(x)]=(table:t)) /\ Fault(P1,pte_x,MMU:Permission) /\ 0:X1<>0:X2)
+"#;
+
+fn error(text: &str) -> Error {
+    parse(text).unwrap_err()
+}
+
+#[test]
+fn everything_is_read() {
+    let test: Test = parse(WHOLE).unwrap();
+    assert_eq!((test.name.as_str(), test.faults), ("whole", Faults::Retry));
+    assert_eq!(test.notes, ["what it is about,  nested", "on two lines"]);
+    assert_eq!(test.expected.base, Some(Verdict::Allowed));
+    assert_eq!(test.expected.ets2, Some(Verdict::Forbidden));
+    let widths: Vec<_> = test.variables.iter().map(|v| (v.name.as_str(), v.width)).collect();
+    assert_eq!(widths, [("x", 4), ("y", 8), ("z", 4)]);
+    assert_eq!(test.variables[2].initial, [1, 2, 0].map(Value::Number));
+    assert_eq!(test.variables[0].group, test.variables[1].group);
+    assert!(!test.initial[0].af);
+    let find = |level, within| {
+        let is = |e: &&litmus::test::EntryName| (e.level, e.within) == (level, within);
+        test.entries.iter().position(|entry| is(&entry)).unwrap()
+    };
+    let upper = find(abi::Level::Pmd, Holder::Space(0));
+    assert_eq!(test.initial[upper].output, Output::Next(Holder::Table(0)));
+    assert_eq!(test.initial[find(abi::Level::Pte, Holder::Space(1))].output, Output::None);
+    let [first, second] = test.threads.as_slice() else { panic!("two threads") };
+    assert_eq!((first.ha, first.hd, first.el0), (true, true, false));
+    assert_eq!((second.ha, second.el0, second.space), (false, true, 1));
+    assert_eq!(second.preload, [0, 1]);
+    let constant = Instruction::Constant { width: Width::W, to: Reg(0), value: 16 };
+    assert_eq!(first.code[0], constant);
+    assert!(matches!(first.code[2], Instruction::Dsb(_, Kind::Full)));
+    let named = Named::Va { asid: true, last: false };
+    assert!(matches!(first.code[3], Instruction::Tlbi { op, .. } if op.named == named));
+    let compared = Source::Immediate(3);
+    assert!(matches!(second.code[1], Instruction::Compute { op: Op::Sub, right, flags: true, .. }
+        if right == compared));
+    assert_eq!(second.handler, Some(6));
+    assert_eq!(second.code[5], Instruction::Stop);
+    assert_eq!(
+        second.code[3],
+        Instruction::BranchIf { when: litmus::instruction::Flags::Equal, to: 5 }
+    );
+    assert_eq!(second.registers[1], (Reg(9), Value::Label(1, 5)));
+    assert_eq!(test.observed.len(), 10);
+    assert_eq!(test.observed[1], Observed::Memory(2, 2));
+    assert_eq!(test.condition.quantifier, Quantifier::NotExists);
+    assert!(law::outcomes(&test, litmus::Column::Base).is_ok());
+}
+
+#[test]
+fn names_become_numbers() {
+    let test = parse(WHOLE).unwrap();
+    let layout = Layout::law(&test);
+    let value = |thread: usize, reg| {
+        let registers = &test.threads[thread].registers;
+        let found = registers.iter().find(|(other, _)| *other == Reg(reg));
+        found.map(|(_, value)| layout.value(&test, value)).unwrap()
+    };
+    let (x, y) = (layout.pages[0], layout.pages[1]);
+    assert_eq!(y.va - x.va, abi::PAGE_SIZE);
+    assert_eq!(y.frame - x.frame, abi::PAGE_SIZE);
+    assert_eq!(value(0, 1), x.va.0);
+    assert_eq!(value(0, 3), u64::MAX);
+    assert_eq!(value(0, 4), 1 << 48 | 0b0111 << 44 | x.va.page());
+    assert_eq!(value(0, 5), 7 << 48 | layout.root(1).unwrap().0);
+    assert_eq!(value(1, 1), layout.pages[2].va.0 + 4);
+    // Each word has a place of its own, and each table a page.
+    let memory = layout.memory(&test);
+    assert!(memory.windows(2).all(|pair| pair[0].at < pair[1].at));
+    let mut tables: Vec<_> = layout.tables.iter().map(|table| table.at).collect();
+    tables.sort_unstable();
+    tables.dedup();
+    assert_eq!(tables.len(), layout.tables.len());
+}
+
+#[test]
+fn what_is_unsupported_is_named() {
+    let with = |from: &str, to: &str| error(&WHOLE.replacen(from, to, 1));
+    let unsupported = |what, text: &str| Problem::Unsupported { what, text: text.into() };
+    let unknown = |what, name: &str| Problem::Unknown { what, name: name.into() };
+    let cases = [
+        ("dsb ish", "LDP X1,X2,[X3]", unsupported("instruction", "LDP")),
+        ("VAE1IS", "IPAS2E1IS", unsupported("TLBI", "IPAS2E1IS")),
+        ("vmsa,", "memtag,", unsupported("variant", "memtag")),
+        ("AArch64", "RISCV", unsupported("architecture", "RISCV")),
+        ("valid:0", "contents:0", unsupported("field of a descriptor", "contents")),
+        ("B.EQ L1", "B.EQ L9", unknown("label", "L9")),
+        ("1:X3;", "5:X3;", unknown("thread", "5")),
+        ("MMU:Permission", "MMU:Alignment", unsupported("kind of fault", "Alignment")),
+        ("ELR_EL1", "VBAR_EL1", unsupported("system register", "VBAR_EL1")),
+    ];
+    for (from, to, problem) in cases {
+        assert_eq!(with(from, to).problem, problem, "{from} became {to}");
+    }
+    let line = WHOLE.lines().position(|line| line.contains("dsb ish")).unwrap() + 1;
+    assert_eq!(with("dsb ish", "LDP X1,X2,[X3]").line, line);
+    let shown = "line 25: unsupported instruction: LDP";
+    assert_eq!(with("dsb ish", "LDP X1,X2,[X3]").to_string(), shown);
+}
+
+/// Texts with pieces lost, doubled, swapped and made up: each is a test or an error.
+#[test]
+fn mangled_texts_do_not_panic() {
+    let mut seed = 0x5eed_1234_u64;
+    let mut random = |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below.max(1) as u64) as usize
+    };
+    let pieces: Vec<&str> = WHOLE.split_inclusive([' ', ';', '|', '(', ',', '\n']).collect();
+    let strange =
+        ["(*", "*)", "\"", "{", "}", "é", "99999999999999999999", "-", "P7.F", "~", "[", "0:"];
+    let mut read = 0;
+    for round in 0..5_000 {
+        let mut text: Vec<&str> = pieces.clone();
+        for _ in 0..=random(4) {
+            let (at, other) = (random(text.len()), random(text.len()));
+            match random(4) {
+                0 => drop(text.remove(at)),
+                1 => text.insert(at, text[other]),
+                2 => text.swap(at, other),
+                _ => text.insert(at, strange[random(strange.len())]),
+            }
+        }
+        let text: String = text.concat();
+        let outcome = std::panic::catch_unwind(|| parse(&text).is_ok());
+        assert!(outcome.is_ok(), "round {round} panics: {text}");
+        read += usize::from(outcome.unwrap());
+    }
+    assert!(read > 100, "some are still tests: {read}");
+    let heads = WHOLE.find(" P0  ").unwrap();
+    for end in 0..WHOLE.len() {
+        assert!(parse(&WHOLE[..end]).is_err() || end > heads, "cut at {end}");
+    }
+}
+
+/// Nothing so deep or so long that the parser gives up in an ugly way.
+#[test]
+fn excess_is_refused() {
+    let deep = WHOLE.replace("~exists (", &format!("~exists {}", "(".repeat(10_000)));
+    assert_eq!(error(&deep).problem, Problem::TooMany("parentheses"));
+    let many: String = (0..100).map(|n| format!("int v{n};")).collect();
+    assert_eq!(error(&WHOLE.replace("table t;", &many)).problem, Problem::TooMany("variables"));
+    let elements = WHOLE.replace("z[3]", "z[1000000000]");
+    assert!(matches!(error(&elements).problem, Problem::Unsupported { .. }));
+}
