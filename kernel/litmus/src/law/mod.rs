@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `set` | sets of events; an order that refuses cycles |
 //! | `event` | what instructions do |
-//! | `values`, `state`, `walk`, `run` | every run of one thread, whatever its reads see |
+//! | `values`, `state`, `walk`, `access`, `run` | every run of one thread, whatever its reads see |
 //! | `local`, `part` | what a run keeps in order; a run as others see it |
 //! | `candidate`, `tlbi` | runs of all threads put together, and the order between them |
 //! | `bbm` | which executions break break-before-make |
@@ -20,6 +20,7 @@
 //! Source: Arm ARM, "Definition of the Arm memory model" and "VMSAv8-64 memory aborts", as the public formal
 //! model has them.
 
+mod access;
 mod bbm;
 mod candidate;
 mod combine;

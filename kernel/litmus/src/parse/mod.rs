@@ -10,6 +10,7 @@ mod header;
 mod initial;
 mod instruction;
 mod names;
+mod operands;
 mod tlbi;
 mod token;
 mod value;
