@@ -10,6 +10,7 @@ use super::set::{Cycle, Order};
 use super::values::Values;
 use crate::test::Test;
 use alloc::{collections::BTreeMap, vec::Vec};
+use core::cell::Cell;
 
 /// What happened at one place.
 #[derive(Clone, Debug, Default)]
@@ -34,10 +35,17 @@ pub(crate) struct Search<'a> {
     pub(crate) test: &'a Test,
     pub(crate) whole: &'a Whole,
     pub(crate) places: Vec<At>,
+    /// How many more steps there may be.
+    patience: &'a Cell<u64>,
 }
 
 impl<'a> Search<'a> {
-    pub(crate) fn new(test: &'a Test, whole: &'a Whole, values: &Values) -> Self {
+    pub(crate) fn new(
+        test: &'a Test,
+        whole: &'a Whole,
+        values: &Values,
+        patience: &'a Cell<u64>,
+    ) -> Self {
         let mut places: BTreeMap<u64, At> = BTreeMap::new();
         for (index, event) in whole.events.iter().enumerate() {
             if !event.is_read() && !event.is_write() {
@@ -48,14 +56,22 @@ impl<'a> Search<'a> {
             (at.location, at.initial) = (location, initial);
             if event.is_read() { at.reads.push(index) } else { at.writes.push(index) }
         }
-        Self { test, whole, places: places.into_values().collect() }
+        Self { test, whole, places: places.into_values().collect(), patience }
     }
 
-    /// Calls `found` with each candidate that is in order, until it says that it has enough.
+    /// Calls `found` with each candidate that is in order, until it says that it has enough, or the patience
+    /// is at an end.
     pub(crate) fn run(&self, found: &mut dyn FnMut(&Chosen, &Order) -> bool) {
         let chosen =
             Chosen { coherence: Vec::new(), from: alloc::vec![0; self.whole.events.len()] };
         self.place(&self.whole.order, &mut chosen.clone(), found);
+    }
+
+    /// Counts one step. `false`: it was one too many.
+    fn goes_on(&self) -> bool {
+        let left = self.patience.get().saturating_sub(1);
+        self.patience.set(left);
+        left > 0
     }
 
     /// Goes on with the next place. `true`: enough.
@@ -102,6 +118,9 @@ impl<'a> Search<'a> {
                 done.iter().try_for_each(|earlier| self.cohere(&mut next, *earlier, *write));
             if ordered.is_err() || others.clone().any(|later| next.is_before(*later, *write)) {
                 continue;
+            }
+            if !self.goes_on() {
+                return true;
             }
             chosen.coherence[nth].push(*write);
             let enough = self.write(&next, chosen, found);
@@ -178,6 +197,9 @@ impl<'a> Search<'a> {
                 continue;
             }
             chosen.from[read] = position;
+            if !self.goes_on() {
+                return true;
+            }
             if self.read(n + 1, &next, chosen, found) {
                 return true;
             }

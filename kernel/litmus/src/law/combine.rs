@@ -11,9 +11,13 @@ use super::values::Values;
 use crate::layout::Layout;
 use crate::test::{Column, Observed, Test};
 use alloc::{collections::BTreeMap, vec::Vec};
+use core::cell::Cell;
 
 /// More combinations of updates than this are looked at in no test.
 const MANY: usize = 256;
+
+/// More steps than this, a few seconds' worth, are no litmus test.
+const STEPS: u64 = 20_000_000;
 
 /// One thread's run, with what it needs of others.
 struct Choice<'a> {
@@ -39,6 +43,8 @@ pub(crate) struct Combination<'a> {
     /// Those.
     unasked: Vec<Part>,
     outcomes: Outcomes,
+    /// How many more steps the search may take.
+    patience: Cell<u64>,
 }
 
 /// Numbers of (place, value) facts; those beyond the set's size are not looked at ahead of time.
@@ -101,8 +107,8 @@ impl<'a> Combination<'a> {
         for (nth, runs) in threads.iter().enumerate().rev() {
             hopes[nth] = runs.iter().fold(hopes[nth + 1], |set, run| set | run.gives);
         }
-        let outcomes = Outcomes::default();
-        Self { test, layout, values, column, threads, hopes, initial, unasked, outcomes }
+        let (outcomes, patience) = (Outcomes::default(), Cell::new(STEPS));
+        Self { test, layout, values, column, threads, hopes, initial, unasked, outcomes, patience }
     }
 
     /// All outcomes.
@@ -148,6 +154,10 @@ impl<'a> Combination<'a> {
     }
 
     fn solve(&mut self, chosen: &[usize]) -> Result<(), TooLarge> {
+        self.patience.set(self.patience.get().saturating_sub(1));
+        if self.patience.get() == 0 {
+            return Err(TooLarge);
+        }
         if !self.prepare(chosen) {
             return Ok(());
         }
@@ -157,7 +167,8 @@ impl<'a> Combination<'a> {
             return Ok(());
         }
         let updates = self.updates(chosen);
-        let many: usize = updates.iter().map(|(_, count)| count + 1).product();
+        let times = |many: usize, (_, count): &(usize, usize)| many.saturating_mul(count + 1);
+        let many = updates.iter().fold(1, times);
         for nth in 0..many.min(MANY) {
             let parts = self.threads.iter().zip(chosen);
             let parts = parts.filter_map(|(runs, nth)| runs[*nth].part.as_ref()?.as_ref());
@@ -168,7 +179,7 @@ impl<'a> Combination<'a> {
                 rest /= count + 1;
             }
             let whole = Whole::of(parts.chain(extra.iter().copied())).ok_or(TooLarge)?;
-            let search = Search::new(self.test, &whole, self.values);
+            let search = Search::new(self.test, &whole, self.values, &self.patience);
             let registers = self.registers(chosen);
             let mut found = Outcomes::default();
             search.run(&mut |candidate, order| {
@@ -185,6 +196,9 @@ impl<'a> Combination<'a> {
                 }
                 false
             });
+            if self.patience.get() == 0 {
+                return Err(TooLarge);
+            }
             self.outcomes.join(found);
         }
         Ok(())

@@ -14,7 +14,7 @@ use abi::VirtAddr;
 use alloc::vec::Vec;
 
 /// More runs than this are no litmus test.
-const MANY: usize = 400_000;
+const MANY: usize = 20_000;
 /// How often a run may go back: loops are unrolled so far.
 const BACKWARDS: u32 = 2;
 
