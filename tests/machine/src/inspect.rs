@@ -143,6 +143,11 @@ impl Machine {
         }
     }
 
+    /// Runs `body(n)` as CPU `n`, for each `n` below `cpus`, until all are done; whether none panicked.
+    pub fn run(&self, cpus: usize, body: &(dyn Fn(usize) + Sync)) -> bool {
+        self.schedule(cpus, body).iter().all(Result::is_ok)
+    }
+
     /// A load of the calling CPU at a user address; `None`: it faults.
     pub fn user_load(&self, va: VirtAddr) -> Option<u64> {
         self.user_access(va, None)

@@ -126,7 +126,7 @@ impl Machine<'_> {
         } else {
             flight.done = true;
         }
-        self.written(state, thread, place, width, data)
+        self.written(state, Some(thread), place, width, data)
     }
 
     /// Whether the exclusive monitor lets a store through: opened by the last exclusive load, of this place,
@@ -144,11 +144,24 @@ impl Machine<'_> {
         last.unwrap_or(here.monitor == Some((place, false)))
     }
 
-    /// Memory changes, by `writer` or by hardware for it.
-    pub(crate) fn written(
+    /// Hardware writes to a descriptor, for an instruction of `walker` or for none: no exclusive pair goes
+    /// around that, its own included.
+    pub(crate) fn updated(
         &mut self,
         mut state: State,
-        writer: ThreadId,
+        walker: Option<ThreadId>,
+        slot: u64,
+        word: u64,
+    ) -> Step {
+        state.threads.iter_mut().for_each(|here| here.loses(slot));
+        self.written(state, walker, slot, Width::X, word)
+    }
+
+    /// Memory changes, by `writer`; to all others that is news.
+    fn written(
+        &mut self,
+        mut state: State,
+        writer: Option<ThreadId>,
         place: u64,
         width: Width,
         data: u64,
@@ -166,7 +179,7 @@ impl Machine<'_> {
         while state.memory.last() == Some(&0) {
             state.memory.pop();
         }
-        for thread in (0..state.threads.len()).filter(|thread| *thread != writer) {
+        for thread in (0..state.threads.len()).filter(|thread| Some(*thread) != writer) {
             if !self.is_overwritten(&mut state, thread, place) {
                 return Ok(None);
             }
@@ -181,9 +194,7 @@ impl Machine<'_> {
     /// been done.
     fn is_overwritten(&self, state: &mut State, thread: ThreadId, place: u64) -> bool {
         let here = &mut state.threads[thread];
-        if let Some((of, lost)) = &mut here.monitor {
-            *lost |= *of == place;
-        }
+        here.loses(place);
         for at in 0..here.window.len() {
             let flight = &here.window[at];
             let reads = self.access(thread, flight).is_some_and(|access| access.reads);
@@ -196,7 +207,6 @@ impl Machine<'_> {
             if !reads || !flight.done || !flight.is_of(place) || !in_memory {
                 continue;
             }
-            here.window[at].lost = true;
             let waits = |earlier: &&Flight| {
                 self.access(thread, earlier).is_some_and(|access| access.owes_read(earlier))
             };

@@ -3,7 +3,7 @@
 use crate::Machine;
 use crate::state::State;
 use litmus::Test;
-use litmus::test::{Observed, Proposition, Quantifier, Verdict};
+use litmus::test::{Observed, Quantifier, Verdict};
 use std::collections::BTreeSet;
 
 /// What was looked at in the end, in the order of [`Test::observed`].
@@ -29,7 +29,7 @@ impl Outcomes {
     /// The answer to the test's question, by its proposition.
     pub fn verdict(&self, test: &Test) -> Verdict {
         let layout = litmus::Layout::law(test);
-        let holds = |end: &Outcome| holds(test, &layout, &test.condition.proposition, end);
+        let holds = |end: &Outcome| test.holds(&layout, end);
         let (some, all) = (self.ends.iter().any(holds), self.ends.iter().all(holds));
         match test.condition.quantifier {
             Quantifier::ForAll if all => Verdict::Required,
@@ -37,28 +37,6 @@ impl Outcomes {
             _ if some => Verdict::Allowed,
             _ => Verdict::Forbidden,
         }
-    }
-}
-
-/// Whether a proposition holds of an end.
-fn holds(test: &Test, layout: &litmus::Layout, what: &Proposition, end: &Outcome) -> bool {
-    match what {
-        Proposition::Equals(observed, value) => {
-            let bits = width(test, &test.observed[*observed]);
-            let cut = |value: u64| if bits == 32 { value & 0xffff_ffff } else { value };
-            cut(end[*observed]) == cut(layout.value(test, value))
-        }
-        Proposition::Same(left, right) => end[*left] == end[*right],
-        Proposition::Not(what) => !holds(test, layout, what, end),
-        Proposition::All(all) => all.iter().all(|what| holds(test, layout, what, end)),
-        Proposition::Any(any) => any.iter().any(|what| holds(test, layout, what, end)),
-    }
-}
-
-fn width(test: &Test, observed: &Observed) -> u32 {
-    match observed {
-        Observed::Memory(var, _) => 8 * test.variables[*var].width as u32,
-        _ => 64,
     }
 }
 

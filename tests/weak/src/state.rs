@@ -144,6 +144,16 @@ impl Flight {
 }
 
 impl Thread {
+    /// Nobody's exclusive load of this place is good for a store any more.
+    pub(crate) fn loses(&mut self, place: u64) {
+        if let Some((of, lost)) = &mut self.monitor {
+            *lost |= *of == place;
+        }
+        for flight in self.window.iter_mut().filter(|flight| flight.done && flight.is_of(place)) {
+            flight.lost = true;
+        }
+    }
+
     pub(crate) fn new(test: &Test, layout: &litmus::Layout, thread: ThreadId) -> Self {
         let code = &test.threads[thread];
         let root = litmus::test::Value::Root(code.space, None);

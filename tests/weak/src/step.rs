@@ -4,7 +4,7 @@ use crate::order::{contexts, order};
 use crate::state::{State, Taken, Translated};
 use crate::values::Inputs;
 use crate::{Machine, TooLarge};
-use litmus::instruction::{Instruction, Width};
+use litmus::instruction::Instruction;
 use litmus::test::ThreadId;
 
 /// No descriptor: the access is by physical address.
@@ -103,7 +103,7 @@ impl Machine<'_> {
                     && let Some(mut state) = self.ended(state, thread, &order.ends_walk)?
                 {
                     state.threads[thread].window[at].updated = true;
-                    next.extend(self.written(state, thread, slot, Width::X, word)?);
+                    next.extend(self.updated(state, Some(thread), slot, word)?);
                 }
                 if access.owes_read(flight) {
                     if order.load

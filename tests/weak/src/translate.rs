@@ -12,49 +12,11 @@ use crate::state::{Flight, State, Translated};
 use crate::step::DIRECT;
 use crate::{Machine, TooLarge};
 use abi::{PAGE_SIZE, VirtAddr};
-use litmus::instruction::Width;
+use litmus::semantics::{Asked, permit};
 use litmus::test::{FaultKind, Faults, ThreadId};
 use oracle::tlb::Cached;
 use pte::Entry;
-use pte::bits::{ADDRESS, AF, RDONLY, USER, WRITE};
-
-/// What is asked of a descriptor.
-struct Asked {
-    /// The address.
-    va: VirtAddr,
-    writes: bool,
-    el0: bool,
-    /// Whether hardware sets access flags, and dirty state.
-    ha: bool,
-    hd: bool,
-}
-
-/// What a descriptor says to that.
-enum Answer {
-    Yes,
-    No(FaultKind),
-    /// Hardware writes this to it first.
-    After(u64),
-}
-
-impl Asked {
-    /// What the descriptor of a page or block says.
-    const fn of(&self, word: u64) -> Answer {
-        let ages = word & AF == 0;
-        let dirties = self.writes && word & RDONLY != 0;
-        if ages && !self.ha {
-            return Answer::No(FaultKind::AccessFlag);
-        }
-        if self.el0 && word & USER == 0 || dirties && !(self.hd && word & WRITE != 0) {
-            return Answer::No(FaultKind::Permission);
-        }
-        match (ages, dirties) {
-            (false, false) => Answer::Yes,
-            (_, false) => Answer::After(word | AF),
-            (_, true) => Answer::After((word | AF) & !RDONLY),
-        }
-    }
-}
+use pte::bits::{ADDRESS, AF};
 
 impl Machine<'_> {
     /// Every way to translate an access.
@@ -70,17 +32,17 @@ impl Machine<'_> {
         let program = &self.test.threads[thread];
         let here = &state.threads[thread];
         let in_handler = program.handler.is_some_and(|begin| here.window[at].place >= begin);
+        let va = VirtAddr(va);
         let asked = Asked {
-            va: VirtAddr(va),
-            writes: access.writes,
+            write: access.writes,
             el0: program.el0 && !in_handler,
             ha: program.ha || program.hd,
             hd: program.hd,
         };
         let mut choices = Vec::new();
         for &ttbr in contexts {
-            self.by_tlb(state, thread, ttbr, &asked, &mut choices);
-            self.by_walk(state, thread, ttbr, &asked, &mut choices)?;
+            self.by_tlb(state, thread, ttbr, (va, asked), &mut choices);
+            self.by_walk(state, thread, ttbr, (va, asked), &mut choices)?;
         }
         let later = &here.window[at + 1..];
         // By physical address, it is translated as soon as the address is known.
@@ -124,22 +86,22 @@ impl Machine<'_> {
         state: &State,
         thread: ThreadId,
         ttbr: u64,
-        asked: &Asked,
+        (va, asked): (VirtAddr, Asked),
         choices: &mut Vec<Translated>,
     ) {
         let (_, asid) = context(ttbr);
         for (by, cached) in self.universe.kept(state.threads[thread].tlb) {
-            if cached.table().is_some() || !cached.serves(asid) || !cached.translates(asked.va) {
+            if cached.table().is_some() || !cached.serves(asid) || !cached.translates(va) {
                 continue;
             }
-            match asked.of(cached.word) {
-                Answer::Yes => {
-                    let at = physical(cached, asked.va);
+            match permit(cached.word, asked) {
+                Ok(word) if word == cached.word => {
+                    let at = physical(cached, va);
                     choices.push(Translated::Yes { at, by, update: None });
                 }
-                Answer::No(kind) => choices.push(Translated::Fault { kind, by }),
                 // Hardware looks at what is there now.
-                Answer::After(_) => {}
+                Ok(_) => {}
+                Err(kind) => choices.push(Translated::Fault { kind, by }),
             }
         }
     }
@@ -150,28 +112,28 @@ impl Machine<'_> {
         state: &State,
         thread: ThreadId,
         ttbr: u64,
-        asked: &Asked,
+        (va, asked): (VirtAddr, Asked),
         choices: &mut Vec<Translated>,
     ) -> Result<(), TooLarge> {
-        let va = asked.va.align_down(PAGE_SIZE);
+        let page = va.align_down(PAGE_SIZE);
         let mut found = Vec::new();
-        self.reached(&state.memory, state.threads[thread].tlb, context(ttbr), va, &mut found);
+        self.reached(&state.memory, state.threads[thread].tlb, context(ttbr), page, &mut found);
         for Reached { slot, level, word, asid } in found {
             let answer = match pte::decode(level, word) {
                 Entry::Table(_) => continue,
-                Entry::Leaf(_) => asked.of(word),
-                _ => Answer::No(FaultKind::Translation),
+                Entry::Leaf(_) => permit(word, asked),
+                _ => Err(FaultKind::Translation),
             };
-            let by = self.universe.number(Read::Fresh { slot, word, va, asid, level })?;
+            let by = self.universe.number(Read::Fresh { slot, word, va: page, asid, level })?;
             match answer {
                 // A TLB has it.
-                Answer::Yes => {}
-                Answer::No(FaultKind::Permission) if word & AF != 0 => {}
-                Answer::No(kind) => choices.push(Translated::Fault { kind, by }),
-                Answer::After(_) if self.is_locked(state, slot, None) => {}
-                Answer::After(new) => {
+                Ok(new) if new == word => {}
+                Err(FaultKind::Permission) if word & AF != 0 => {}
+                Err(kind) => choices.push(Translated::Fault { kind, by }),
+                Ok(_) if self.is_locked(state, slot, None) => {}
+                Ok(new) => {
                     let within = level.span() - 1;
-                    let at = word & ADDRESS & !within | asked.va.0 & within;
+                    let at = word & ADDRESS & !within | va.0 & within;
                     choices.push(Translated::Yes { at, by, update: Some((slot, new)) });
                 }
             }
@@ -205,7 +167,7 @@ impl Machine<'_> {
                         let ages = matches!(pte::decode(level, word), Entry::Leaf(leaf) if !leaf.is_young());
                         if ages && !self.is_locked(state, slot, None) {
                             let state = state.clone();
-                            next.extend(self.written(state, thread, slot, Width::X, word | AF)?);
+                            next.extend(self.updated(state, None, slot, word | AF)?);
                         }
                     }
                 }

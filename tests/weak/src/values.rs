@@ -5,7 +5,8 @@
 
 use crate::Machine;
 use crate::state::{Flight, Guess, Thread, Translated};
-use litmus::instruction::{Atomic, Flags, Instruction, Op, Reg, Source, System, Width};
+use litmus::instruction::{Flags, Instruction, Reg, Source, System, Width};
+use litmus::semantics::{compute, update};
 use litmus::test::ThreadId;
 
 /// A value, if it is known.
@@ -98,31 +99,6 @@ impl Registers {
         }
         thread.equal = self.equal.value.unwrap_or(0) != 0;
         thread.elr = self.elr.value.unwrap_or(0);
-    }
-}
-
-fn compute(op: Op, width: Width, left: u64, right: u64) -> u64 {
-    let bits = 8 * width.bytes();
-    width.cut(match op {
-        Op::Add => left.wrapping_add(right),
-        Op::Sub => left.wrapping_sub(right),
-        Op::And => left & right,
-        Op::Or => left | right,
-        Op::Xor => left ^ right,
-        Op::Clear => left & !right,
-        Op::Left => left << (right % bits),
-        Op::Right => width.cut(left) >> (right % bits),
-    })
-}
-
-/// What an atomic leaves.
-pub(crate) fn combined(op: Atomic, old: u64, operand: u64) -> u64 {
-    match op {
-        Atomic::Swap => operand,
-        Atomic::Add => old.wrapping_add(operand),
-        Atomic::Set => old | operand,
-        Atomic::Clear => old & !operand,
-        Atomic::Xor => old ^ operand,
     }
 }
 
@@ -231,8 +207,7 @@ impl Machine<'_> {
             Instruction::Atomic { op, width, from, to, base, .. } => {
                 inputs.address = registers.read(base);
                 let operand = registers.read(from);
-                inputs.data =
-                    loaded.with(operand, |old, operand| width.cut(combined(op, old, operand)));
+                inputs.data = loaded.with(operand, |old, operand| update(op, width, old, operand));
                 if !faults {
                     registers.write(to, width, loaded);
                 }

@@ -7,7 +7,7 @@ use crate::state::{Flight, Guess, State, Thread, Translated};
 use crate::step::DIRECT;
 use crate::values::{Known, Registers, way};
 use crate::{Machine, TooLarge};
-use litmus::instruction::{Instruction, Place, System};
+use litmus::instruction::{Instruction, Kind, Place, System};
 use litmus::test::{FaultKind, ThreadId};
 
 /// How many instructions are in flight at most.
@@ -199,12 +199,15 @@ struct Bets {
     second: Option<Guess>,
 }
 
-/// Whether nothing but barriers and TLBIs under way follows: nothing that could wait.
+/// Whether nothing waits for the TLBIs that are under way: no barrier, or nothing behind it.
 fn is_last(here: &Thread, code: &[Instruction]) -> bool {
+    let waits = |flight: &Flight| matches!(code[flight.place], Instruction::Dsb(_, Kind::Full));
+    let barrier = here.window.iter().position(waits);
+    let behind = &here.window[barrier.unwrap_or(here.window.len())..];
     let quiet = |flight: &Flight| match code[flight.place] {
         Instruction::Tlbi { .. } => flight.done,
         Instruction::Dsb(..) | Instruction::Dmb(..) | Instruction::Isb | Instruction::Nop => true,
         _ => false,
     };
-    here.next.is_none() && here.window.iter().all(quiet)
+    here.next.is_none() && behind.iter().all(quiet)
 }

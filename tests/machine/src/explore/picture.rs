@@ -7,7 +7,9 @@ use std::fmt::{self, Write};
 
 /// Pixels.
 const LANE: usize = 400;
-const MARGIN: usize = 70;
+const MARGIN: usize = 100;
+/// Between the numbers of steps and the boxes, for the arrow.
+const BEND: usize = 40;
 const LINE: usize = 16;
 const GAP: usize = 12;
 const TOP: usize = 100;
@@ -55,7 +57,11 @@ fn write(svg: &mut String, name: &str, run: &Run) -> fmt::Result {
         y += boxed.height() + GAP;
         boxes.push(boxed);
     }
-    let mut foot = wrap(&format!("broken: {}", shown.broken), shown.cpus * WIDTH);
+    // The last box has it, where there is one.
+    let mut foot = match end {
+        Some(_) => Vec::new(),
+        None => wrap(&format!("broken: {}", shown.broken), shown.cpus * WIDTH),
+    };
     if let Some(step) = shown.missing {
         foot.extend(wrap(&format!("missing: {step}"), shown.cpus * WIDTH));
     }
@@ -76,6 +82,14 @@ fn write(svg: &mut String, name: &str, run: &Run) -> fmt::Result {
         writeln!(svg, "<path class=\"lane\" d=\"M{lane},{} V{y}\"/>", TOP - 20)?;
     }
     boxes.iter().try_for_each(|boxed| write_box(svg, boxed))?;
+    // What happens in one step has its number once.
+    let steps = || boxes.iter().map(|boxed| boxed.row.told.step);
+    let before = std::iter::once(None).chain(steps().map(Some));
+    for ((boxed, step), before) in boxes.iter().zip(steps()).zip(before) {
+        if before != Some(step) {
+            text(svg, "step", MARGIN - BEND, boxed.y + LINE, &step.to_string())?;
+        }
+    }
     arrow(svg, &boxes)?;
     for (n, line) in foot.iter().enumerate() {
         text(svg, "missing", MARGIN, y + (n + 1) * LINE, line)?;
@@ -94,7 +108,6 @@ fn write_box(svg: &mut String, boxed: &Boxed<'_>) -> fmt::Result {
         svg,
         "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"4\"/>"
     )?;
-    text(svg, "step", MARGIN - 8, y + LINE, &boxed.row.told.step.to_string())?;
     let mut lines = (1..).zip(&boxed.lines);
     lines.try_for_each(|(n, line)| text(svg, "what", x + 8, y + n * LINE, line))
 }
@@ -109,7 +122,7 @@ fn arrow(svg: &mut String, boxes: &[Boxed<'_>]) -> fmt::Result {
     let middle = |boxed: &Boxed<'_>| boxed.y + boxed.height() / 2;
     let (x0, y0, x1, y1) = (from.x(), middle(from), to.x(), middle(to));
     // It leaves and arrives from the left, and bends out a little.
-    let (c0, c1) = (x0.saturating_sub(40), x1.saturating_sub(40));
+    let (c0, c1) = (x0.saturating_sub(BEND), x1.saturating_sub(BEND));
     writeln!(
         svg,
         "<path class=\"arrow\" d=\"M{x0},{y0} C{c0},{y0} {c1},{y1} {x1},{y1}\" \

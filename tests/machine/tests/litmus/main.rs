@@ -1,0 +1,127 @@
+//! Litmus tests on the machine that the memory manager runs on. Its CPUs take their steps in order and its
+//! dice choose what TLBs keep, so it shows less than the law allows; what it shows, the law must allow.
+
+mod runner;
+
+use litmus::{Column, Test, law, parse};
+use runner::Board;
+use std::collections::BTreeSet;
+
+/// Runs of each test.
+const RUNS: u64 = 400;
+
+fn test(text: &str) -> Test {
+    parse(text).unwrap_or_else(|error| panic!("{error:?} in {text}"))
+}
+
+/// Whether the machine shows what the test asks about. Whatever it shows must be allowed.
+fn shows(text: &str) -> bool {
+    let test = test(text);
+    let board = Board::new(&test).expect("the machine can do all of it");
+    let ends: BTreeSet<_> = (1..=RUNS).map(|seed| board.run(seed)).collect();
+    let allowed = law::outcomes(&test, Column::Base).expect("small").states;
+    for end in &ends {
+        let in_law = board.as_law_has_it(end);
+        assert!(allowed.contains_key(&in_law), "{}: {in_law:x?} is forbidden\n{text}", test.name);
+    }
+    ends.iter().any(|end| test.holds(&board.layout, end))
+}
+
+/// One CPU changes an entry, does `steps`, and tells another, which uses the page after `reader`: whether
+/// what the old entry gave is seen.
+fn told(name: &str, old: &str, new: &str, steps: &[&str], seen: &str) -> bool {
+    let mut rows = vec!["STR X4,[X1] | LDR W6,[X7]", "LSR X9,X2,#12 | DMB LD"]
+        .into_iter()
+        .map(String::from)
+        .collect::<Vec<_>>();
+    let reads = ["L: LDR W3,[X2]"];
+    for (nth, step) in steps.iter().chain(&["DMB ST", "MOV W8,#1", "STR W8,[X7]"]).enumerate() {
+        rows.push(format!("{step} | {}", reads.get(nth).unwrap_or(&"")));
+    }
+    shows(&format!(
+        "AArch64 {name}\n{{ x=1; y=2; [PTE(x)]={old}; 0:X4={new}; 0:X1=PTE(x); 0:X2=x; 0:X7=z; 1:X7=z; 1:X2=x; }}\n\
+         P0 | P1 ;\n {} ;\nexists (1:X6=1 /\\ {seen})",
+        rows.join(" ;\n ")
+    ))
+}
+
+#[test]
+fn a_stale_entry_is_shown_until_it_is_shot_down() {
+    let run =
+        |name, steps: &[&str]| told(name, "(oa:PA(x))", "(oa:PA(x), valid:0)", steps, "1:X3=1");
+    let page = "TLBI VAAE1IS,X9";
+    assert!(run("no-flush", &["DSB ISH"]));
+    assert!(run("own-cpu-only", &["DSB ISH", "TLBI VAAE1,X9", "DSB ISH"]));
+    assert!(run("no-wait", &["DSB ISH", page]));
+    assert!(run("no-publish", &[page, "DSB ISH"]));
+    assert!(run("another-asid", &["DSB ISH", "TLBI ASIDE1IS,X9", "DSB ISH"]), "it is global");
+    assert!(!run("shot-down", &["DSB ISH", page, "DSB ISH"]));
+    assert!(!run("all-shot-down", &["DSB ISH", "TLBI VMALLE1IS", "DSB ISH"]));
+}
+
+#[test]
+fn a_new_frame_is_shown_after_a_break() {
+    let run = |name, steps: &[&str]| told(name, "(oa:PA(x))", "(oa:PA(y))", steps, "1:X3=1");
+    assert!(run("moved", &["DSB ISH"]));
+    assert!(!run("moved-shot-down", &["DSB ISH", "TLBI VAAE1IS,X9", "DSB ISH"]));
+}
+
+#[test]
+fn a_fault_is_never_remembered() {
+    let run = |name, steps: &[&str]| {
+        told(name, "(oa:PA(x), valid:0)", "(oa:PA(x))", steps, "fault(P1:L,x)")
+    };
+    assert!(!run("made", &["DSB ISH"]));
+}
+
+/// A table is taken out; the walk to it, and the leaf in it.
+#[test]
+fn a_walk_is_shown_until_all_levels_are_shot_down() {
+    let run = |op: &str| {
+        shows(&format!(
+            "AArch64 unlink\n{{ x=1; 0:X0=0; 0:X1=PMD(x); 0:X2=x; 0:X7=z; 1:X7=z; 1:X2=x; }}\n P0 | P1 ;\n\
+             STR X0,[X1] | LDR W6,[X7] ;\n LSR X9,X2,#12 | DMB LD ;\n DSB ISH | LDR W3,[X2] ;\n\
+             {op} | ;\n DSB ISH | ;\n MOV W8,#1 | ;\n STR W8,[X7] | ;\nexists (1:X6=1 /\\ 1:X3=1)"
+        ))
+    };
+    assert!(run("NOP"));
+    assert!(run("TLBI VAALE1IS,X9"));
+    assert!(!run("TLBI VAAE1IS,X9"));
+}
+
+/// One of a set is changed; another one's address still leads to where the set did.
+#[test]
+fn a_set_is_cached_as_one() {
+    let run = |name: &str, op: &str| {
+        shows(&format!(
+            "AArch64 {name}\n{{ x=1; y=2; near x y; [PTE(x)]=(oa:PA(x), cont:1); [PTE(y)]=(oa:PA(y), valid:0);\n\
+             0:X2=y; }}\n P0 ;\n {op} ;\n LDR W3,[X2] ;\nexists (0:X3=2)"
+        ))
+    };
+    assert!(!run("only-one-has-the-mark", "NOP"), "nobody has walked for the other one");
+}
+
+/// Every test of the catalogue that the machine can run: it shows nothing that is forbidden.
+#[test]
+fn what_it_shows_of_a_folder_is_allowed() {
+    let Ok(folder) = std::env::var("LITMUS") else { return };
+    let (mut ran, mut ends_in_all, mut allowed_in_all) = (0, 0, 0);
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let Ok(text) = std::fs::read_to_string(entry.path()) else { continue };
+        let Ok(test) = parse(&text) else { continue };
+        let (Some(board), Ok(law)) = (Board::new(&test), law::outcomes(&test, Column::Base)) else {
+            continue;
+        };
+        let ends: BTreeSet<_> = (1..=20).map(|seed| board.run(seed)).collect();
+        (ran, ends_in_all) = (ran + 1, ends_in_all + ends.len());
+        allowed_in_all += law.states.len();
+        for end in ends.iter().map(|end| board.as_law_has_it(end)) {
+            if !law.states.contains_key(&end) {
+                wrong.push(format!("{}: {end:x?}", test.name));
+            }
+        }
+    }
+    println!("{ran} tests, {ends_in_all} ends of {allowed_in_all} that are allowed");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
