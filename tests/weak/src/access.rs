@@ -113,7 +113,14 @@ impl Machine<'_> {
                 |access: Access| access.owes_read(flight) || access.owes_write(flight, inputs);
             flight.is_of(place) && self.access(thread, flight).is_some_and(owes)
         };
-        if window[..at].iter().zip(inputs).any(waits)
+        // A walk that may come here comes before it.
+        let asks = |flight: &Flight| {
+            let code = &self.test.threads[thread].code;
+            let question = matches!(code[flight.place], Instruction::Translate { .. });
+            question && flight.translated == Translated::Not && self.is_slot(place)
+        };
+        if window[..at].iter().any(asks)
+            || window[..at].iter().zip(inputs).any(waits)
             || self.is_locked(&state, place, Some((thread, at)))
             || access.exclusive && !self.has_monitor(&state, thread, at, place)
         {

@@ -120,9 +120,10 @@ impl<'t> Machine<'t> {
         let code = || test.threads.iter().flat_map(|thread| &thread.code);
         for instruction in code() {
             match instruction {
-                Instruction::Translate { .. } => return Err(TooLarge("AT")),
-                Instruction::ReadSystem { from, .. } if *from != System::ElrEl1 => {
-                    return Err(TooLarge("MRS of anything but ELR_EL1"));
+                Instruction::ReadSystem { from, .. }
+                    if !matches!(from, System::ElrEl1 | System::ParEl1) =>
+                {
+                    return Err(TooLarge("MRS of anything but ELR_EL1 and PAR_EL1"));
                 }
                 Instruction::WriteSystem { to, .. }
                     if !matches!(to, System::ElrEl1 | System::Ttbr0El1) =>

@@ -57,6 +57,18 @@ impl Access {
         })
     }
 
+    /// A question for a translation, which accesses nothing.
+    pub(crate) const fn question(write: bool) -> Self {
+        Self {
+            reads: false,
+            writes: write,
+            kept: false,
+            acquire: Acquire::No,
+            release: false,
+            exclusive: false,
+        }
+    }
+
     /// Whether its load has yet to come.
     pub(crate) const fn owes_read(&self, flight: &Flight) -> bool {
         self.reads && !flight.done && !flight.is_fault()
@@ -100,6 +112,8 @@ struct Owed {
     kept: bool,
     writes: bool,
     walks: bool,
+    /// Walks that nothing but a barrier waits for.
+    questions: bool,
     updates: bool,
     tlbis: bool,
     branches: bool,
@@ -152,12 +166,16 @@ pub(crate) fn order(
                 Kind::Stores => held.stores |= owed.writes,
             },
             Instruction::Dsb(_, Kind::Full) => {
-                let accesses = owed.reads || owed.writes || owed.walks || owed.updates;
-                held.waits |= accesses || owed.tlbis;
+                let walks = owed.walks || owed.questions || owed.updates;
+                held.waits |= owed.reads || owed.writes || walks || owed.tlbis;
                 order.ends.append(&mut issued);
             }
             Instruction::Dsb(_, Kind::Loads) => held.waits |= owed.kept,
             Instruction::Dsb(_, Kind::Stores) => held.waits |= owed.writes,
+            Instruction::Translate { .. } => {
+                owed.questions |= flight.translated == Translated::Not;
+                owed.updates |= flight.owes_update();
+            }
             Instruction::Tlbi { .. } => {
                 owed.tlbis |= !flight.done;
                 if flight.done && !flight.over {

@@ -25,6 +25,7 @@ pub(crate) struct Thread {
     pub(crate) registers: [u64; 31],
     pub(crate) equal: bool,
     pub(crate) elr: u64,
+    pub(crate) pars: Vec<u64>,
     /// Values of TTBR0 that walks may begin with; all but the last until the context is synchronised.
     pub(crate) contexts: Vec<u64>,
     /// What is fetched next; `None`: the program is over.
@@ -167,6 +168,7 @@ impl Thread {
             registers,
             equal: false,
             elr: 0,
+            pars: vec![0],
             contexts: vec![layout.value(test, &root)],
             next: Some(0),
             window: Vec::new(),

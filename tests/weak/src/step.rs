@@ -1,6 +1,6 @@
 //! The steps that the machine may take: each of them changes memory, or fixes what an instruction has seen.
 
-use crate::order::{contexts, order};
+use crate::order::{Access, contexts, order};
 use crate::state::{State, Taken, Translated};
 use crate::values::Inputs;
 use crate::{Machine, TooLarge};
@@ -42,7 +42,10 @@ impl Machine<'_> {
         let code = &test.threads[thread].code;
         let flight = &here.window[at];
         let instruction = &code[flight.place];
-        let access = self.access(thread, flight);
+        let access = match *instruction {
+            Instruction::Translate { write, .. } => Some(Access::question(write)),
+            _ => self.access(thread, flight),
+        };
         let is_tlbi = matches!(instruction, Instruction::Tlbi { .. });
         if access.is_none() && !is_tlbi {
             return Ok(None);

@@ -12,6 +12,7 @@ use crate::state::{Flight, State, Translated};
 use crate::step::DIRECT;
 use crate::{Machine, TooLarge};
 use abi::{PAGE_SIZE, VirtAddr};
+use litmus::instruction::Instruction;
 use litmus::semantics::{Asked, permit};
 use litmus::test::{FaultKind, Faults, ThreadId};
 use oracle::tlb::Cached;
@@ -33,12 +34,20 @@ impl Machine<'_> {
         let here = &state.threads[thread];
         let in_handler = program.handler.is_some_and(|begin| here.window[at].place >= begin);
         let va = VirtAddr(va);
-        let asked = Asked {
+        let mut asked = Asked {
             write: access.writes,
             el0: program.el0 && !in_handler,
             ha: program.ha || program.hd,
             hd: program.hd,
         };
+        let question = match program.code[here.window[at].place] {
+            Instruction::Translate { el0, .. } => Some(el0),
+            _ => None,
+        };
+        if let Some(el0) = question {
+            // It sets no dirty state.
+            (asked.el0, asked.hd) = (el0, false);
+        }
         let mut choices = Vec::new();
         for &ttbr in contexts {
             self.by_tlb(state, thread, ttbr, (va, asked), &mut choices);
@@ -61,6 +70,8 @@ impl Machine<'_> {
                 continue;
             }
             match choice {
+                Translated::Not => {}
+                choice if question.is_some() => next.push(answered(state, thread, at, choice)),
                 Translated::Fault { kind, .. } => {
                     let right = kind == FaultKind::Permission;
                     if may_fault && if right { order.no_right } else { order.no_entry } {
@@ -74,7 +85,6 @@ impl Machine<'_> {
                         next.push(state);
                     }
                 }
-                Translated::Not => {}
             }
         }
         Ok(())
@@ -204,3 +214,29 @@ impl Machine<'_> {
 fn physical(cached: &Cached, va: VirtAddr) -> u64 {
     cached.frame(va).base().0 + va.0 % PAGE_SIZE
 }
+
+/// A question has its answer, as `PAR_EL1` tells it.
+fn answered(state: &State, thread: ThreadId, at: usize, answer: Translated) -> State {
+    let mut state = state.clone();
+    let flight = &mut state.threads[thread].window[at];
+    let status = |kind| match kind {
+        FaultKind::Translation => 0b00_0111,
+        FaultKind::AccessFlag => 0b00_1011,
+        FaultKind::Permission => 0b00_1111,
+    };
+    flight.done = true;
+    (flight.value, flight.translated) = match answer {
+        Translated::Yes { at, by, update } => {
+            let page = at & !(PAGE_SIZE - 1);
+            (page, Translated::Yes { at: NOWHERE, by, update })
+        }
+        Translated::Fault { kind, by } => {
+            (1 | status(kind) << 1, Translated::Yes { at: NOWHERE, by, update: None })
+        }
+        Translated::Not => return state,
+    };
+    state
+}
+
+/// Where a question accesses memory.
+const NOWHERE: u64 = u64::MAX;

@@ -56,6 +56,8 @@ pub(crate) struct Registers {
     general: [Known; 31],
     equal: Known,
     pub(crate) elr: Known,
+    /// What PAR_EL1 may read as: all but the last only until the context is synchronised.
+    pub(crate) pars: Vec<Known>,
 }
 
 impl Registers {
@@ -64,6 +66,7 @@ impl Registers {
             general: thread.registers.map(Known::sure),
             equal: Known::sure(thread.equal.into()),
             elr: Known::sure(thread.elr),
+            pars: thread.pars.iter().copied().map(Known::sure).collect(),
         }
     }
 
@@ -92,6 +95,11 @@ impl Registers {
         self.equal.map(|equal| u64::from((equal != 0) == (flags == Flags::Equal)))
     }
 
+    /// The context is synchronised.
+    fn synchronise(&mut self) {
+        self.pars.drain(..self.pars.len() - 1);
+    }
+
     /// Keeps what is known for certain, which must be all of it.
     pub(crate) fn settle(&self, thread: &mut Thread) {
         for (register, known) in thread.registers.iter_mut().zip(self.general) {
@@ -99,6 +107,7 @@ impl Registers {
         }
         thread.equal = self.equal.value.unwrap_or(0) != 0;
         thread.elr = self.elr.value.unwrap_or(0);
+        thread.pars = self.pars.iter().map(|par| par.value.unwrap_or(0)).collect();
     }
 }
 
@@ -112,8 +121,9 @@ pub(crate) fn way(registers: &Registers, instruction: &Instruction) -> Option<Kn
             let value = registers.read(register);
             Some(value.map(|value| u64::from((width.cut(value) == 0) == zero)))
         }
-        // Whether it succeeds is not for registers to say.
-        Instruction::StoreExclusive { .. } => Some(Known::UNKNOWN),
+        // Whether it succeeds, and which value it sees, is not for registers to say.
+        Instruction::ReadSystem { from: System::ParEl1, .. }
+        | Instruction::StoreExclusive { .. } => Some(Known::UNKNOWN),
         _ => None,
     }
 }
@@ -156,10 +166,16 @@ impl Machine<'_> {
             | Instruction::BranchZero { .. }
             | Instruction::Dmb(..)
             | Instruction::Dsb(..)
-            | Instruction::Isb
-            | Instruction::Translate { .. }
             | Instruction::Stop => {}
-            Instruction::Eret => inputs.address = registers.elr,
+            Instruction::Isb => registers.synchronise(),
+            Instruction::Eret => {
+                inputs.address = registers.elr;
+                registers.synchronise();
+            }
+            Instruction::Translate { address, .. } => {
+                inputs.address = registers.read(address);
+                registers.pars.push(loaded);
+            }
             Instruction::Constant { width, to, value } => {
                 registers.write(to, width, Known::sure(value));
             }
@@ -226,6 +242,11 @@ impl Machine<'_> {
             Instruction::ReadSystem { to, from } => {
                 let value = match from {
                     System::ElrEl1 => registers.elr,
+                    // The last, or by a bet the one before.
+                    System::ParEl1 => {
+                        let nth = registers.pars.len() - 1 - usize::from(flight.guess == Guess::No);
+                        registers.pars[nth]
+                    }
                     _ => Known::UNKNOWN,
                 };
                 registers.write(to, Width::X, value);
@@ -239,6 +260,7 @@ impl Machine<'_> {
         }
         if let Translated::Fault { .. } = flight.translated {
             registers.elr = Known::sure(self.layout.label(thread, flight.place));
+            registers.synchronise();
         }
         Some(inputs)
     }

@@ -3,7 +3,8 @@
 //!
 //! A bet that is lost ends that run: what would have happened is the run with the other bet.
 
-use crate::state::{Flight, Guess, State, Thread, Translated};
+use crate::order::Access;
+use crate::state::{Flight, From, Guess, State, Thread, Translated};
 use crate::step::DIRECT;
 use crate::values::{Known, Registers, way};
 use crate::{Machine, TooLarge};
@@ -89,6 +90,13 @@ impl Machine<'_> {
         };
         if let Some(at) = (0..here.window.len()).find(|at| again(*at)) {
             here.window.remove(at);
+            for (nth, later) in here.window.iter_mut().enumerate().skip(at) {
+                if let From::Flight(back) = &mut later.from
+                    && usize::from(*back) > nth - at
+                {
+                    *back -= 1;
+                }
+            }
         }
         while let Some(flight) = here.window.first() {
             let instruction = &code[flight.place];
@@ -101,6 +109,7 @@ impl Machine<'_> {
                     let owes = access.owes_read(flight) || access.owes_write(flight, &inputs);
                     flight.translated != Translated::Not && !owes && !flight.owes_update()
                 }
+                (Instruction::Translate { .. }, _) => flight.done && !flight.owes_update(),
                 (Instruction::Tlbi { .. }, _) => flight.over || flight.done && is_last(here, code),
                 _ => true,
             };
@@ -158,6 +167,13 @@ impl Machine<'_> {
             None => only(Guess::None),
             Some(Some(0)) => only(Guess::No),
             Some(Some(_)) => only(Guess::Yes),
+            Some(None) if matches!(instruction, Instruction::ReadSystem { .. }) => {
+                match registers.pars.len() {
+                    1 => only(Guess::Yes),
+                    2 => Bets { first: Guess::Yes, second: Some(Guess::No) },
+                    _ => return Err(TooLarge("too many values of PAR_EL1")),
+                }
+            }
             Some(None) => Bets { first: Guess::Yes, second: Some(Guess::No) },
         };
         Ok(Some((place, bets)))
@@ -206,8 +222,8 @@ fn is_last(here: &Thread, code: &[Instruction]) -> bool {
     let behind = &here.window[barrier.unwrap_or(here.window.len())..];
     let quiet = |flight: &Flight| match code[flight.place] {
         Instruction::Tlbi { .. } => flight.done,
-        Instruction::Dsb(..) | Instruction::Dmb(..) | Instruction::Isb | Instruction::Nop => true,
-        _ => false,
+        Instruction::Translate { .. } => flight.done && !flight.owes_update(),
+        ref other => Access::of(other, flight.guess).is_none(),
     };
     here.next.is_none() && behind.iter().all(quiet)
 }

@@ -61,7 +61,9 @@ const BARRIERS: &[&str] =
 
 /// One instruction; loads go to register `to`, which is looked at in the end.
 fn instruction(dice: &mut Dice, to: usize, tables: bool) -> (String, bool) {
-    match dice.roll(16) {
+    match dice.roll(18) {
+        16 => ("AT S1E1R,X2".into(), false),
+        17 => (format!("MRS X{to},PAR_EL1"), true),
         0 | 1 => (format!("STR X{},[X1]", 4 + dice.roll(3)), false),
         2 if tables => ("STR X7,[X8]".into(), false),
         3..=5 => (format!("LDR W{to},[X2]"), true),
