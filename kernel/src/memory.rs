@@ -149,7 +149,7 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
     #[cfg(feature = "sanitize")]
     let platform = plan.sanitize.then(|| crate::sanitizer::platform(board));
     #[cfg(feature = "sanitize")]
-    let hw = crate::sanitizer::watch(hw, platform, span, free)?;
+    let hw = crate::sanitizer::watch(hw, platform, span, root, free)?;
     let mm = MM.call_once(|| Mm::new(hw, memmap));
     for range in free.ranges() {
         mm.frames.add(&LocalCpu, *range);
@@ -295,12 +295,5 @@ pub(crate) fn map(mapping: &KernelMapping) -> Result<(), KernelMapError> {
         return Err(KernelMapError::OutOfMemory);
     };
     let mut table = || mm.alloc_zeroed(Order::PAGE).ok();
-    map.lock(&LocalCpu).map(bare(&mm.hw), mapping, &mut table)
-}
-
-/// The CPUs, for the kernel's own tables: those nobody watches.
-const fn bare(hw: &Hw) -> &Bare {
-    #[cfg(feature = "sanitize")]
-    let hw = hw.hardware();
-    hw
+    map.lock(&mm.hw).map(&mm.hw, mapping, &mut table)
 }

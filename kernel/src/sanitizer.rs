@@ -7,15 +7,16 @@
 use crate::console::println;
 use crate::memory;
 use crate::threads::{Bare, Hw};
-use abi::{PAGE_SIZE, PhysRange};
+use abi::{PAGE_SIZE, Pfn, PhysRange};
 use arch::layout;
 use board::Board;
 use core::ptr;
 use mm::frame::{EarlyError, EarlyMemory};
 use mm::{Hardware, Sanitized};
 use oracle::{
-    AsidShadow, Blind, Debt, FrameShadow, Oracle, Platform, Report, Setup, Shadow, TableShadow,
+    AsidShadow, Blind, By, Debt, FrameShadow, Oracle, Platform, Report, Setup, Shadow, TableShadow,
 };
+use sync::Cpu;
 
 /// Tables that are watched at the same time, at most; and one for so many frames.
 const TABLES: usize = 4096;
@@ -38,13 +39,15 @@ pub(crate) fn platform(board: &Board) -> Platform {
     }
 }
 
-/// `hardware`, watched if there is a `platform` to tell the oracle of; `span` is all memory that is managed.
+/// `hardware`, watched if there is a `platform` to tell the oracle of; `span` is all memory that is managed,
+/// and `root` the kernel's own root table.
 ///
 /// Context: boot, before [`EarlyMemory`] is handed on; the linear map is in place.
 pub(crate) fn watch(
     hardware: Bare,
     platform: Option<Platform>,
     span: PhysRange,
+    root: Pfn,
     free: &mut EarlyMemory,
 ) -> Result<Hw, EarlyError> {
     let Some(platform) = platform else {
@@ -61,7 +64,10 @@ pub(crate) fn watch(
         debts: lend(free, Debt::BLANK, DEBTS)?,
         asids: lend(free, AsidShadow::BLANK, 1 << hardware.caps().asid_bits)?,
     };
-    Ok(Sanitized::new(hardware, Some(Oracle::new(setup)), die))
+    let mut oracle = Oracle::new(setup);
+    let boot = By::caller(hardware.id());
+    oracle.take_over_kernel(boot, root, &mut |slot| hardware.peek(slot));
+    Ok(Sanitized::new(hardware, Some(oracle), die))
 }
 
 /// `n` shadows like `blank`, in memory that is theirs for good.

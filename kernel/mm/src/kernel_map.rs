@@ -9,7 +9,7 @@
 //! cannot do to the memory it runs on, so a range whose rights are to change page by page must be
 //! mapped by pages from the start.
 
-use crate::{Hardware, Slot};
+use crate::{Hardware, Note, Slot};
 use abi::{Level, Pfn, PhysAddr, VirtAddr, VirtRange};
 use core::fmt;
 use pte::{Entry, KernelProt, Leaf, MemType, Scope, Table};
@@ -120,6 +120,7 @@ impl KernelMap {
         // Also what was mapped before an error stays, and so must be visible.
         hw.publish(Scope::InnerShareable);
         hw.synchronize_context();
+        hw.note(Note::Done(self.root, range));
         result
     }
 

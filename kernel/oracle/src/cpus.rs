@@ -8,6 +8,7 @@
 
 use crate::devices::{self, Device, MAX_DEVICES};
 use crate::issue::Source;
+use crate::kernel;
 use crate::shadow::SlotId;
 use abi::Asid;
 use alloc::boxed::Box;
@@ -121,6 +122,9 @@ impl Cpus {
 
     /// The CPUs and devices that run `space` now, one bit each.
     pub(crate) fn running_space(&self, space: u32) -> u64 {
+        if space == kernel::SPACE {
+            return self.everyone;
+        }
         let here = |(_, cpu): &(usize, &CpuState)| cpu.user.is_some_and(|(now, _)| now == space);
         let cpus = self.all.iter().enumerate().filter(here).fold(0, |set, (n, _)| set | 1 << n);
         cpus | self.devices_that(|device| device.runs(space))
@@ -128,6 +132,9 @@ impl Cpus {
 
     /// Who could use a translation of `space` that was made under `asid`.
     pub(crate) fn users(&self, space: u32, asid: Asid) -> u64 {
+        if space == kernel::SPACE {
+            return self.everyone;
+        }
         self.running(asid) | self.devices_that(|device| device.runs(space))
     }
 

@@ -203,7 +203,12 @@ impl Debt {
                 self.missed(miss);
             };
         }
-        if !op.covers_asid(asid) {
+        let is_kernels = self.is_kernels();
+        if !is_kernels && !op.covers_asid(asid) {
+            return self.missed(Miss::OtherAsid(op.asid()));
+        }
+        if is_kernels && matches!(op.target, Target::Asid(_)) {
+            // Global leaves stay; and walks that were cached under other ASIDs.
             return self.missed(Miss::OtherAsid(op.asid()));
         }
         if !seen {
@@ -214,7 +219,9 @@ impl Debt {
         }
         let cover = |span| Cover { span, at: *at, source: *source };
         if self.what.is_walk {
-            if op.covers(va, asid, level, false, false) {
+            if is_kernels && !op.covers_every_asid() {
+                self.missed(Miss::OtherAsid(op.asid()));
+            } else if op.covers(va, asid, level, false, false) {
                 self.walks.add(cover(span.unwrap_or(whole)), owner);
             } else {
                 self.missed(Miss::LastLevel);
@@ -222,7 +229,7 @@ impl Debt {
             if let Some(range) = leaves_below(op, whole) {
                 self.leaves.add(cover(range), owner);
             }
-        } else if op.covers(va, asid, level, true, false) {
+        } else if op.covers(va, asid, level, true, is_kernels) {
             self.leaves.add(cover(whole), owner);
         } else if let Some(hint) = op.hint() {
             self.missed(Miss::Hint(hint));

@@ -247,11 +247,15 @@ impl Oracle {
             return;
         }
         self.tick();
+        let root = self.frame_of(root).and_then(|frame| self.table_at(frame));
+        let Some(root) = root else { return };
+        if self.tables[root].is_kernels {
+            self.must_be_seen(root, by);
+        }
         if self.book.len == 0 {
             return;
         }
-        let root = self.frame_of(root).and_then(|frame| self.table_at(frame));
-        let Some(space) = root.map(|root| self.tables[root].space) else { return };
+        let space = self.tables[root].space;
         let cpus = &self.cpus;
         let mut usable = 0;
         let found = self.book.find(cpus, |debt| {

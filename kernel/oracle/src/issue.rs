@@ -42,6 +42,7 @@ impl Issue {
 pub(crate) trait Operand {
     fn asid(&self) -> Asid;
     fn covers_asid(&self, asid: Asid) -> bool;
+    fn covers_every_asid(&self) -> bool;
     fn hint(&self) -> Option<Level>;
 }
 
@@ -62,6 +63,14 @@ impl Operand for Tlbi {
             Target::Va { asid: only, .. } | Target::Range { asid: only, .. } => {
                 only == AsidMatch::Any || only == AsidMatch::Only(asid)
             }
+        }
+    }
+
+    fn covers_every_asid(&self) -> bool {
+        match self.target {
+            Target::All => true,
+            Target::Asid(_) => false,
+            Target::Va { asid, .. } | Target::Range { asid, .. } => asid == AsidMatch::Any,
         }
     }
 

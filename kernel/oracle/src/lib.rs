@@ -34,7 +34,7 @@
 //! accessed and dirty state come and go between stores, so words are compared without them.
 //!
 //! # What it does not see
-//! A use of a translation: nobody tells it of accesses. Instruction caches, kernel mappings,
+//! A use of a translation: nobody tells it of accesses. Instruction caches,
 //! caching by a descriptor's physical address, missing context synchronisation. Of a frame with several
 //! entries in tables that die unread, only the last to map it. Pages that became tables while the pool of
 //! shadows was empty, and debts while the book was full: [`Oracle::blind`] counts them.
@@ -52,6 +52,7 @@
 //! | `debt`, `cover`, `book` | what was taken away and may be cached; what was issued for it; all of them |
 //! | `issue` | a TLBI, as debts look at it |
 //! | `devices` | what devices may have, and how they lose it |
+//! | `kernel` | the half that all CPUs share |
 //! | `asids` | what is left under which number |
 //! | `stores`, `words`, `owing` | a descriptor changes; which words may follow which; what is owed for it |
 //! | `routine`, `reach`, `pairs` | the short way of most stores, and what it knows |
@@ -77,6 +78,7 @@ mod devices;
 mod flush;
 mod frames;
 mod issue;
+mod kernel;
 mod locks;
 mod owing;
 mod pairs;

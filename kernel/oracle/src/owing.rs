@@ -8,7 +8,7 @@ use crate::stores::Change;
 use crate::tables::Place;
 use abi::Level;
 use pte::Entry;
-use pte::bits::ADDRESS;
+use pte::bits::{ADDRESS, VALID};
 
 impl Oracle {
     /// The debt for what a slot held. `known` is what the slot owed before: the same translation is owed once.
@@ -29,7 +29,9 @@ impl Oracle {
         let below = self.child(level, old).filter(|_| is_walk);
         let hull = below.map_or((0, 0), |below| self.hull(below, va));
         let asid = asid.unwrap_or(abi::Asid(0));
-        let (at, frame) = (now, self.leaf_frame(level, old));
+        // Fewer rights to what the kernel's half maps are no matter of who owns it.
+        let is_frames = !self.is_kernels(change) || change.new & VALID == 0;
+        let (at, frame) = (now, if is_frames { self.leaf_frame(level, old) } else { u32::MAX });
         let what =
             Taken { slot, level, va, old, is_walk, space, asid, left, at, cpu, site, hull, frame };
         self.enter_in_book(&what)

@@ -84,6 +84,7 @@ fn hides(rule: Rule, missing: Option<Miss>) -> bool {
         rule,
         Rule::Break(_)
             | Rule::LinkUnpublished
+            | Rule::KernelUnseen
             | Rule::MixedRun
             | Rule::TableFreed
             | Rule::AsidStale

@@ -49,6 +49,8 @@ pub enum Rule {
     TableLinked,
     /// An operation is over, and a CPU may still do what it took away.
     DoneEarly,
+    /// A kernel mapping is given out, and walkers may not see all of it.
+    KernelUnseen,
     // --- address-space identifiers ---------------------------------------------------------------
     /// Two spaces run under one ASID.
     AsidShared,
@@ -84,6 +86,7 @@ impl Rule {
             Self::TableFreed => "table-freed",
             Self::TableLinked => "table-linked",
             Self::DoneEarly => "done-early",
+            Self::KernelUnseen => "kernel-unseen",
             Self::AsidShared => "asid-shared",
             Self::AsidStale => "asid-stale",
             Self::AsidTrap => "asid-trap",
@@ -117,6 +120,7 @@ impl fmt::Display for Rule {
             Self::TableFreed => "a table freed that a walk may still reach",
             Self::TableLinked => "a table freed that a running space has linked",
             Self::DoneEarly => "an operation over before its flush",
+            Self::KernelUnseen => "a kernel mapping given out before walkers can see it",
             Self::AsidShared => "two spaces run under one ASID",
             Self::AsidStale => "an ASID taken up with another space's translations left under it",
             Self::AsidTrap => "an ASID taken up with a translation that must not be used",

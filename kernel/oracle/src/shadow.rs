@@ -117,7 +117,7 @@ pub struct TableShadow {
     pub(crate) level: Level,
     /// The number of its frame, counted from the first.
     pub(crate) frame: u32,
-    /// The slot that leads here.
+    /// The slot that leads here; of the kernel's root, the slot in its half that was stored to last.
     pub(crate) parent: SlotId,
     /// What taking it out owes.
     pub(crate) unlinked: DebtId,
@@ -129,6 +129,8 @@ pub struct TableShadow {
     pub(crate) filled: (u64, u8),
     /// Slots that hold something valid.
     pub(crate) live: u16,
+    /// It is one of the kernel's half.
+    pub(crate) is_kernels: bool,
     pub(crate) reach: Reach,
     /// In the pool: the next that is free.
     pub(crate) next: u32,
@@ -146,6 +148,7 @@ impl TableShadow {
         asid: None,
         filled: (0, 0),
         live: 0,
+        is_kernels: false,
         reach: Reach::UNKNOWN,
         next: u32::MAX,
         slots: [SlotShadow::BLANK; ENTRIES],
@@ -156,6 +159,7 @@ impl TableShadow {
         (self.level, self.frame, self.space, self.filled) = (level, frame, space, filled);
         (self.parent, self.unlinked, self.asid) = (SlotId::NONE, DebtId::NONE, None);
         (self.live, self.reach, self.next) = (0, Reach::UNKNOWN, u32::MAX);
+        self.is_kernels = false;
         self.slots.fill(SlotShadow::BLANK);
     }
 }

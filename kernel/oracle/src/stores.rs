@@ -52,6 +52,7 @@ impl Oracle {
         let Some(place) = self.place(id) else { return };
         let level = self.tables[table].level;
         let change = Change { cpu: by.cpu, slot: id, table, level, old, new, how, place };
+        self.link_kernels(&change);
         let shadow = self.tables[table].slots[id.index()];
         // Hardware's own writes are no one's store.
         let ours = if old & VALID != 0 { !self.history() } else { u64::MAX };
@@ -69,7 +70,9 @@ impl Oracle {
         self.judge_debts(&change, by);
         if self.report.is_none() {
             self.remember(&change, by, now);
-            self.learn(&change);
+            if !self.tables[table].is_kernels {
+                self.learn(&change);
+            }
         }
     }
 
@@ -84,6 +87,9 @@ impl Oracle {
     pub(crate) fn holders(&self, change: &Change) -> u64 {
         let Place::Root { root, .. } = change.place else { return 0 };
         let root = &self.tables[root];
+        if root.is_kernels {
+            return self.cpus.everyone();
+        }
         let cpus = root.asid.map_or(0, |asid| self.asids.holders(root.space, asid));
         cpus | self.cpus.devices_that(|device| device.holds(root.space))
     }
@@ -159,6 +165,9 @@ impl Oracle {
             self.cpus.get_mut(by.cpu).touch(slot, locks_only);
         }
         match change.place {
+            Place::Root { root, .. } if is && self.tables[root].is_kernels => {
+                (self.tables[root].filled, self.tables[root].parent) = ((now, by.cpu), slot);
+            }
             // Who takes up the space owes that it is visible.
             Place::Root { root, .. } if is && self.is_unseen(level, new, by.cpu) => {
                 self.tables[root].filled = (now, by.cpu);

@@ -4,6 +4,7 @@
 //! moves takes all below it along.
 
 use crate::Oracle;
+use crate::kernel;
 use crate::shadow::{DebtId, Kind, SlotId};
 use abi::{ENTRIES, Level, PAGE_SHIFT, Pfn, VirtAddr};
 use pte::Entry;
@@ -33,7 +34,8 @@ impl Oracle {
             let shadow = &self.tables[table];
             offset += at.index() as u64 * shadow.level.span();
             if shadow.level == Level::Pgd {
-                return Some(Place::Root { va: VirtAddr(offset), root: table });
+                let base = if shadow.is_kernels { kernel::BASE } else { 0 };
+                return Some(Place::Root { va: VirtAddr(base | offset), root: table });
             }
             if shadow.parent == SlotId::NONE {
                 return Some(Place::Loose { top: table, offset });
@@ -166,7 +168,9 @@ impl Oracle {
     pub(crate) fn count(&mut self, level: Level, word: u64, slot: SlotId, is_mapped: bool) {
         let is_leaf = level == Level::Pte || word & TYPE == 0;
         let Some(frame) = self.frame_of(Pfn((word & ADDRESS) >> PAGE_SHIFT)) else { return };
-        if !is_leaf {
+        // The kernel's half maps what is others'.
+        let table = self.table_at(slot.frame());
+        if !is_leaf || table.is_none_or(|table| self.tables[table].is_kernels) {
             return;
         }
         let frame = &mut self.frames[frame];

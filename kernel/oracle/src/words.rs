@@ -29,7 +29,7 @@ impl Oracle {
             Entry::Table(_) => self.judge_link(change),
             Entry::Leaf(leaf) if leaf.is_user() && leaf.is_global() => Some(Rule::GlobalUser),
             Entry::Leaf(leaf) | Entry::PresentInvalid(leaf) | Entry::ProtNone(leaf) => {
-                if leaf.is_special() {
+                if leaf.is_special() || self.is_kernels(change) {
                     return None;
                 }
                 let pages = change.level.span() / abi::PAGE_SIZE;
@@ -74,7 +74,12 @@ impl Oracle {
     pub(crate) fn judge_lock(&self, change: &Change) -> Option<Rule> {
         let Place::Root { root, .. } = change.place else { return None };
         let running = self.cpus.running_space(self.tables[root].space) != 0;
-        let held = self.cpus.get(change.cpu).held[usize::from(change.level == Level::Pte)] != 0;
+        let held = self.cpus.get(change.cpu).held;
+        let held = match self.is_kernels(change) {
+            // One lock for all of its tables.
+            true => held[0] | held[1] != 0,
+            false => held[usize::from(change.level == Level::Pte)] != 0,
+        };
         let needed =
             running || matches!(pte::decode(change.level, change.new), Entry::PresentInvalid(_));
         (needed && !held).then_some(Rule::NoLock)

@@ -15,11 +15,19 @@
 //! | `twin`, `enter.twin` | a second space; it is run under the first one's ASID |
 //! | `attach`, `attach.listens`, `attach.twin`, `detach` | device 0 translates by the space, as ASID 77 |
 //! | `cmd N`, `cmd.walk N`, `cmd.asid`, `cmd.all`, `sync` | it is told; `.other` for another ASID; it is done |
+//! | `kernel` | the kernel's half is taken over: page 0 of it leads to frame `A` |
+//! | `kmap N F …`, `kclear N`, `klink N T`, `kunlink N`, `kfree`, `kdone` | as above, in the kernel's half |
+//! | `ktlbi N`, `ktlbi.walk N` | for all ASIDs; `.only` for the one that runs |
 
 use super::{ALL, ASID, LOCAL, Paper, RAM, TABLES, block, by, page};
 use abi::{Asid, Level, Order, Pfn, PhysAddr, Prot, VirtAddr, VirtRange};
 use granule_oracle::Waits;
-use pte::{AsidMatch, Depth, Leaf, MemType, MigrationKind, Soft, Table, Target, Tlbi};
+use pte::{AsidMatch, Depth, KernelProt, Leaf, MemType, MigrationKind, Soft, Table, Target, Tlbi};
+
+/// Tables of the kernel's half, from the root down.
+const KERNEL: [Pfn; 4] = [Pfn(RAM.0 + 96), Pfn(RAM.0 + 97), Pfn(RAM.0 + 98), Pfn(RAM.0 + 99)];
+/// What its first page translates.
+const KERNEL_BASE: VirtAddr = VirtAddr(0xffff << 48);
 
 /// The number under which the device has the space.
 const DEVICES: Asid = Asid(77);
@@ -111,6 +119,9 @@ impl Paper {
                 self.tlbi(cpu, Tlbi { target, scope });
             }
             "free" => self.oracle.frame_free(by(cpu), frame(args[0]), Order::PAGE),
+            "take" if args[0] >= "Q" => {
+                self.oracle.frame_alloc(by(cpu), table(args[0]), Order::PAGE);
+            }
             "take" => self.oracle.frame_alloc(by(cpu), frame(args[0]), Order::PAGE),
             "done" => {
                 let all = VirtRange::from_size(VirtAddr(0), 1 << 30);
@@ -138,7 +149,7 @@ impl Paper {
                 self.oracle.command(by(cpu), 0, target);
             }
             "sync" => self.oracle.sync(0),
-            _ => panic!("{verb} is no step"),
+            _ => self.kernel_step(cpu, verb, kinds, args),
         }
     }
 
@@ -146,6 +157,50 @@ impl Paper {
     pub(crate) fn verdict(&self) -> &'static str {
         self.oracle.report().map_or("silent", |report| report.rule.name())
     }
+}
+
+impl Paper {
+    /// The kernel's half, as it is at boot: before anybody watches.
+    fn kernel(&mut self) {
+        for n in 0..3 {
+            self.scribble(KERNEL[n].base(), Table::kernel(KERNEL[n + 1]).word());
+        }
+        self.scribble(KERNEL[3].base(), kernel_leaf("A", &[]));
+        let words: Vec<_> = (0..4 * 512).map(|n| self.word(KERNEL[0].base() + 8 * n)).collect();
+        let mut read = |at: PhysAddr| words[((at.0 - KERNEL[0].base().0) / 8) as usize];
+        self.oracle.take_over_kernel(by(0), KERNEL[0], &mut read);
+    }
+
+    /// A step in the kernel's half.
+    fn kernel_step(&mut self, cpu: u8, verb: &str, kinds: &[&str], args: &[&str]) {
+        let slot = |level: usize| KERNEL[level].base() + 8 * number(args[0]);
+        match verb {
+            "kernel" => self.kernel(),
+            "kmap" => self.store(cpu, slot(3), kernel_leaf(args[1], &args[2..])),
+            "kclear" => drop(self.exchange(cpu, slot(3), 0)),
+            "klink" => self.store(cpu, slot(2), Table::kernel(table(args[1])).word()),
+            "kunlink" => drop(self.exchange(cpu, slot(2), 0)),
+            "kfree" => self.oracle.table_free(by(cpu), KERNEL[3], Level::Pte),
+            "kdone" => {
+                self.oracle.done(by(cpu), KERNEL[0], VirtRange::from_size(KERNEL_BASE, 1 << 30));
+            }
+            "ktlbi" => {
+                let va = KERNEL_BASE + number(args[0]) * abi::PAGE_SIZE;
+                let only = kinds.contains(&"only");
+                let asid = if only { AsidMatch::Only(ASID) } else { AsidMatch::Any };
+                let walks = kinds.contains(&"walk");
+                let depth = if walks { Depth::AllLevels } else { Depth::LastLevel };
+                let scope = if kinds.contains(&"nsh") { LOCAL } else { ALL };
+                self.tlbi(cpu, Tlbi { target: Target::Va { va, asid, depth, hint: None }, scope });
+            }
+            _ => panic!("{verb} is no step"),
+        }
+    }
+}
+
+fn kernel_leaf(letter: &str, how: &[&str]) -> u64 {
+    let prot = if how.contains(&"ro") { KernelProt::Rodata } else { KernelProt::Data };
+    Leaf::kernel(Level::Pte, frame(letter), prot, MemType::Normal).word()
 }
 
 fn migration() -> u64 {

@@ -1,0 +1,106 @@
+//! The kernel's half: one tree that every CPU walks at any time, under whatever ASID it runs.
+//!
+//! Its leaves are global: an operation on an address removes them whichever ASID it names, one on a whole ASID
+//! does not. Walks are never global, and were cached under any ASID: only operations for all ASIDs reach
+//! them. The tree is older than the oracle, which takes over what it finds. Its tables are announced by
+//! nobody: a page becomes one when it is linked. What it maps belongs to others, the free pages of the linear
+//! map too: so no frame is counted as mapped there. What was taken away is owed as anywhere.
+//!
+//! Who is given a kernel address may use it at once, and must not fault; so what was stored is visible to
+//! walkers when the operation is over.
+
+use crate::debt::Debt;
+use crate::shadow::{Kind, SlotId};
+use crate::stores::Change;
+use crate::tables::Place;
+use crate::{By, Oracle, Rule};
+use abi::{ENTRIES, Level, Pfn, PhysAddr};
+use pte::Entry;
+use pte::bits::VALID;
+
+/// The number of the kernel's space.
+pub(crate) const SPACE: u32 = u32::MAX;
+/// What the first entry of its root translates.
+pub(crate) const BASE: u64 = 0xffff << 48;
+/// One of so many shadows of tables is for tables that are there already.
+const SHARE: usize = 4;
+
+impl Debt {
+    /// Whether it is one of the kernel's half.
+    pub(crate) const fn is_kernels(&self) -> bool {
+        self.what.space == SPACE
+    }
+}
+
+impl Oracle {
+    /// The kernel's tables, as they are: `read` tells what is in a slot. Context: once, before any other step.
+    ///
+    /// Not all may be watched: a linear map of pages has more tables than there are shadows for.
+    pub fn take_over_kernel(&mut self, by: By, root: Pfn, read: &mut dyn FnMut(PhysAddr) -> u64) {
+        let Some(frame) = self.frame_of(root) else { return };
+        let most = self.tables.len() / SHARE;
+        if let Some(table) = self.take_over(by, frame, Level::Pgd, SlotId::NONE, most, read) {
+            self.tables[table].space = SPACE;
+        }
+    }
+
+    fn take_over(
+        &mut self,
+        by: By,
+        frame: usize,
+        level: Level,
+        parent: SlotId,
+        most: usize,
+        read: &mut dyn FnMut(PhysAddr) -> u64,
+    ) -> Option<usize> {
+        if self.fresh_table as usize >= most {
+            return None;
+        }
+        self.frames[frame].kind = Kind::Table;
+        self.watch(frame, level, by.cpu, 0);
+        let table = self.table_at(frame)?;
+        (self.tables[table].parent, self.tables[table].is_kernels) = (parent, true);
+        for index in 0..ENTRIES {
+            let slot = SlotId::new(frame, index);
+            let word = read(self.address(slot));
+            self.tables[table].slots[index].word = word;
+            self.tables[table].live += u16::from(word & VALID != 0);
+            if let Entry::Table(next) = pte::decode(level, word)
+                && let (Some(next), Some(below)) = (self.frame_of(next.pfn()), level.down())
+            {
+                self.take_over(by, next, below, slot, most, read);
+            }
+        }
+        Some(table)
+    }
+
+    /// A page that a slot of the kernel's leads to is a table from now on, of zeros.
+    pub(crate) fn link_kernels(&mut self, change: &Change) {
+        let Entry::Table(next) = pte::decode(change.level, change.new) else { return };
+        let (Some(frame), Some(level)) = (self.frame_of(next.pfn()), change.level.down()) else {
+            return;
+        };
+        if self.tables[change.table].is_kernels && self.frames[frame].kind != Kind::Table {
+            self.frames[frame].kind = Kind::Table;
+            self.watch(frame, level, change.cpu, 0);
+            if let Some(table) = self.table_at(frame) {
+                self.tables[table].is_kernels = true;
+            }
+        }
+    }
+
+    /// Whether a change is one of the kernel's half.
+    pub(crate) fn is_kernels(&self, change: &Change) -> bool {
+        matches!(change.place, Place::Root { root, .. } if self.tables[root].space == SPACE)
+    }
+
+    /// A kernel mapping is somebody's from now on: walkers see it.
+    pub(crate) fn must_be_seen(&mut self, root: usize, by: By) {
+        let (at, cpu) = self.tables[root].filled;
+        if !self.cpus.is_published(cpu, at) {
+            // A root has no parent: there is the slot that was stored to last.
+            let last = self.tables[root].parent;
+            self.broken(Rule::KernelUnseen, by, None, Some(last));
+        }
+    }
+}
