@@ -260,7 +260,7 @@ impl Iterator for Plan {
             }
             Rest::Ranges { next, pages, mut scale } => {
                 // The cut for pages == 1 above leaves at least one unit at scale 0.
-                while scale > 0 && pages < range_pages(scale, 0) {
+                while pages < range_pages(scale, 0) {
                     scale -= 1;
                 }
                 let num = (pages / range_pages(scale, 0) - 1) as u8;
