@@ -85,7 +85,7 @@ enum Verb {
     /// Run each workload without a bug for long: nobody may be alarmed
     Silent {
         /// Steps of each workload
-        #[arg(long, env = "STEPS", default_value_t = 10_000_000)]
+        #[arg(long, env = "STEPS", default_value_t = mutants::STEPS)]
         steps: u64,
         /// The first seed
         #[arg(long, env = "SEED", default_value_t = 1)]
