@@ -2,6 +2,7 @@
 #
 # A launch takes variables: BOARD=virt|raspi4b CPU=max CPUS=8 GIC=2 EL=2 MEM=8G LINEAR=4k,
 # RUN="stress all secs=3 seed=1" for commands instead of the prompt, QEMU_ARGS="…" for the rest;
+# LITMUS=FILE.litmus, or a folder of them, for `litmus run`;
 # SANITIZE=1 for an image that watches its own translation, and then MUTANT=unmap-no-tlbi for a bug;
 # RUN="zoo …" takes that image by itself.
 # Make hands what is given on its command line to its recipes as environment; xtask reads it there.
@@ -13,7 +14,7 @@ XTASK  = $(CARGO) run --quiet --package xtask --
 
 help: ## this list (the default)
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
-	@sed -n '3,5s/^# */  /p' $(firstword $(MAKEFILE_LIST))
+	@sed -n '3,7s/^# */  /p' $(firstword $(MAKEFILE_LIST))
 
 run: ## boot, play the tour, stay at the prompt; with RUN="…" do that and power off
 	@sh xtask/setup.sh run

@@ -29,7 +29,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("kernel", "memory.rs", "early memory is handed over before an allocator owns it"),
     ("kernel", "threads.rs", "a thread's space is a word to the scheduler"),
     ("kernel", "world.rs", "lends a job to a thread that is joined"),
-    ("kernel", "litmus/lab.rs", "runs instructions that are data"),
+    ("kernel", "litmus/seat.rs", "runs instructions that are data"),
     ("kernel", "commands/crash.rs", "dies on purpose"),
 ];
 

@@ -4,7 +4,7 @@ use crate::{
     board::{Board, Choices},
     image::Flavour,
     launch::Launch,
-    matrix,
+    litmus, matrix,
     session::Act,
     trouble::{Result, Trouble},
 };
@@ -51,6 +51,8 @@ struct Special {
     direct: bool,
     #[serde(default)]
     args: Vec<String>,
+    /// Litmus tests for the kernel: a file or folder of the repository.
+    litmus: Option<PathBuf>,
     needs: Option<Needs>,
     #[serde(default)]
     talk: Vec<Said>,
@@ -174,12 +176,16 @@ fn read(root: &Path) -> Result<File> {
 impl Special {
     fn boot(self, root: &Path) -> Result<Boot> {
         let board = Board::load(root, &self.board)?;
+        let mut args = self.args;
+        if let Some(path) = &self.litmus {
+            args.extend(litmus::arguments(&root.join(path))?);
+        }
         let launch = Launch {
             run: self.run,
             words: self.words,
             semihosting: self.semihosting,
             direct: self.direct,
-            args: self.args,
+            args,
             ..Launch::new(board, &self.on)?
         };
         Ok(Boot {

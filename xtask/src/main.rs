@@ -26,6 +26,7 @@ mod image;
 mod judge;
 mod ktap;
 mod launch;
+mod litmus;
 mod matrix;
 mod mutants;
 mod profile;

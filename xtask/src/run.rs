@@ -4,6 +4,7 @@ use crate::{
     board::{Board, Choices},
     image::{self, Flavour, Image},
     launch::{self, Launch, Serial},
+    litmus,
     symbols::{Explainer, Symbols},
     trouble::{Result, Trouble},
     workspace,
@@ -12,6 +13,7 @@ use clap::Args;
 use std::{
     fs,
     io::{self, IsTerminal, Read, Write},
+    path::PathBuf,
     process::{ExitCode, Stdio},
 };
 
@@ -48,6 +50,9 @@ pub(crate) struct Pick {
     /// Shell commands to run instead of the tour; then power off
     #[arg(long, env = "RUN")]
     run: Option<String>,
+    /// Litmus tests for the kernel: a .litmus file, or a folder of them
+    #[arg(long, env = "LITMUS")]
+    litmus: Option<PathBuf>,
     /// More arguments for QEMU
     #[arg(long, env = "QEMU_ARGS", allow_hyphen_values = true)]
     qemu_args: Option<String>,
@@ -75,6 +80,9 @@ impl Pick {
         let board = Board::load(&workspace::root(), &self.board)?;
         let mut launch = Launch::new(board, &self.choices())?;
         launch.args = launch::split(self.qemu_args.as_deref().unwrap_or_default());
+        if let Some(path) = self.litmus.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            launch.args.extend(litmus::arguments(path)?);
+        }
         if self.flavour() == Flavour::Sanitized {
             launch.words.push("sanitize=on".into());
             launch.words.extend(self.mutant.as_ref().map(|mutant| format!("mutant={mutant}")));

@@ -20,6 +20,8 @@ pub(crate) enum Trouble {
     NoAxis { board: String, axis: String },
     /// The board has this axis, but not this value.
     NoValue { board: String, axis: String, value: String, values: Vec<String> },
+    /// A folder holds no litmus test.
+    NoTests(PathBuf),
     /// The kernel command line has no way to quote this.
     Quote(String),
     /// The linked image is not what the loaders expect.
@@ -53,6 +55,7 @@ impl fmt::Display for Trouble {
                 axis.to_uppercase(),
                 values.join(", ")
             ),
+            Self::NoTests(folder) => write!(f, "{}: no *.litmus here", folder.display()),
             Self::Quote(run) => write!(f, "RUN may hold no double quote: {run}"),
             Self::Image(path, flaw) => write!(f, "{}: {flaw}", path.display()),
             Self::Symbols(path, why) => write!(f, "{}: no symbols: {why}", path.display()),

@@ -39,6 +39,8 @@ const fn svc(number: u32) -> u32 {
 
 /// Faults that one run of a thread can note.
 pub const MAX_FAULTS: usize = 4;
+/// Faults after which a thread that tries again and again is taken to be stuck.
+const TRIES: u64 = 1000;
 
 /// What follows a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -47,7 +49,7 @@ pub enum AfterFault {
     /// The thread's end.
     #[default]
     End,
-    /// The same instruction once more; a second fault there is the thread's end.
+    /// The same instruction once more, until it succeeds.
     Again,
     /// The next instruction.
     Next,
@@ -83,6 +85,8 @@ pub enum End {
     Done,
     /// By a fault.
     Fault,
+    /// It tried the same instruction again and again, in vain.
+    Stuck,
     /// By an exception that no litmus thread should raise; it is the last of the faults.
     Unexpected,
     /// It ran until [`stop`].
@@ -215,7 +219,6 @@ pub(crate) fn exception(frame: &mut TrapFrame, esr: u64, far: u64) {
     }
     let pc = frame.elr;
     let thread = interrupted(frame);
-    let again = thread.faults.iter().take(thread.nr_faults as usize).any(|fault| fault.pc == pc);
     if let Some(place) = thread.faults.get_mut(thread.nr_faults as usize) {
         *place = ThreadFault { pc, far, esr };
     }
@@ -225,8 +228,9 @@ pub(crate) fn exception(frame: &mut TrapFrame, esr: u64, far: u64) {
         return leave(frame, End::Unexpected);
     }
     match thread.after_fault {
-        AfterFault::Again if !again && (thread.nr_faults as usize) < MAX_FAULTS => {}
-        AfterFault::End | AfterFault::Again => leave(frame, End::Fault),
+        AfterFault::End => leave(frame, End::Fault),
+        AfterFault::Again if thread.nr_faults < TRIES => {}
+        AfterFault::Again => leave(frame, End::Stuck),
         AfterFault::Next => frame.elr = pc + 4,
         AfterFault::Handler => {
             frame.elr = thread.handler;

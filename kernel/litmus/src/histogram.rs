@@ -3,7 +3,7 @@
 //! Source: herdtools7's documentation, "litmus7", the section on its output (the form only).
 
 use crate::layout::Layout;
-use crate::spell::{Place, Word};
+use crate::spell::{Place, Question, Word};
 use crate::test::{Observed, Quantifier, Test, Verdict};
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::fmt::{self, Write};
@@ -61,9 +61,11 @@ impl Histogram {
             (_, 0) => "Always",
             _ => "Sometimes",
         };
-        let ok = if ok { "Ok" } else { "No" };
+        let (ok, not) = if ok { ("Ok", "") } else { ("No", "NOT ") };
+        let question = Question { test, layout: &layout };
         let centis = milliseconds / 10;
         writeln!(out, "{ok}\n\nWitnesses\nPositive: {positive}, Negative: {negative}")?;
+        writeln!(out, "Condition {question} is {not}validated")?;
         writeln!(out, "Observation {name} {seen} {positive} {negative}")?;
         writeln!(out, "Time {name} {}.{:02}", centis / 100, centis % 100)
     }
@@ -97,5 +99,53 @@ impl fmt::Display for StateLine<'_> {
             between = " ";
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::law;
+    use crate::parse;
+    use crate::test::Column;
+    use std::string::String;
+
+    const TEXT: &str = "AArch64 T
+{
+ int x=1; int y=2; int flag;
+ 0:X1=PTE(x); 0:X2=(oa:PA(y), db:0); 0:X4=flag;
+ 1:X3=x; 1:X4=flag;
+}
+ P0          | P1          ;
+ STR X2,[X1] | LDR W5,[X4] ;
+ STR X1,[X4] | L0:         ;
+             | LDR W6,[X3] ;
+locations [[PTE(x)]; 0:X1;]
+exists (1:X5=0 /\\ (1:X6=2 \\/ ~fault(P1:L0,x)))
+";
+
+    #[test]
+    fn it_reads_as_the_fields_tools_want_it() {
+        let test = parse(TEXT).unwrap();
+        let allowed = law::outcomes(&test, Column::Base).unwrap();
+        let states = allowed.states.keys().map(|state| (state.clone(), 7)).collect();
+        let mut text = String::new();
+        let histogram = Histogram { states };
+        histogram.print(&test, Some(Verdict::Allowed), 1230, &mut text).unwrap();
+        for line in [
+            "Test T Allowed",
+            "Histogram (",
+            "7       *>",
+            "0:X1=PTE(x);",
+            "[PTE(x)]=(oa:PA(y), db:0);",
+            "~fault(P1:L0,x);",
+            "Ok\n",
+            "Witnesses\nPositive: ",
+            "Condition exists (1:X5=0 /\\ (1:X6=2 \\/ ~fault(P1:L0,x))) is validated\n",
+            "Observation T Sometimes ",
+            "Time T 1.23\n",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
     }
 }

@@ -3,7 +3,9 @@
 //! The words are those of the dialect, so what is printed can be put into a condition.
 
 use crate::layout::Layout;
-use crate::test::{Descriptor, EntryName, FaultKind, Holder, Observed, Output, Test};
+use crate::test::{
+    Descriptor, EntryName, FaultKind, Holder, Observed, Output, Proposition, Quantifier, Test,
+};
 use abi::{Level, PAGE_SIZE};
 use core::fmt;
 use pte::{MemType, bits, regs};
@@ -175,6 +177,71 @@ impl fmt::Display for Word<'_> {
         if descriptor.level != Level::Pte {
             write!(f, ", level:{}", descriptor.level as u8)?;
         }
+        f.write_str(")")
+    }
+}
+
+/// A test's question: `exists (1:X0=1 /\ fault(P1:L0,x))`.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Whose.
+    pub test: &'a Test,
+    /// What its numbers are.
+    pub layout: &'a Layout,
+}
+
+impl Question<'_> {
+    fn part(&self, part: &Proposition, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let test = self.test;
+        let place = |id: usize| test.observed.get(id).map(|observed| Place { test, observed });
+        match part {
+            Proposition::Equals(at, value) => {
+                let Some(place) = place(*at) else { return f.write_str("?") };
+                let word = self.layout.value(test, value);
+                match place.observed {
+                    Observed::Fault(_) if word == 0 => write!(f, "~{place}"),
+                    Observed::Fault(_) => write!(f, "{place}"),
+                    _ => write!(f, "{place}={}", Word { test, layout: self.layout, word }),
+                }
+            }
+            Proposition::Same(one, other) => match (place(*one), place(*other)) {
+                (Some(one), Some(other)) => write!(f, "{one}={other}"),
+                _ => f.write_str("?"),
+            },
+            Proposition::Not(inner) => {
+                let fault = |id: &usize| matches!(test.observed.get(*id), Some(Observed::Fault(_)));
+                let short = matches!(&**inner, Proposition::Equals(id, _) if fault(id));
+                f.write_str(if short { "~" } else { "not (" })?;
+                self.part(inner, f)?;
+                f.write_str(if short { "" } else { ")" })
+            }
+            Proposition::All(parts) if parts.is_empty() => f.write_str("true"),
+            Proposition::Any(parts) if parts.is_empty() => f.write_str("false"),
+            Proposition::All(parts) => self.parts(parts, " /\\ ", f),
+            Proposition::Any(parts) => self.parts(parts, " \\/ ", f),
+        }
+    }
+
+    fn parts(&self, parts: &[Proposition], by: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, part) in parts.iter().enumerate() {
+            f.write_str(if nth == 0 { "" } else { by })?;
+            let inner = matches!(part, Proposition::All(_) | Proposition::Any(_));
+            f.write_str(if inner { "(" } else { "" })?;
+            self.part(part, f)?;
+            f.write_str(if inner { ")" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Question<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.test.condition.quantifier {
+            Quantifier::Exists => "exists (",
+            Quantifier::NotExists => "~exists (",
+            Quantifier::ForAll => "forall (",
+        })?;
+        self.part(&self.test.condition.proposition, f)?;
         f.write_str(")")
     }
 }

@@ -7,17 +7,16 @@
 
 use super::ground::{Ground, Instance};
 use super::meet::{Meeting, Race};
+use super::seat::Seat;
 use crate::threads;
 use crate::world::Kernel;
-use abi::{PAGE_SIZE, VirtAddr};
 use alloc::{collections::BTreeMap, vec::Vec};
-use arch::exception::FaultKind as Kind;
-use arch::litmus::{AfterFault, At, End, Thread, ThreadFault, UserHalf};
+use arch::litmus::{End, UserHalf};
 use arch::{LocalCpu, barrier, tlbi};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use litmus::layout::Layout;
 use litmus::rename::Renaming;
-use litmus::test::{EntryId, Fault, FaultKind, Faults, Observed, Test, ThreadId, Var};
+use litmus::test::{Test, ThreadId};
 use pte::{Caps, Scope};
 use stress::{Rng, World};
 use sync::{Class, Cpu, SpinLock};
@@ -51,7 +50,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Seen {
     /// How often each final state was reached: the values of [`Test::observed`], in the law's numbers.
     pub(crate) states: BTreeMap<Vec<u64>, u64>,
-    /// Runs of the test.
+    /// Runs of the test; those in which a thread got stuck at a fault have no final state.
     pub(crate) runs: u64,
     /// Nanoseconds.
     pub(crate) ns: u64,
@@ -89,6 +88,8 @@ struct Lab<'a> {
     race: Race,
     /// What each thread found: by instance, then by [`Test::observed`].
     found: Vec<AtomicU64>,
+    /// By instance, the last start in which a thread got stuck.
+    stuck: Vec<AtomicU64>,
     /// Whether there should be no further batch.
     over: AtomicBool,
     /// The same, as the first thread has decided for all at the end of a batch.
@@ -115,7 +116,8 @@ pub(crate) fn run(kernel: &Kernel, test: &Test, ground: &Ground, wanted: Wanted)
         ways,
         meeting: Meeting::new(test.threads.len()),
         race: Race::new(test.threads.len()),
-        found: core::iter::repeat_with(|| AtomicU64::new(0)).take(cells).collect(),
+        found: zeros(cells),
+        stuck: zeros(ground.instances().len()),
         over: AtomicBool::new(false),
         last: AtomicBool::new(false),
         done: AtomicU64::new(0),
@@ -148,6 +150,10 @@ pub(crate) fn run(kernel: &Kernel, test: &Test, ground: &Ground, wanted: Wanted)
     }
 }
 
+fn zeros(n: usize) -> Vec<AtomicU64> {
+    core::iter::repeat_with(|| AtomicU64::new(0)).take(n).collect()
+}
+
 impl Lab<'_> {
     fn give_up(&self, trouble: Trouble) {
         self.trouble.lock(&LocalCpu).get_or_insert(trouble);
@@ -172,7 +178,13 @@ impl Lab<'_> {
 
     fn batches(&self, id: ThreadId, half: &UserHalf, ttbr: u64) {
         let mut rng = Rng::new(self.wanted.seed, &self.test.name, id);
-        let mut seats = self.seats(id);
+        let mut seats: Vec<_> = self
+            .ground
+            .instances()
+            .iter()
+            .zip(&self.ways)
+            .map(|(instance, way)| Seat::new(self.test, id, &instance.layout, way))
+            .collect();
         let mut states = BTreeMap::new();
         let mut start = 0;
         loop {
@@ -184,13 +196,16 @@ impl Lab<'_> {
             for (nth, seat) in seats.iter_mut().enumerate() {
                 start += 1;
                 if !self.race.has_begun(start) {
-                    self.preload(seat, &mut rng);
+                    seat.preload(self.wanted.preload, &mut rng);
                 }
                 let wait = rng.below(SKEW);
                 half.reset(ttbr);
                 self.race.line_up(id, start);
                 (0..wait).for_each(|_| LocalCpu.relax());
-                self.run_one(id, nth, seat);
+                if seat.run() == End::Stuck {
+                    self.stuck[nth].store(start, Ordering::Relaxed);
+                }
+                self.note(nth, seat);
             }
             if id == 0 {
                 let batch = self.ground.instances().len() as u64;
@@ -199,7 +214,7 @@ impl Lab<'_> {
                 self.last.store(enough, Ordering::Relaxed);
             }
             self.meeting.meet();
-            self.collect(id, &mut states);
+            self.collect(id, start, &mut states);
             if self.last.load(Ordering::Relaxed) {
                 break;
             }
@@ -215,103 +230,15 @@ impl Lab<'_> {
         self.ground.instances().iter().enumerate().skip(id).step_by(self.test.threads.len())
     }
 
-    /// What one thread needs for each instance, made once.
-    fn seats(&self, id: ThreadId) -> Vec<Seat<'_>> {
-        let column = &self.test.threads[id];
-        let after_fault = match (column.handler, self.test.faults) {
-            (Some(_), _) => AfterFault::Handler,
-            (None, Faults::Fatal) => AfterFault::End,
-            (None, Faults::Retry) => AfterFault::Again,
-            (None, Faults::Skip) => AfterFault::Next,
-        };
-        let seat = |instance: &Instance| {
-            let layout = &instance.layout;
-            let mut start = [0; 31];
-            for (register, value) in &column.registers {
-                if let Some(x) = start.get_mut(usize::from(register.0)) {
-                    *x = layout.value(self.test, value);
-                }
-            }
-            let handler = layout.label(id, column.handler.unwrap_or(0));
-            let thread = Thread { handler, after_fault, ..Thread::default() };
-            (start, thread)
-        };
-        let seats = self.ground.instances().iter().zip(&self.ways).map(|(instance, way)| {
-            let (start, thread) = seat(instance);
-            let (layout, own, wished) = (&instance.layout, self.own(id), &column.preload);
-            Seat { layout, way, start, thread, own, wished }
-        });
-        seats.collect()
-    }
-
-    /// The variables whose addresses a thread begins with.
-    fn own(&self, id: ThreadId) -> Vec<Var> {
-        let addresses =
-            self.test.threads[id].registers.iter().filter_map(|(_, value)| match value {
-                litmus::test::Value::Address(variable, _) => Some(*variable),
-                _ => None,
-            });
-        addresses.collect()
-    }
-
-    /// Uses variables, as far as that changes nothing but what a TLB holds.
-    fn preload(&self, seat: &Seat<'_>, rng: &mut Rng) {
-        for (variable, page) in seat.layout.pages.iter().enumerate() {
-            let wanted = match self.wanted.preload {
-                Preload::None => false,
-                Preload::Own => seat.own.contains(&variable),
-                Preload::All => true,
-                Preload::Random => seat.wished.contains(&variable) || rng.one_in(2),
-            };
-            if wanted && self.is_cacheable(variable) {
-                // A refusal is as good: nothing is held.
-                let _ = arch::uaccess::read_u64(page.va);
-            }
-        }
-    }
-
-    /// Whether a use leaves the entries as they are: hardware may set an access flag.
-    fn is_cacheable(&self, variable: Var) -> bool {
-        let entries = self.test.entries.iter().zip(&self.test.initial);
-        entries
-            .filter(|(entry, _)| entry.variable == variable)
-            .all(|(_, word)| word.valid && word.af)
-    }
-
-    /// One thread's part in one instance.
-    fn run_one(&self, id: ThreadId, nth: usize, seat: &mut Seat<'_>) {
-        let column = &self.test.threads[id];
-        let at = if column.el0 { At::El0 } else { At::El1 };
-        seat.thread.x = seat.start;
-        let pc = VirtAddr(seat.layout.label(id, 0));
-        // SAFETY: the ground has put the thread's instructions there, in a half that maps nothing but this
-        // test's memory; what `needs` cannot rule out is said there.
-        unsafe { arch::litmus::run(&mut seat.thread, pc, at) };
-        let thread = &seat.thread;
-        match thread.end {
-            End::Done | End::Fault => {}
-            End::Stopped => self.give_up(Trouble::Endless(id)),
-            End::Unexpected => {
-                let last = thread.faults.iter().take(thread.nr_faults as usize).next_back();
-                let (pc, esr) = last.map_or((0, 0), |fault| (fault.pc, fault.esr));
-                let place = pc.wrapping_sub(seat.layout.label(id, 0)) / 4;
-                self.give_up(Trouble::Exception(id, place, esr));
-            }
+    /// Notes what a thread has found at instance `nth`.
+    fn note(&self, nth: usize, seat: &Seat<'_>) {
+        if let Some(trouble) = seat.trouble() {
+            self.give_up(trouble);
         }
         for (what, observed) in self.test.observed.iter().enumerate() {
-            let value = match observed {
-                Observed::Register(of, register) if *of == id => {
-                    seat.way.word(thread.x.get(usize::from(register.0)).copied().unwrap_or(0))
-                }
-                Observed::Fault(fault) if fault.thread == id => {
-                    let faults = thread.faults.iter().take(thread.nr_faults as usize);
-                    u64::from(
-                        faults.clone().any(|seen| is_such(self.test, seat.layout, fault, seen)),
-                    )
-                }
-                _ => continue,
-            };
-            self.cell(nth, what).store(value, Ordering::Relaxed);
+            if let Some(value) = seat.found(observed) {
+                self.cell(nth, what).store(value, Ordering::Relaxed);
+            }
         }
     }
 
@@ -319,10 +246,14 @@ impl Lab<'_> {
         &self.found[instance * self.test.observed.len() + what]
     }
 
-    /// Counts how a thread's share of a batch has ended.
-    fn collect(&self, id: ThreadId, states: &mut BTreeMap<Vec<u64>, u64>) {
+    /// Counts how a thread's share of the batch that ended with start number `last` has ended.
+    fn collect(&self, id: ThreadId, last: u64, states: &mut BTreeMap<Vec<u64>, u64>) {
+        let before = last - self.ground.instances().len() as u64;
         let mut state = Vec::with_capacity(self.test.observed.len());
         for (nth, instance) in self.share(id) {
+            if self.stuck[nth].load(Ordering::Relaxed) > before {
+                continue;
+            }
             self.ground.settle(instance);
             state.clear();
             for (what, observed) in self.test.observed.iter().enumerate() {
@@ -337,35 +268,4 @@ impl Lab<'_> {
             }
         }
     }
-}
-
-/// A thread's place at one instance.
-struct Seat<'a> {
-    layout: &'a Layout,
-    way: &'a Renaming,
-    /// The registers that it begins with.
-    start: [u64; 31],
-    thread: Thread,
-    /// The variables whose addresses it begins with.
-    own: Vec<Var>,
-    /// Those that the test wishes to be used before.
-    wished: &'a [Var],
-}
-
-/// Whether `seen` is a fault as `wanted` describes.
-fn is_such(test: &Test, layout: &Layout, wanted: &Fault, seen: &ThreadFault) -> bool {
-    let place = || seen.pc.wrapping_sub(layout.label(wanted.thread, 0)) / 4;
-    let page = |variable: Var| layout.pages.get(variable).map(|page| page.va);
-    let data = VirtAddr(seen.far & !(PAGE_SIZE - 1));
-    let kind = match seen.syndrome().status().0 {
-        Kind::Translation => Some(FaultKind::Translation),
-        Kind::AccessFlag => Some(FaultKind::AccessFlag),
-        Kind::Permission => Some(FaultKind::Permission),
-        _ => None,
-    };
-    let entry = |id: EntryId| layout.entry_address(test, id) == seen.far;
-    wanted.place.is_none_or(|wanted| wanted as u64 == place())
-        && wanted.variable.is_none_or(|variable| page(variable) == Some(data))
-        && wanted.entry.is_none_or(entry)
-        && (wanted.kind.is_none() || wanted.kind == kind)
 }

@@ -9,6 +9,7 @@
 //! | `needs` | what a machine may lack, and what is refused |
 //! | `ground` | a test's memory and tables |
 //! | `lab` | threads on CPUs, batch after batch |
+//! | `seat` | one thread at one instance |
 //! | `meet` | where threads wait for each other |
 //!
 //! # What protects the kernel
@@ -21,7 +22,8 @@ mod ground;
 mod lab;
 mod meet;
 mod needs;
+mod seat;
 
 pub(crate) use ground::{Ground, GroundError};
-pub(crate) use lab::{Preload, Trouble, Wanted, run};
+pub(crate) use lab::{Preload, Seen, Trouble, Wanted, run};
 pub(crate) use needs::lacking;

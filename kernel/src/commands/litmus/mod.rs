@@ -1,5 +1,6 @@
 //! `litmus`: litmus tests of translation, on these CPUs.
 
+mod law;
 mod read;
 mod report;
 mod texts;
@@ -7,10 +8,11 @@ mod texts;
 use super::{Context, Outcome, fail};
 use crate::litmus::{Preload, Wanted};
 use crate::world::Kernel;
+use ::litmus::Column;
 use abi::ktap::Ktap;
 use core::fmt::Write;
 use report::Report;
-use shell::{Arg, Args, Column, Failure, Kind, columns};
+use shell::{Arg, Args, Failure, Kind, columns};
 use texts::Text;
 
 pub(super) static ARGS: [Arg; 5] = [
@@ -37,14 +39,17 @@ pub(super) fn litmus(context: &mut Context, args: &Args<'_>, out: &mut dyn Write
 }
 
 fn list(filter: &str, out: &mut dyn Write) -> Outcome {
-    columns(out, &[Column::Left("test"), Column::Left("from"), Column::Left("about")], |row| {
+    let headings = ["test", "base", "ETS2", "from", "about"].map(shell::Column::Left);
+    columns(out, &headings, |row| {
         for text in texts::all().filter(|text| text.name().contains(filter)) {
             match text.test() {
                 Ok(test) => {
                     let about = test.notes.first().map_or("", |note| note.as_str());
-                    row([&text.name(), &text.origin, &about]);
+                    let (base, ets2) =
+                        (law::word(test.expected.base), law::word(test.expected.ets2));
+                    row([&text.name(), &base, &ets2, &text.origin, &about]);
                 }
-                Err(why) => row([&text.name(), &text.origin, &why]),
+                Err(why) => row([&text.name(), &"", &"", &text.origin, &why]),
             }
         }
     })?;
@@ -57,7 +62,10 @@ fn show(name: &str, out: &mut dyn Write) -> Outcome {
     };
     writeln!(out, "{}", text.text.trim_end())?;
     match text.test() {
-        Ok(test) => Ok(report::verdicts(&test, out)?),
+        Ok(test) => {
+            let column = crate::boot::caps().map_or(Column::Base, law::column_of);
+            Ok(writeln!(out, "# {}", law::Law::of(&test, column))?)
+        }
         Err(why) => Err(fail(out, format_args!("{}: {why}", text.name()))),
     }
 }

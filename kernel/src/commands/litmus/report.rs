@@ -1,59 +1,33 @@
 //! What is told of a run.
 
-use crate::litmus::{self as lab, Ground, GroundError, Trouble, Wanted};
+use super::law::{Law, column_of};
+use crate::litmus::{self as lab, Ground, GroundError, Seen, Trouble, Wanted};
 use crate::world::Kernel;
-use ::litmus::histogram::Histogram;
-use ::litmus::test::{Column, Test, Verdict};
+use ::litmus::histogram::{Histogram, StateLine};
+use ::litmus::test::{Test, Verdict};
+use ::litmus::{Layout, parse};
 use abi::ktap::{self, Ktap};
 use core::fmt::{self, Write};
 use mm::Hardware;
-use pte::Caps;
 use stress::World;
 
 /// Instances that run side by side.
 const INSTANCES: usize = 64;
 
+/// Where results go.
+pub(super) type Out<'a, 'b> = Ktap<'a, &'b mut dyn Write>;
+
 /// What all tests together have shown.
 #[derive(Default)]
 pub(super) struct Report {
+    tests: usize,
     runs: u64,
     ns: u64,
-    skipped: usize,
-    /// Tests whose question is allowed a yes that never came.
-    unseen: usize,
     failed: usize,
-    tests: usize,
+    skipped: usize,
+    /// Tests with allowed final states that were never seen.
+    partly: usize,
 }
-
-/// The rules that a CPU is held to.
-pub(super) const fn column_of(caps: &Caps) -> Column {
-    if caps.ets2 { Column::Ets2 } else { Column::Base }
-}
-
-/// What the law says of a test in a column.
-fn verdict(test: &Test, column: Column) -> Option<Verdict> {
-    match column {
-        Column::Base => test.expected.base,
-        _ => test.expected.ets2,
-    }
-}
-
-const fn word(verdict: Option<Verdict>) -> &'static str {
-    match verdict {
-        Some(Verdict::Allowed) => "allowed",
-        Some(Verdict::Forbidden) => "forbidden",
-        Some(Verdict::Required) => "required",
-        None => "unknown",
-    }
-}
-
-/// What the law says of a test.
-pub(super) fn verdicts(test: &Test, out: &mut dyn Write) -> fmt::Result {
-    let (base, ets2) = (verdict(test, Column::Base), verdict(test, Column::Ets2));
-    writeln!(out, "# law: base {}, ETS2 {}", word(base), word(ets2))
-}
-
-type Out<'a, 'b> = Ktap<'a, &'b mut dyn Write>;
 
 impl Report {
     /// Runs one test and says what became of it.
@@ -64,84 +38,108 @@ impl Report {
         wanted: Wanted,
         ktap: &mut Out<'_, '_>,
     ) -> fmt::Result {
-        self.tests += 1;
         let caps = *kernel.mm().hw.caps();
-        let name = test.name.as_str();
         if let Some(why) = lab::lacking(test, &caps, kernel.cpus()) {
-            self.skipped += 1;
-            return ktap.case(name, ktap::Verdict::Skip(why));
+            return self.skip(test, why, ktap);
         }
         let ground = match Ground::new(crate::memory::mm(), test, INSTANCES) {
             Ok(ground) => ground,
             Err(GroundError::Block) => {
-                self.skipped += 1;
-                let why = "it maps blocks of 1 GiB, and memory is not given out in such";
-                return ktap.case(name, ktap::Verdict::Skip(why));
+                return self.skip(test, "a block of 1 GiB is more than is given out", ktap);
             }
             Err(GroundError::OutOfMemory) => {
-                self.failed += 1;
-                ktap.note(format_args!("{name}: no memory"))?;
-                return ktap.case(name, ktap::Verdict::Fail);
+                return self.fail(test, format_args!("no memory"), ktap);
             }
             Err(GroundError::Code(thread, place, why)) => {
-                self.failed += 1;
-                ktap.note(format_args!("{name}: P{thread}, instruction {place}: {why}"))?;
-                return ktap.case(name, ktap::Verdict::Fail);
+                let why = format_args!("P{thread}, instruction {place}: {why}");
+                return self.fail(test, why, ktap);
             }
         };
-        let seen = lab::run(kernel, test, &ground, wanted);
-        self.runs += seen.runs;
-        self.ns += seen.ns;
-        let column = column_of(&caps);
-        let law = verdict(test, column);
-        let histogram = Histogram { states: seen.states };
-        histogram.print(test, law, seen.ns / 1_000_000, ktap.out())?;
-        let (base, ets2) = (verdict(test, Column::Base), verdict(test, Column::Ets2));
-        let here = match column {
-            Column::Base => "base",
-            _ => "ETS2",
-        };
-        ktap.note(format_args!("law: base {}, ETS2 {}; here {here}", word(base), word(ets2)))?;
-        if let Some(trouble) = seen.trouble {
-            self.failed += 1;
-            match trouble {
-                Trouble::Exception(thread, place, esr) => {
-                    let why = arch::exception::Syndrome(esr);
-                    ktap.note(format_args!("{name}: P{thread}, instruction {place}: {why}"))?;
-                }
-                Trouble::Endless(thread) => {
-                    ktap.note(format_args!("{name}: P{thread} does not end"))?;
-                }
-                Trouble::Interrupted => {}
-                Trouble::NoThreads => ktap.note(format_args!("{name}: no memory for threads"))?,
+        let law = Law::of(test, column_of(&caps));
+        let Seen { states, runs, ns, trouble } = lab::run(kernel, test, &ground, wanted);
+        self.runs += runs;
+        self.ns += ns;
+        let histogram = Histogram { states };
+        histogram.print(test, law.here(), ns / 1_000_000, ktap.out())?;
+        match trouble {
+            None => self.judge(test, &law, &histogram, ktap),
+            Some(Trouble::Exception(thread, place, esr)) => {
+                let what = arch::exception::Syndrome(esr);
+                self.fail(test, format_args!("P{thread}, instruction {place}: {what}"), ktap)
             }
-            return ktap.case(name, ktap::Verdict::Fail);
+            Some(Trouble::Endless(thread)) => {
+                self.fail(test, format_args!("P{thread} does not end"), ktap)
+            }
+            Some(Trouble::Interrupted) => self.fail(test, format_args!("interrupted"), ktap),
+            Some(Trouble::NoThreads) => {
+                self.fail(test, format_args!("no memory for its threads"), ktap)
+            }
         }
-        let (positive, negative) = histogram.witnesses(test, &::litmus::Layout::law(test));
-        let broken = match law {
-            Some(Verdict::Forbidden) => positive > 0,
-            Some(Verdict::Required) => negative > 0,
-            Some(Verdict::Allowed) => {
-                if positive == 0 {
-                    self.unseen += 1;
-                    ktap.note(format_args!("{name}: allowed, and never seen here"))?;
+    }
+
+    /// Holds what was seen against the law.
+    fn judge(
+        &mut self,
+        test: &Test,
+        law: &Law,
+        histogram: &Histogram,
+        ktap: &mut Out<'_, '_>,
+    ) -> fmt::Result {
+        ktap.note(format_args!("{law}"))?;
+        let layout = Layout::law(test);
+        let mut broken = false;
+        if let Some(allowed) = law.allowed() {
+            let seen = allowed.states.keys().filter(|state| histogram.states.contains_key(*state));
+            let (seen, all) = (seen.count(), allowed.states.len());
+            ktap.note(format_args!("{seen} of {all} allowed states seen"))?;
+            self.partly += usize::from(seen < all);
+            for state in histogram.states.keys().filter(|s| !allowed.states.contains_key(*s)) {
+                let line = StateLine { test, layout: &layout, state };
+                if allowed.is_broken() {
+                    ktap.note(format_args!("beyond break-before-make: {line}"))?;
+                } else {
+                    broken = true;
+                    ktap.note(format_args!("not allowed: {line}"))?;
                 }
-                false
             }
-            None => false,
-        };
+        } else {
+            let (positive, negative) = histogram.witnesses(test, &layout);
+            broken = match law.here() {
+                Some(Verdict::Forbidden) => positive > 0,
+                Some(Verdict::Required) => negative > 0,
+                Some(Verdict::Allowed) | None => false,
+            };
+        }
         if broken {
-            self.failed += 1;
-            ktap.note(format_args!("{name}: the CPUs did what the law forbids"))?;
+            return self.fail(test, format_args!("the CPUs did what the law forbids"), ktap);
         }
-        ktap.case(name, if broken { ktap::Verdict::Fail } else { ktap::Verdict::Pass })
+        self.tests += 1;
+        ktap.case(&test.name, ktap::Verdict::Pass)
+    }
+
+    fn skip(&mut self, test: &Test, why: &'static str, ktap: &mut Out<'_, '_>) -> fmt::Result {
+        self.tests += 1;
+        self.skipped += 1;
+        ktap.case(&test.name, ktap::Verdict::Skip(why))
+    }
+
+    fn fail(
+        &mut self,
+        test: &Test,
+        why: fmt::Arguments<'_>,
+        ktap: &mut Out<'_, '_>,
+    ) -> fmt::Result {
+        self.tests += 1;
+        self.failed += 1;
+        ktap.note(format_args!("{}: {why}", test.name))?;
+        ktap.case(&test.name, ktap::Verdict::Fail)
     }
 
     /// A text that is no test for granule.
     pub(super) fn unreadable(
         &mut self,
         name: &str,
-        why: &::litmus::parse::Error,
+        why: &parse::Error,
         ktap: &mut Out<'_, '_>,
     ) -> fmt::Result {
         self.tests += 1;
@@ -154,9 +152,10 @@ impl Report {
     pub(super) fn summary(&self, ktap: &mut Out<'_, '_>) -> fmt::Result {
         let rate = self.runs.saturating_mul(1_000_000) / (self.ns / 1000).max(1);
         ktap.note(format_args!(
-            "litmus: {} tests, {} runs, {rate} a second; {} broke the law or could not run, {} are \
-             not for this machine, of {} an allowed outcome was never seen",
-            self.tests, self.runs, self.failed, self.skipped, self.unseen
-        ))
+            "litmus: {} tests, {} runs, {rate} a second: {} failed, {} not for this machine, {} with \
+             allowed states that were never seen",
+            self.tests, self.runs, self.failed, self.skipped, self.partly
+        ))?;
+        ktap.note(format_args!("{}", super::law::strength()))
     }
 }
