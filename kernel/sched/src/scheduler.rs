@@ -74,7 +74,7 @@ impl<E: Engine> Scheduler<E> {
             cpus: [const { CpuQueue::new() }; MAX_CPUS],
             online: AtomicCpuSet::new(),
             idle: AtomicCpuSet::new(),
-            waits: WaitTable::new(),
+            waits: WaitTable::new(records),
             calls: Calls::new(),
             stop: Stop::new(),
             dead: SpinLock::new(Class::Sched, List::new()),

@@ -2,6 +2,7 @@
 //! and the lists that run through it.
 
 use crate::thread::{Life, Slot, Thread, ThreadId};
+use crate::wait_table::Note;
 use abi::MAX_CPUS;
 use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
@@ -12,12 +13,18 @@ const WORDS: usize = MAX_THREADS / 64;
 
 /// The threads' records, all bytes zero at first: beside the scheduler, which is not, so that an image need
 /// not bring them along.
-pub struct Records([Thread; MAX_THREADS]);
+pub struct Records {
+    threads: [Thread; MAX_THREADS],
+    pub(crate) notes: [Note; MAX_THREADS],
+}
 
 impl Records {
     /// No thread.
     pub const fn blank() -> Self {
-        Self([const { Thread::blank() }; MAX_THREADS])
+        Self {
+            threads: [const { Thread::blank() }; MAX_THREADS],
+            notes: [const { Note::blank() }; MAX_THREADS],
+        }
     }
 }
 
@@ -35,7 +42,7 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) const fn new(records: &'static Records) -> Self {
         Self {
-            threads: &records.0,
+            threads: &records.threads,
             run_links: Links::new(),
             wait_links: Links::new(),
             taken: [const { AtomicU64::new(0) }; WORDS],

@@ -7,7 +7,7 @@
 //! bucket, and by the bucket's lock sees it `Blocked`: it makes it run. Or the waiter sees the
 //! waker's store. So a wake of a key that nobody waits for costs a fence and a load.
 
-use crate::table::{List, Table};
+use crate::table::{List, MAX_THREADS, Records, Table};
 use crate::thread::Slot;
 use abi::MAX_CPUS;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -45,9 +45,15 @@ struct Inner {
 }
 
 /// What a waiter notes, beside the threads' table because only this file reads it.
-struct Note {
+pub(crate) struct Note {
     key: AtomicUsize,
     ticket: AtomicU64,
+}
+
+impl Note {
+    pub(crate) const fn blank() -> Self {
+        Self { key: AtomicUsize::new(0), ticket: AtomicU64::new(0) }
+    }
 }
 
 /// Waiters that came before this; later ones have asked their question after the wake began.
@@ -57,11 +63,11 @@ pub(crate) struct Horizon(u64);
 /// All waiting threads.
 pub(crate) struct WaitTable {
     buckets: [Bucket; BUCKETS],
-    notes: [Note; crate::table::MAX_THREADS],
+    notes: &'static [Note; MAX_THREADS],
 }
 
 impl WaitTable {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(records: &'static Records) -> Self {
         Self {
             buckets: [const {
                 Bucket {
@@ -69,8 +75,7 @@ impl WaitTable {
                     list: SpinLock::new(Class::Sched, Inner { list: List::new(), next_ticket: 0 }),
                 }
             }; BUCKETS],
-            notes: [const { Note { key: AtomicUsize::new(0), ticket: AtomicU64::new(0) } };
-                crate::table::MAX_THREADS],
+            notes: &records.notes,
         }
     }
 

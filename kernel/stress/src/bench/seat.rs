@@ -32,6 +32,13 @@ pub struct Seat<'a, W: World> {
     sums: Cell<Sums>,
 }
 
+/// What was counted before a window.
+struct Before {
+    events: [u64; Event::COUNT],
+    ipis: u64,
+    ns: u64,
+}
+
 impl<'a, W: World> Seat<'a, W> {
     pub(super) fn new(
         world: &'a W,
@@ -86,26 +93,38 @@ impl<'a, W: World> Seat<'a, W> {
     /// Never inlined, so that every window has the same instructions around its body.
     #[inline(never)]
     fn window<T>(&self, extent: Extent, sign: i64, body: impl FnOnce() -> T) -> T {
-        let (events, ipis) = self.counts();
-        self.mark(true);
-        let start_ns = self.world.now_ns();
+        let before = self.open();
         let start = self.meter.instructions();
         let result = body();
         let instructions = start.and_then(|start| self.meter.instructions_since(start));
-        let ns = self.world.now_ns() - start_ns;
+        self.close(&before, instructions, extent, sign);
+        result
+    }
+
+    /// What there was before a window.
+    #[inline(never)]
+    fn open(&self) -> Before {
+        let (events, ipis) = self.counts();
+        self.mark(true);
+        Before { events, ipis, ns: self.world.now_ns() }
+    }
+
+    /// Adds what there is after a window, or takes it off.
+    #[inline(never)]
+    fn close(&self, before: &Before, instructions: Option<u64>, extent: Extent, sign: i64) {
+        let ns = self.world.now_ns() - before.ns;
         self.mark(false);
-        let (events_after, ipis_after) = self.counts();
+        let (events, ipis) = self.counts();
         let took = Sums {
             extent,
             instructions: instructions.unwrap_or(0) as i64,
             ns: ns as i64,
-            ipis: ipis_after.wrapping_sub(ipis) as i64,
-            events: core::array::from_fn(|n| events_after[n].wrapping_sub(events[n]) as i64),
+            ipis: ipis.wrapping_sub(before.ipis) as i64,
+            events: core::array::from_fn(|n| events[n].wrapping_sub(before.events[n]) as i64),
         };
         let mut sums = self.sums.get();
         sums.add(&took, sign);
         self.sums.set(sums);
-        result
     }
 
     /// From now on windows are marked for somebody outside, or not.
