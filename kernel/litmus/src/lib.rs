@@ -13,7 +13,8 @@
 //! | module | concern |
 //! | --- | --- |
 //! | [`instruction`] | the instructions |
-//! | [`test`] | a test, in names |
+//! | [`mod@test`] | a test, in names |
+//! | [`mod@parse`] | the text of a `.litmus` file |
 //! | [`layout`] | names become numbers |
 //! | [`semantics`] | what instructions compute |
 //! | [`law`] | what is allowed |

@@ -142,3 +142,14 @@ fn too_large_is_said() {
     let large = test("0:X1=x; 1:X1=x; 2:X1=x;", &[&column, &column, &column], "exists 0:X2=1");
     assert_eq!(law::verdict(&large, Column::Base), Err(law::TooLarge));
 }
+
+/// The line that tells both columns.
+#[test]
+fn verdicts_are_told() {
+    let initial = "int x=1; [PTE(x)]=(valid:0); 0:X0=(oa:PA(x)); 0:X1=PTE(x); 0:X2=x;";
+    let column = "STR X0,[X1];DSB SY;L0: LDR W3,[X2]";
+    let faults = law::verdicts(&test(initial, &[column], "exists fault(P0:L0,x)")).unwrap();
+    assert_eq!(faults.to_string(), "Allowed (ETS2: Forbidden)");
+    let reads = law::verdicts(&test(initial, &[column], "exists 0:X3=1")).unwrap();
+    assert_eq!(reads.to_string(), "Allowed");
+}

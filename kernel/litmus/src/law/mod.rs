@@ -1,8 +1,8 @@
 //! The law: what the architecture allows a test to do.
 //!
 //! An execution is a set of events, what each read has read, and the order in which writes came to each
-//! place. The architecture orders some events before others: by what one CPU keeps in order ([`local`]), and
-//! by what one CPU sees of another ([`candidate`], [`tlbi`]). An execution in which nothing is before itself
+//! place. The architecture orders some events before others: by what one CPU keeps in order (`local`), and
+//! by what one CPU sees of another (`candidate`, `tlbi`). An execution in which nothing is before itself
 //! is allowed. So the law tries them all.
 //!
 //! | file | concern |
@@ -69,6 +69,28 @@ pub fn outcomes(test: &Test, column: Column) -> Result<Outcomes, TooLarge> {
 /// The answer to a test's question.
 pub fn verdict(test: &Test, column: Column) -> Result<Verdict, TooLarge> {
     outcomes(test, column).map(|outcomes| outcomes.verdict(test))
+}
+
+/// The answers in both columns, for a line to print.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Verdicts {
+    /// In [`Column::Base`].
+    pub base: Verdict,
+    /// In [`Column::Ets2`].
+    pub ets2: Verdict,
+}
+
+/// The answers to a test's question in the columns that CPUs are held to.
+pub fn verdicts(test: &Test) -> Result<Verdicts, TooLarge> {
+    Ok(Verdicts { base: verdict(test, Column::Base)?, ets2: verdict(test, Column::Ets2)? })
+}
+
+impl core::fmt::Display for Verdicts {
+    /// `Allowed`, or `Allowed (ETS2: Forbidden)` where the columns differ.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:?}", self.base)?;
+        if self.ets2 == self.base { Ok(()) } else { write!(f, " (ETS2: {:?})", self.ets2) }
+    }
 }
 
 /// Every run of each thread, once it is known what memory may hold.
