@@ -154,6 +154,7 @@ impl Machine<'_> {
                                 held |= 1 << self.universe.number(Read::Kept(one))?;
                                 if run.reach == Reach::Run {
                                     held |= 1 << self.universe.number(Read::Kept(run))?;
+                                    held |= self.pieces(&run)?;
                                 }
                             }
                             _ if fresh => {
@@ -171,12 +172,34 @@ impl Machine<'_> {
         }
     }
 
+    /// The pages that a set gives, each by itself.
+    fn pieces(&mut self, run: &Cached) -> Result<Held, TooLarge> {
+        let mut held = 0;
+        for nth in 0..self.pages.len() {
+            let va = self.pages[nth];
+            if run.translates(va) {
+                held |= 1 << self.universe.number(Read::Kept(run.piece(va)))?;
+            }
+        }
+        Ok(held)
+    }
+
     /// Lets every walker find what is new in the tables.
     pub(crate) fn refill(&mut self, state: &mut State) -> Result<(), TooLarge> {
         for thread in 0..state.threads.len() {
             let contexts = self.contexts(thread, &state.threads[thread]);
             let held = state.threads[thread].tlb;
             state.threads[thread].tlb = self.filled(&state.memory, &contexts, held, false)?;
+            // Contexts are in program order, those in flight last.
+            let here = &state.threads[thread];
+            let settled = here.contexts.len();
+            let switches = here.window.iter().enumerate().filter(|(_, flight)| flight.before != 0);
+            let switches: Vec<_> = switches.map(|(nth, flight)| (nth, flight.before)).collect();
+            for (done, &(nth, before)) in switches.iter().enumerate() {
+                let contexts = &contexts[..settled + done];
+                let before = self.filled(&state.memory, contexts, before, false)?;
+                state.threads[thread].window[nth].before = before;
+            }
             for issuer in 0..state.threads.len() {
                 for nth in 0..state.threads[issuer].window.len() {
                     let Some(&left) = state.threads[issuer].window[nth].left.get(thread) else {

@@ -10,9 +10,10 @@
 use crate::Machine;
 use crate::TooLarge;
 use crate::fills::Universe;
+use crate::order::End;
 use crate::state::{Flight, Held, State, Translated};
 use crate::step::{DIRECT, Step};
-use litmus::instruction::{Instruction, Kind, TlbiOp};
+use litmus::instruction::{Domain, Instruction, Kind, TlbiOp};
 use litmus::test::ThreadId;
 use pte::{Scope, Tlbi};
 
@@ -53,16 +54,26 @@ impl Machine<'_> {
     /// Whether a TLBI of `issuer` is for `other`.
     fn reaches(&self, op: &Tlbi, issuer: ThreadId, other: ThreadId) -> bool {
         let deaf = |thread: ThreadId| self.test.threads[thread].device;
-        other == issuer || op.scope == Scope::InnerShareable && !deaf(other) && !deaf(issuer)
+        other == issuer || op.scope == Scope::InnerShareable && !deaf(other)
     }
 
     /// The TLBIs at `ends` are over: nobody has, and nobody goes on with, what they remove.
-    pub(crate) fn ended(&self, state: &State, issuer: ThreadId, ends: &[usize]) -> Step {
+    pub(crate) fn ended(&self, state: &State, issuer: ThreadId, ends: &[End]) -> Step {
         let mut state = state.clone();
-        for &at in ends {
+        for &End { at, everywhere } in ends {
+            let code = &self.test.threads[issuer].code;
             let flight = &mut state.threads[issuer].window[at];
-            flight.over = true;
-            let left = std::mem::take(&mut flight.left);
+            let wide = |instruction: &Instruction| matches!(instruction, Instruction::Dsb(domain, Kind::Full) if *domain != Domain::Local);
+            // With no barrier for the others to come, nobody waits for them.
+            let everywhere_or_never = everywhere || !code[flight.place..].iter().any(wide);
+            flight.over |= everywhere_or_never;
+            let mut left = flight.left.clone();
+            if everywhere_or_never {
+                flight.left.clear();
+            }
+            if !everywhere {
+                (0..left.len()).filter(|n| *n != issuer).for_each(|n| left[n] = Held::MAX);
+            }
             let Instruction::Tlbi { op, .. } = self.test.threads[issuer].code[flight.place] else {
                 continue;
             };
@@ -77,7 +88,9 @@ impl Machine<'_> {
                 if other != issuer && !self.is_used_up(&self.universe, &state, other, &op, left) {
                     return Ok(None);
                 }
-                state.threads[other].tlb &= left;
+                let here = &mut state.threads[other];
+                here.tlb &= left;
+                here.window.iter_mut().for_each(|flight| flight.before &= left);
                 for thread in &mut state.threads {
                     for flight in &mut thread.window {
                         if let Some(held) = flight.left.get_mut(other) {

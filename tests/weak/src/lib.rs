@@ -70,8 +70,6 @@ pub(crate) struct Machine<'t> {
     /// Places of memory, by number.
     places: HashMap<u64, usize>,
     universe: Universe,
-    /// Whether any thread changes its tables.
-    switches: bool,
     /// Whether a loop was left before its end.
     cut: bool,
 }
@@ -104,6 +102,11 @@ pub fn explore(test: &Test, column: Column, most: usize) -> Result<Outcomes, Too
     Ok(outcomes)
 }
 
+/// Whether an instruction changes its thread's tables.
+pub(crate) const fn is_switch(instruction: &Instruction) -> bool {
+    matches!(instruction, Instruction::WriteSystem { to: System::Ttbr0El1, .. })
+}
+
 /// 128 bits that tell a state from all others.
 fn fingerprint(state: &State) -> u128 {
     let hash = |salt: u64| {
@@ -133,15 +136,12 @@ impl<'t> Machine<'t> {
                 _ => {}
             }
         }
-        let switches = code().any(|instruction| {
-            matches!(instruction, Instruction::WriteSystem { to: System::Ttbr0El1, .. })
-        });
         let layout = Layout::law(test);
         let mut pages: Vec<_> = layout.pages.iter().map(|page| page.va).collect();
         pages.sort_unstable();
         pages.dedup();
         let (places, universe) = (HashMap::new(), Universe::default());
-        Ok(Self { test, layout, column, pages, places, universe, switches, cut: false })
+        Ok(Self { test, layout, column, pages, places, universe, cut: false })
     }
 
     fn first(&mut self) -> Result<State, TooLarge> {
@@ -174,17 +174,8 @@ impl<'t> Machine<'t> {
 
     /// The values of TTBR0 that a CPU's walkers may have.
     pub(crate) fn contexts(&self, thread: ThreadId, here: &Thread) -> Vec<u64> {
-        let mut contexts = here.contexts.clone();
-        if self.switches
-            && let Some(inputs) = self.inputs(thread, here)
-        {
-            let code = &self.test.threads[thread].code;
-            for (flight, inputs) in here.window.iter().zip(inputs) {
-                if let Instruction::WriteSystem { to: System::Ttbr0El1, .. } = code[flight.place] {
-                    contexts.extend(inputs.data.value);
-                }
-            }
-        }
-        contexts
+        let code = &self.test.threads[thread].code;
+        let new = here.window.iter().filter(|flight| flight.done && is_switch(&code[flight.place]));
+        here.contexts.iter().copied().chain(new.map(|flight| flight.value)).collect()
     }
 }

@@ -7,10 +7,11 @@
 //! Source: Arm ARM, "Ordering relations", "Locally-ordered-before", "DSB-ordered-before", "Context
 //! synchronization"; FEAT_ETS2, FEAT_ETS3.
 
+use crate::is_switch;
 use crate::state::{Flight, Guess, Thread, Translated};
 use crate::values::Inputs;
 use litmus::Column;
-use litmus::instruction::{Acquire, Instruction, Kind, Reg, System};
+use litmus::instruction::{Acquire, Domain, Instruction, Kind, Reg};
 
 /// An access, as far as orders are concerned.
 #[derive(Clone, Copy, Debug)]
@@ -99,10 +100,19 @@ pub(crate) struct Order {
     pub(crate) update: bool,
     pub(crate) fault: bool,
     pub(crate) tlbi: bool,
+    /// Another value of TTBR0.
+    pub(crate) switch: bool,
     /// TLBIs that are over before.
-    pub(crate) ends: Vec<usize>,
+    pub(crate) ends: Vec<End>,
     /// Those that are over before it walks, or hardware updates for it.
-    pub(crate) ends_walk: Vec<usize>,
+    pub(crate) ends_walk: Vec<End>,
+}
+
+/// A TLBI that is over: in the window, on this CPU or on all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct End {
+    pub(crate) at: usize,
+    pub(crate) everywhere: bool,
 }
 
 /// What is still to come of the instructions before.
@@ -118,6 +128,7 @@ struct Owed {
     tlbis: bool,
     branches: bool,
     addresses: bool,
+    switches: bool,
     release: bool,
 }
 
@@ -165,10 +176,15 @@ pub(crate) fn order(
                 Kind::Loads => held.accesses |= owed.kept,
                 Kind::Stores => held.stores |= owed.writes,
             },
-            Instruction::Dsb(_, Kind::Full) => {
+            Instruction::Dsb(domain, Kind::Full) => {
                 let walks = owed.walks || owed.questions || owed.updates;
                 held.waits |= owed.reads || owed.writes || walks || owed.tlbis;
-                order.ends.append(&mut issued);
+                // One of this CPU alone says nothing of others.
+                let everywhere = domain != Domain::Local;
+                order.ends.extend(issued.iter().map(|&at| End { at, everywhere }));
+                if everywhere {
+                    issued.clear();
+                }
             }
             Instruction::Dsb(_, Kind::Loads) => held.waits |= owed.kept,
             Instruction::Dsb(_, Kind::Stores) => held.waits |= owed.writes,
@@ -176,6 +192,7 @@ pub(crate) fn order(
                 owed.questions |= flight.translated == Translated::Not;
                 owed.updates |= flight.owes_update();
             }
+            ref switch if is_switch(switch) => owed.switches |= !flight.done,
             Instruction::Tlbi { .. } => {
                 owed.tlbis |= !flight.done;
                 if flight.done && !flight.over {
@@ -186,7 +203,8 @@ pub(crate) fn order(
         }
         let returns = matches!(instruction, Instruction::Isb | Instruction::Eret);
         if returns || flight.is_fault() {
-            held.all |= owed.branches || owed.addresses || owed.walks || held.waits;
+            let unknown = owed.branches || owed.addresses || owed.switches;
+            held.all |= unknown || owed.walks || held.waits;
             order.ends_walk = order.ends.clone();
         }
     }
@@ -208,32 +226,21 @@ pub(crate) fn order(
     order.update = order.walk && certain;
     order.fault = goes && !held.accesses && !held.stores;
     order.tlbi = goes && !owed.branches;
+    order.switch = goes && !owed.switches;
     order
 }
 
-/// The values of TTBR0 that a walk for instruction `at` may begin with; `None` while that is not known.
-pub(crate) fn contexts(
-    code: &[Instruction],
-    thread: &Thread,
-    inputs: &[Inputs],
-    at: usize,
-) -> Option<Vec<u64>> {
+/// The values of TTBR0 that a walk for instruction `at` may begin with.
+pub(crate) fn contexts(code: &[Instruction], thread: &Thread, at: usize) -> Vec<u64> {
     let mut contexts = thread.contexts.clone();
-    let mut unknown = false;
-    for (flight, inputs) in thread.window[..at].iter().zip(inputs) {
-        match code[flight.place] {
-            Instruction::WriteSystem { to: System::Ttbr0El1, .. } => match inputs.data.value {
-                Some(value) => contexts.push(value),
-                None => unknown = true,
-            },
-            Instruction::Isb | Instruction::Eret => contexts = synchronised(contexts, unknown)?,
-            _ if flight.is_fault() => contexts = synchronised(contexts, unknown)?,
-            _ => {}
+    for flight in &thread.window[..at] {
+        let instruction = &code[flight.place];
+        let returns = matches!(instruction, Instruction::Isb | Instruction::Eret);
+        if is_switch(instruction) && flight.done {
+            contexts.push(flight.value);
+        } else if returns || flight.is_fault() {
+            contexts.drain(..contexts.len() - 1);
         }
     }
-    Some(contexts)
-}
-
-fn synchronised(contexts: Vec<u64>, unknown: bool) -> Option<Vec<u64>> {
-    if unknown { None } else { contexts.last().map(|last| vec![*last]) }
+    contexts
 }

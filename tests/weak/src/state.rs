@@ -109,6 +109,8 @@ pub(crate) struct Flight {
     pub(crate) left: Vec<Held>,
     /// Of a TLBI: it is over.
     pub(crate) over: bool,
+    /// Of a new value of TTBR0: what the TLB may hold for the instructions before it.
+    pub(crate) before: Held,
 }
 
 impl Flight {
@@ -126,6 +128,7 @@ impl Flight {
             updated: false,
             left: Vec::new(),
             over: false,
+            before: 0,
         }
     }
 
@@ -145,6 +148,12 @@ impl Flight {
 }
 
 impl Thread {
+    /// All that the TLB may hold for instruction `at`: nothing of a context that comes later.
+    pub(crate) fn held(&self, at: usize) -> Held {
+        let later = self.window[at + 1..].iter().find(|flight| flight.before != 0);
+        later.map_or(self.tlb, |switch| switch.before)
+    }
+
     /// Nobody's exclusive load of this place is good for a store any more.
     pub(crate) fn loses(&mut self, place: u64) {
         if let Some((of, lost)) = &mut self.monitor {

@@ -3,7 +3,7 @@
 use crate::order::{Access, contexts, order};
 use crate::state::{State, Taken, Translated};
 use crate::values::Inputs;
-use crate::{Machine, TooLarge};
+use crate::{Machine, TooLarge, is_switch};
 use litmus::instruction::Instruction;
 use litmus::test::ThreadId;
 
@@ -47,7 +47,7 @@ impl Machine<'_> {
             _ => self.access(thread, flight),
         };
         let is_tlbi = matches!(instruction, Instruction::Tlbi { .. });
-        if access.is_none() && !is_tlbi {
+        if access.is_none() && !is_tlbi && !is_switch(instruction) {
             return Ok(None);
         }
         let order = order(self.column, code, here, inputs, at);
@@ -61,14 +61,27 @@ impl Machine<'_> {
             }
             return Ok(None);
         }
-        let Some(access) = access else { return Ok(None) };
+        let Some(access) = access else {
+            if order.switch
+                && !flight.done
+                && let Some(value) = inputs[at].data.value
+                && let Some(mut state) = self.ended(state, thread, &order.ends)?
+            {
+                let held = state.threads[thread].held(at);
+                let flight = &mut state.threads[thread].window[at];
+                (flight.done, flight.value, flight.before) = (true, value, held);
+                self.refill(&mut state)?;
+                next.push(state);
+            }
+            return Ok(None);
+        };
         match flight.translated {
             Translated::Not => {
                 if order.walk
                     && let Some(va) = inputs[at].address.value
-                    && let Some(contexts) = contexts(code, here, inputs, at)
                     && let Some(state) = self.ended(state, thread, &order.ends_walk)?
                 {
+                    let contexts = contexts(code, here, at);
                     self.translations(
                         &state,
                         (thread, at),

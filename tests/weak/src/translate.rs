@@ -8,7 +8,7 @@
 
 use crate::fills::{Reached, Read, context};
 use crate::order::{Access, Order};
-use crate::state::{Flight, State, Translated};
+use crate::state::{Flight, Held, State, Translated};
 use crate::step::DIRECT;
 use crate::{Machine, TooLarge};
 use abi::{PAGE_SIZE, VirtAddr};
@@ -48,10 +48,11 @@ impl Machine<'_> {
             // It sets no dirty state.
             (asked.el0, asked.hd) = (el0, false);
         }
+        let held = here.held(at);
         let mut choices = Vec::new();
         for &ttbr in contexts {
-            self.by_tlb(state, thread, ttbr, (va, asked), &mut choices);
-            self.by_walk(state, thread, ttbr, (va, asked), &mut choices)?;
+            self.by_tlb(held, ttbr, (va, asked), &mut choices);
+            self.by_walk(state, held, ttbr, (va, asked), &mut choices)?;
         }
         let later = &here.window[at + 1..];
         // By physical address, it is translated as soon as the address is known.
@@ -93,14 +94,13 @@ impl Machine<'_> {
     /// The ways that the TLB gives.
     fn by_tlb(
         &self,
-        state: &State,
-        thread: ThreadId,
+        held: Held,
         ttbr: u64,
         (va, asked): (VirtAddr, Asked),
         choices: &mut Vec<Translated>,
     ) {
         let (_, asid) = context(ttbr);
-        for (by, cached) in self.universe.kept(state.threads[thread].tlb) {
+        for (by, cached) in self.universe.kept(held) {
             if cached.table().is_some() || !cached.serves(asid) || !cached.translates(va) {
                 continue;
             }
@@ -120,14 +120,14 @@ impl Machine<'_> {
     fn by_walk(
         &mut self,
         state: &State,
-        thread: ThreadId,
+        held: Held,
         ttbr: u64,
         (va, asked): (VirtAddr, Asked),
         choices: &mut Vec<Translated>,
     ) -> Result<(), TooLarge> {
         let page = va.align_down(PAGE_SIZE);
         let mut found = Vec::new();
-        self.reached(&state.memory, state.threads[thread].tlb, context(ttbr), page, &mut found);
+        self.reached(&state.memory, held, context(ttbr), page, &mut found);
         for Reached { slot, level, word, asid } in found {
             let answer = match pte::decode(level, word) {
                 Entry::Table(_) => continue,

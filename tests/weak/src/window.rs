@@ -7,8 +7,8 @@ use crate::order::Access;
 use crate::state::{Flight, From, Guess, State, Thread, Translated};
 use crate::step::DIRECT;
 use crate::values::{Known, Registers, way};
-use crate::{Machine, TooLarge};
-use litmus::instruction::{Instruction, Kind, Place, System};
+use crate::{Machine, TooLarge, is_switch};
+use litmus::instruction::{Instruction, Kind, Place};
 use litmus::test::{FaultKind, ThreadId};
 
 /// How many instructions are in flight at most.
@@ -41,9 +41,6 @@ impl Machine<'_> {
                         continue 'next;
                     }
                 }
-            }
-            if self.switches {
-                self.refill(&mut state)?;
             }
             settled.push(state);
         }
@@ -110,6 +107,7 @@ impl Machine<'_> {
                     flight.translated != Translated::Not && !owes && !flight.owes_update()
                 }
                 (Instruction::Translate { .. }, _) => flight.done && !flight.owes_update(),
+                (switch, _) if is_switch(switch) => flight.done,
                 (Instruction::Tlbi { .. }, _) => flight.over || flight.done && is_last(here, code),
                 _ => true,
             };
@@ -121,10 +119,7 @@ impl Machine<'_> {
                     here.monitor = Some((at, flight.lost));
                 }
                 (Instruction::StoreExclusive { .. }, _) => here.monitor = None,
-                (Instruction::WriteSystem { to: System::Ttbr0El1, .. }, _) => {
-                    here.contexts.extend(inputs.data.value);
-                    here.contexts.dedup();
-                }
+                (switch, _) if is_switch(switch) => here.contexts.push(flight.value),
                 _ => {}
             }
             let synchronises = matches!(instruction, Instruction::Isb | Instruction::Eret);
@@ -223,7 +218,12 @@ fn is_last(here: &Thread, code: &[Instruction]) -> bool {
     let quiet = |flight: &Flight| match code[flight.place] {
         Instruction::Tlbi { .. } => flight.done,
         Instruction::Translate { .. } => flight.done && !flight.owes_update(),
-        ref other => Access::of(other, flight.guess).is_none(),
+        ref switch if is_switch(switch) => flight.done,
+        ref other => {
+            let whole = |access: Access| flight.stored || !(access.reads && access.writes);
+            let access = Access::of(other, flight.guess);
+            access.is_none_or(|access| flight.done && !flight.owes_update() && whole(access))
+        }
     };
     here.next.is_none() && behind.iter().all(quiet)
 }

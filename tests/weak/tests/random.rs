@@ -39,6 +39,10 @@ const PAGES: &[&str] = &[
 ];
 /// Descriptors for the level above.
 const TABLES: &[&str] = &["(table:PTE(x))", "0", "(table:t)", "(oa:PA(x), level:2)"];
+/// Descriptors for `y`'s page.
+const NEIGHBOURS: &[&str] = &["(oa:PA(y))", "(oa:PA(y), cont:1)", "(oa:PA(y), valid:0)"];
+/// Tables and numbers.
+const ROOTS: &[&str] = &["TTBR(s)"];
 /// TLBIs: by the operand in X9, which is `x`'s page under some number; or without one.
 const FLUSHES: &[&str] = &[
     "VAAE1IS,X9",
@@ -56,12 +60,25 @@ const OPERANDS: &[&str] =
     &["(va:x)", "(va:x, asid:0)", "(va:x, asid:1)", "(va:x, ttl:3)", "(va:x, ttl:2)", "(va:y)"];
 const RANGES: &[&str] =
     &["(va:x, scale:0, num:0)", "(va:y, scale:0, num:0)", "(va:x, scale:0, num:0, ttl:3)"];
-const BARRIERS: &[&str] =
-    &["DSB ISH", "DSB ISH", "DSB ISHST", "DSB ISHLD", "DMB SY", "DMB LD", "DMB ST", "ISB", "ISB"];
+const BARRIERS: &[&str] = &[
+    "DSB ISH",
+    "DSB ISH",
+    "DSB NSH",
+    "DSB ISHST",
+    "DSB ISHLD",
+    "DMB SY",
+    "DMB LD",
+    "DMB ST",
+    "ISB",
+    "ISB",
+];
 
 /// One instruction; loads go to register `to`, which is looked at in the end.
 fn instruction(dice: &mut Dice, to: usize, tables: bool) -> (String, bool) {
-    match dice.roll(18) {
+    match dice.roll(22) {
+        18 => ("STR X13,[X14]".into(), false),
+        19 => (format!("LDR W{to},[X15]"), true),
+        20 => ("MSR TTBR0_EL1,X12".into(), false),
         16 => ("AT S1E1R,X2".into(), false),
         17 => (format!("MRS X{to},PAR_EL1"), true),
         0 | 1 => (format!("STR X{},[X1]", 4 + dice.roll(3)), false),
@@ -80,9 +97,11 @@ fn instruction(dice: &mut Dice, to: usize, tables: bool) -> (String, bool) {
 fn text(seed: u64) -> String {
     let dice = &mut Dice(seed);
     let hardware = dice.of(&["", "", "", "TTHM=HA\n", "TTHM=HA HD\n"]);
-    let mut text =
-        format!("AArch64 random-{seed}\n{hardware}{{\n x=1; y=2; z=0; near x y; table t;\n");
+    let mut text = format!(
+        "AArch64 random-{seed}\n{hardware}{{\n x=1; y=2; z=0; near x y; table t; space s=(asid:2);\n"
+    );
     let _ = writeln!(text, " [PTE(x)]={}; [PTE(x,t)]={};", dice.of(PAGES), dice.of(PAGES));
+    let _ = writeln!(text, " [PTE(x,s)]={}; [PTE(y)]={};", dice.of(PAGES), dice.of(NEIGHBOURS));
     // The law lets hardware set the access flag of a descriptor that no walk comes to; the machine does not.
     let tables = hardware.is_empty();
     if tables && dice.roll(4) == 0 {
@@ -96,12 +115,15 @@ fn text(seed: u64) -> String {
         let _ = writeln!(
             text,
             " {thread}:X1=PTE(x); {thread}:X2=x; {thread}:X3=z; {} {thread}:X7={}; {thread}:X8=PMD(x);\n \
-             {thread}:X9={}; {thread}:X10={}; {thread}:X11={};",
+             {thread}:X9={}; {thread}:X10={}; {thread}:X11={}; {thread}:X12={}; {thread}:X13={};\n \
+             {thread}:X14=PTE(y); {thread}:X15=y;",
             pages.join(" "),
             dice.of(TABLES),
             dice.of(OPERANDS),
             dice.of(RANGES),
-            7 + thread
+            7 + thread,
+            dice.of(ROOTS),
+            dice.of(NEIGHBOURS)
         );
         let mut column = Vec::new();
         for nth in 0..length {

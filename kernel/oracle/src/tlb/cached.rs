@@ -142,6 +142,14 @@ impl Cached {
         }
     }
 
+    /// Of a run, the page at `va` by itself: a TLB may take a set page by page, each of them from whichever
+    /// member's descriptor it has read.
+    #[must_use]
+    pub fn piece(&self, va: VirtAddr) -> Self {
+        let va = va.align_down(self.level.span());
+        Self { va, word: self.word_at(va), reach: Reach::One, ..*self }
+    }
+
     /// The word that stands for `va` alone.
     fn word_at(&self, va: VirtAddr) -> u64 {
         let unit = VirtAddr(va.0).align_down(self.level.span());
