@@ -75,10 +75,18 @@ impl<H: Hardware> Sanitized<H> {
         let mut oracle = oracle.lock(&cpu);
         let by = By { cpu: cpu.id().0 as u8, site };
         event(&mut oracle, by);
-        if let Some(report) = oracle.report().copied()
+        if oracle.report().is_some() {
+            let report = oracle.report().copied();
+            drop(oracle);
+            self.tell_once(report);
+        }
+    }
+
+    #[cold]
+    fn tell_once(&self, report: Option<Report>) {
+        if let Some(report) = report
             && !self.told.swap(true, Ordering::Relaxed)
         {
-            drop(oracle);
             (self.tell)(&report);
         }
     }

@@ -28,19 +28,21 @@ impl Oracle {
         let Some(first) = self.frame_of(pfn) else { return };
         let site = self.sites.id(by.site);
         let end = (first + order.pages() as usize).min(self.frames.len());
-        let mut block = usize::MAX;
-        for frame in first..end {
-            let around = self.block_around(frame);
-            if around != block {
-                block = around;
-                self.must_be_in_no_block(around, frame, by);
+        // Before what is watched a block may begin, and be as good as none.
+        let lead = (self.first.0 % Order::PMD.pages()) as usize;
+        let mut at = first;
+        while at < end {
+            let next = (at + lead + 1).next_multiple_of(Order::PMD.pages() as usize) - lead;
+            self.must_be_in_no_block(at, by);
+            for frame in at..next.min(end) {
+                // Most were never mapped, or are long paid for: nothing is remembered of them.
+                if self.frames[frame].is_remembered() {
+                    self.must_be_unreachable(frame, by);
+                }
+                let shadow = &mut self.frames[frame];
+                (shadow.kind, shadow.site) = (Kind::Free, site);
             }
-            // Most were never mapped, or are long paid for: nothing is remembered of them.
-            if self.frames[frame].is_remembered() {
-                self.must_be_unreachable(frame, by);
-            }
-            let shadow = &mut self.frames[frame];
-            (shadow.kind, shadow.site) = (Kind::Free, site);
+            at = next;
         }
     }
 
@@ -57,8 +59,9 @@ impl Oracle {
         (self.first + frame as u64).align_down(Order::PMD).0.wrapping_sub(self.first.0) as usize
     }
 
-    /// No translation of the block `around` leads to the frame, which is the first of it that goes.
-    fn must_be_in_no_block(&mut self, around: usize, frame: usize, by: By) {
+    /// No translation of a block leads to the frame, which is the first of the block that goes.
+    fn must_be_in_no_block(&mut self, frame: usize, by: By) {
+        let around = self.block_around(frame);
         let Some(shadow) = self.frames.get(around).copied() else { return };
         if around != frame && shadow.is_remembered() {
             self.must_be_paid(around, frame, by);

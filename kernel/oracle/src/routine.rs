@@ -9,7 +9,9 @@
 //! (`tests/short_way.rs` holds the two against each other).
 
 use crate::debt::Taken;
-use crate::shadow::{Kind, SlotId};
+use crate::reach::Reach;
+use crate::shadow::{DebtId, Kind, SlotId};
+use crate::site::SiteId;
 use crate::stores::{Change, How};
 use crate::{By, Oracle};
 use abi::{Level, PAGE_SHIFT, PAGE_SIZE, Pfn};
@@ -67,22 +69,8 @@ impl Oracle {
         let site = self.sites.id(by.site);
         let debt = match reach.root {
             Some(root) if takes => {
-                let (space, asid) = self.space_of(root);
-                self.enter_in_book(&Taken {
-                    slot,
-                    level: Level::Pte,
-                    va: reach.base + slot.index() as u64 * PAGE_SIZE,
-                    old,
-                    is_walk: false,
-                    space,
-                    asid,
-                    left: reach.holders,
-                    at: now,
-                    cpu: by.cpu,
-                    site,
-                    hull: (0, 0),
-                    frame: frame.map_or(u32::MAX, |frame| frame as u32),
-                })
+                let frame = frame.map_or(u32::MAX, |frame| frame as u32);
+                self.take_page(slot, old, frame, root, &reach, (by.cpu, now, site))
             }
             _ => kept.debt,
         };
@@ -98,5 +86,24 @@ impl Oracle {
         (kept.word, kept.site, kept.cpu, kept.debt) = (new, site, by.cpu, debt);
         kept.cached = is && cached;
         true
+    }
+
+    /// The debt for a page's entry that was taken away, by which CPU, when, and where in the program.
+    #[inline(never)]
+    fn take_page(
+        &mut self,
+        slot: SlotId,
+        old: u64,
+        frame: u32,
+        root: u32,
+        reach: &Reach,
+        (cpu, at, site): (u8, u64, SiteId),
+    ) -> DebtId {
+        let (space, asid) = self.space_of(root);
+        let va = reach.base + slot.index() as u64 * PAGE_SIZE;
+        let (level, left, is_walk, hull) = (Level::Pte, reach.holders, false, (0, 0));
+        let what =
+            Taken { slot, level, va, old, is_walk, space, asid, left, at, cpu, site, hull, frame };
+        self.enter_in_book(&what)
     }
 }

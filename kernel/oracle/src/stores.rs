@@ -204,25 +204,26 @@ impl Oracle {
             Some(_) => {}
             None => return,
         }
-        let level = self.tables[table].level;
-        let mut replaced = false;
+        let crate::TableShadow { level, is_kernels, .. } = &self.tables[table];
+        let (level, is_pages) = (*level, *level == Level::Pte && !*is_kernels);
+        let (mut replaced, mut live) = (false, self.tables[table].live);
         for index in (start.index()..ENTRIES).take(n) {
             let new = word.wrapping_add(step.wrapping_mul((index - start.index()) as u64));
             let slot = SlotId::new(frame, index);
-            let old = self.tables[table].slots[index].word;
-            let (was, is) = (old & VALID != 0, new & VALID != 0);
-            if was {
-                self.count(level, old, slot, false);
-                replaced = true;
-            }
-            if is {
-                self.count(level, new, slot, true);
-            }
-            let shadow = &mut self.tables[table];
-            shadow.live = shadow.live + u16::from(is) - u16::from(was);
-            let kept = &mut shadow.slots[index];
+            let kept = &mut self.tables[table].slots[index];
+            let old = kept.word;
             (kept.word, kept.site, kept.cpu, kept.cached) = (new, site, by.cpu, false);
+            for (word, is_mapped) in [(old, false), (new, true)] {
+                match (word & VALID != 0, is_pages) {
+                    (false, _) => continue,
+                    (true, true) => self.count_page(word, slot, is_mapped),
+                    (true, false) => self.count(level, word, slot, is_mapped),
+                }
+                replaced |= !is_mapped;
+                live = live.wrapping_add_signed(if is_mapped { 1 } else { -1 });
+            }
         }
+        self.tables[table].live = live;
         if replaced {
             self.tables[table].filled = (now, by.cpu);
         }

@@ -147,15 +147,21 @@ impl Oracle {
         self.new_epoch();
         let level = self.tables[table].level;
         for index in 0..ENTRIES {
-            if self.tables[table].live == 0 {
+            let shadow = &mut self.tables[table];
+            if shadow.live == 0 {
                 break;
             }
-            let word = self.tables[table].slots[index].word;
+            let word = shadow.slots[index].word;
             if word & VALID != 0 {
-                self.tables[table].live -= 1;
-                self.count(level, word, SlotId::new(frame, index), false);
-                if level != Level::Pte {
-                    self.unlink(level, word, SlotId::new(frame, index), DebtId::NONE);
+                shadow.live -= 1;
+                match (level, shadow.is_kernels) {
+                    (Level::Pte, true) => {}
+                    (Level::Pte, false) => self.count_page(word, SlotId::NONE, false),
+                    _ => {
+                        let slot = SlotId::new(frame, index);
+                        self.count(level, word, slot, false);
+                        self.unlink(level, word, slot, DebtId::NONE);
+                    }
                 }
             }
         }
@@ -166,19 +172,33 @@ impl Oracle {
 
     /// A valid leaf leads to its frames from now on, or no more. What leads to a table does not count.
     pub(crate) fn count(&mut self, level: Level, word: u64, slot: SlotId, is_mapped: bool) {
-        let is_leaf = level == Level::Pte || word & TYPE == 0;
-        let Some(frame) = self.frame_of(Pfn((word & ADDRESS) >> PAGE_SHIFT)) else { return };
         // The kernel's half maps what is others'.
         let table = self.table_at(slot.frame());
-        if !is_leaf || table.is_none_or(|table| self.tables[table].is_kernels) {
+        if table.is_none_or(|table| self.tables[table].is_kernels) {
             return;
         }
+        if level == Level::Pte {
+            return self.count_page(word, slot, is_mapped);
+        }
+        let Some(frame) = self.frame_of(Pfn((word & ADDRESS) >> PAGE_SHIFT)) else { return };
+        let frame = &mut self.frames[frame];
+        if word & TYPE == 0 && frame.kind != Kind::Table {
+            frame.blocks = frame.blocks.wrapping_add_signed(if is_mapped { 1 } else { -1 });
+            if is_mapped {
+                frame.link = slot.0;
+            }
+        }
+    }
+
+    /// As [`Oracle::count`], for a leaf of a page that is not one of the kernel's.
+    #[inline]
+    pub(crate) fn count_page(&mut self, word: u64, slot: SlotId, is_mapped: bool) {
+        let Some(frame) = self.frame_of(Pfn((word & ADDRESS) >> PAGE_SHIFT)) else { return };
         let frame = &mut self.frames[frame];
         if frame.kind == Kind::Table {
             return;
         }
-        let count = if level == Level::Pte { &mut frame.maps } else { &mut frame.blocks };
-        *count = count.wrapping_add_signed(if is_mapped { 1 } else { -1 });
+        frame.maps = frame.maps.wrapping_add_signed(if is_mapped { 1 } else { -1 });
         if is_mapped {
             frame.link = slot.0;
         }
