@@ -130,6 +130,7 @@ fn a_wrong_hint_may_remove_nothing() {
     assert!(leaf(Level::Pte).covers(KERNEL, ASID, Level::Pmd, false, false), "a walk above");
     assert!(!leaf(Level::Pmd).covers(KERNEL, ASID, Level::Pmd, false, false), "no leaf there");
     assert!(leaf(Level::Pgd).covers(KERNEL, ASID, Level::Pte, true, false), "no hint at all");
+    assert!(leaf(Level::Pgd).covers(KERNEL, ASID, Level::Pmd, false, false), "nor for walks");
 }
 
 #[test]
