@@ -1,4 +1,4 @@
-//! `docs/catalogue.md` names known bugs of the source, and others that wait for their code.
+//! `docs/mutants.md` and `docs/catalogue.md` name known bugs: those of the source, all of them, and no others.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
@@ -25,6 +25,19 @@ fn known() -> BTreeSet<String> {
 /// What is quoted as code in a piece of text.
 fn quoted(text: &str) -> BTreeSet<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_matrix_has_a_row_for_each_known_bug_and_no_other() {
+    let page = text("docs/mutants.md");
+    let (_, made) = page.split_once("| known bug | model |").unwrap();
+    let rows = made.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let rows: BTreeSet<_> = rows.map(|(bug, _)| bug.to_owned()).collect();
+    let known = known();
+    let lacks: Vec<_> = known.difference(&rows).collect();
+    let more: Vec<_> = rows.difference(&known).collect();
+    assert!(lacks.is_empty() && more.is_empty(), "make mutants DOCS=1: lacks {lacks:?}, {more:?}");
+    assert!(!made.contains("NOBODY"), "somebody must catch each");
 }
 
 #[test]
