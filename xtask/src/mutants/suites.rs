@@ -5,6 +5,7 @@ use crate::{
     workspace,
 };
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -12,10 +13,12 @@ use std::{
 
 /// The model's suites, from the repository's top.
 const MODEL: &str = "tests/machine/tests";
-/// What the sources of a suite hold that arms a bug.
+/// What stands before a bug's name in the sources of a suite that arms it.
 const ARMS: &str = "Mutant::";
+/// The suite that tries every bug, among others: there is always one to run.
+const SWEEP: &str = "workloads";
 
-/// The suites that arm bugs, in words and as commands that append to `file`.
+/// The suites that arm bugs whose name holds `only`, in words and as commands that append to `file`.
 pub(super) fn arming(file: &Path, only: &str) -> Result<[(&'static str, Command); 3]> {
     let cargo = |args: &[&str]| {
         let mut cargo = workspace::cargo("test");
@@ -26,7 +29,7 @@ pub(super) fn arming(file: &Path, only: &str) -> Result<[(&'static str, Command)
     let sweeps = ["--package", "granule-machine", "--test", "workloads", "--test", "sanitizer"];
     let ignored = ["--", "--ignored", "--exact", "known_bugs_in_every_workload"];
     let mut model = cargo(&["--package", "granule-machine"]);
-    for suite in that_arm(&workspace::root().join(MODEL))? {
+    for suite in that_arm(&workspace::root().join(MODEL), only)? {
         model.args(["--test", &suite]);
     }
     let mut loom =
@@ -43,29 +46,31 @@ pub(super) fn arming(file: &Path, only: &str) -> Result<[(&'static str, Command)
     ])
 }
 
-/// The suites of a folder that arm bugs, by name: one file each, or a folder.
-fn that_arm(folder: &Path) -> Result<Vec<String>> {
-    let mut suites = Vec::new();
+/// The suites of a folder that arm bugs whose name holds `only`: one file each, or a folder.
+fn that_arm(folder: &Path, only: &str) -> Result<BTreeSet<String>> {
+    let mut suites = BTreeSet::from([SWEEP.to_owned()]);
     for path in below(folder)? {
         let is_suite = path.is_file() || path.join("main.rs").exists();
         if let Some(name) = path.file_stem().filter(|_| is_suite)
-            && arms(&path)?
+            && arms(&path, only)?
         {
-            suites.push(name.to_string_lossy().into_owned());
+            suites.insert(name.to_string_lossy().into_owned());
         }
     }
-    suites.sort();
     Ok(suites)
 }
 
-/// Whether a source, or one in a folder, arms a bug.
-fn arms(path: &Path) -> Result<bool> {
+/// Whether a source, or one in a folder, arms a bug whose name holds `only`.
+fn arms(path: &Path, only: &str) -> Result<bool> {
     if path.is_file() {
         let text = fs::read_to_string(path).map_err(|why| Trouble::File(path.into(), why))?;
-        return Ok(text.contains(ARMS));
+        let is_name = |c: &char| c.is_alphanumeric();
+        let name = |behind: &str| behind.chars().take_while(is_name).collect::<String>();
+        let mut armed = text.split(ARMS).skip(1).map(|behind| evidence::spelled(&name(behind)));
+        return Ok(armed.any(|bug| bug.contains(only)));
     }
     for path in below(path)? {
-        if arms(&path)? {
+        if arms(&path, only)? {
             return Ok(true);
         }
     }
@@ -130,10 +135,12 @@ mod tests {
 
     #[test]
     fn suites_that_arm_a_bug_are_found_and_no_others() {
-        let suites = that_arm(&workspace::root().join(MODEL)).unwrap();
-        let has = |name: &str| suites.iter().any(|suite| suite == name);
+        let folder = workspace::root().join(MODEL);
+        let all = that_arm(&folder, "").unwrap();
         // A file, and a folder of files; not what only prints, nor what suites share.
-        assert!(has("gup_races") && has("changes"), "{suites:?}");
-        assert!(!has("machine_turns") && !has("races") && !has("common"), "{suites:?}");
+        assert!(all.contains("gup_races") && all.contains("changes"), "{all:?}");
+        assert!(!all.contains("machine_turns") && !all.contains("races"), "{all:?}");
+        let some = that_arm(&folder, "cow-counts").unwrap();
+        assert_eq!(some.into_iter().collect::<Vec<_>>(), ["mid_move", SWEEP]);
     }
 }
