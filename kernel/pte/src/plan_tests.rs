@@ -76,6 +76,12 @@ fn the_odd_page_of_a_range_is_paid_for() {
     // At the same price by address: that is said of single leaves, and no more.
     let even = CostModel { by_va: 1, by_range: 4, ..cost };
     assert_eq!(Plan::new(&four, &RANGES, &even).len(), 4);
+    // From the price of everything on, everything goes, by range as by address.
+    for (by_range, whole) in [(511, false), (512, true)] {
+        let dear = CostModel { max_ops: 512, by_va: 1, by_range };
+        let many = Invalidation::leaves(pages(0, 2048), Level::Pte, ONLY);
+        assert_eq!(Plan::new(&many, &RANGES, &dear).is_whole(), whole);
+    }
 }
 
 /// A loop of its own over the leaves issues what the plan would yield; and only where that is all by address,
