@@ -21,6 +21,7 @@
 //! | [`rename`] | one layout's numbers in terms of another's |
 //! | [`spell`], [`histogram`] | final states in words, and counted |
 //! | [`encode`] | instructions become words that a CPU executes |
+//! | [`catalogue`] | the tests in the image |
 //!
 //! Pure, `no_std`, no `unsafe`; it allocates, and is not for the middle of an interrupt.
 //!
@@ -33,6 +34,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod catalogue;
 pub mod encode;
 pub mod histogram;
 pub mod instruction;

@@ -29,17 +29,23 @@ impl Machine<'_> {
     ) -> Result<State, TooLarge> {
         let place = state.threads[thread].window[at].place;
         state.threads[thread].window[at].done = true;
-        let waits =
-            |instruction: &Instruction| matches!(instruction, Instruction::Dsb(_, Kind::Full));
+        let mut barriers = self.test.threads[thread].code[place..].iter().filter_map(|behind| {
+            if let Instruction::Dsb(domain, Kind::Full) = behind { Some(*domain) } else { None }
+        });
         // Nobody waits for it: it need never be over.
-        if !self.test.threads[thread].code[place..].iter().any(waits) {
+        let Some(first) = barriers.next() else {
             state.threads[thread].window[at].over = true;
             return Ok(state);
-        }
+        };
         let op = op.with(operand);
+        // A barrier of its own CPU does not wait for others.
+        let own = first == Domain::Local;
+        if own && op.scope != Scope::Local && barriers.any(|domain| domain != Domain::Local) {
+            return Err(TooLarge("DSB NSH and a wider one behind a TLBI IS"));
+        }
         let mut left = Vec::new();
         for other in 0..state.threads.len() {
-            if !self.reaches(&op, thread, other) {
+            if !self.reaches(&op, thread, other) || own && other != thread {
                 left.push(Held::MAX);
                 continue;
             }
