@@ -41,7 +41,7 @@ pub(super) fn litmus(context: &mut Context, args: &Args<'_>, out: &mut dyn Write
 fn list(filter: &str, out: &mut dyn Write) -> Outcome {
     let headings = ["test", "base", "ETS2", "from", "about"].map(shell::Column::Left);
     columns(out, &headings, |row| {
-        for text in texts::all().filter(|text| text.name().contains(filter)) {
+        for text in texts::meant(filter) {
             match text.test() {
                 Ok(test) => {
                     let about = test.notes.first().map_or("", |note| note.as_str());
@@ -71,16 +71,11 @@ fn show(name: &str, out: &mut dyn Write) -> Outcome {
 }
 
 fn run(filter: &str, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
-    // A whole name names one test, though others contain it.
-    let exact = texts::find(filter).is_some();
-    let wanted = |text: &Text| {
-        if exact { text.name() == filter } else { text.name().contains(filter) }
-    };
-    let planned = texts::all().filter(wanted).count();
+    let planned = texts::meant(filter).count();
     if planned == 0 {
         return Err(fail(out, format_args!("litmus: no test is called like {filter}")));
     }
-    run_texts(texts::all().filter(wanted), planned, args, out)
+    run_texts(texts::meant(filter), planned, args, out)
 }
 
 fn read(context: &Context, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
@@ -88,7 +83,7 @@ fn read(context: &Context, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
         return Err(fail(out, format_args!("litmus: a script has nobody to read from")));
     }
     let text = read::text(out)?;
-    run_texts(core::iter::once(Text { text: &text, origin: "here" }), 1, args, out)
+    run_texts(core::iter::once(Text { text: text.into(), origin: "here" }), 1, args, out)
 }
 
 fn run_texts<'a>(

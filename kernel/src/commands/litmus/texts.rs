@@ -4,35 +4,49 @@
 //! of a single dot between them. Whatever else it holds is reported as a test that cannot be read.
 
 use crate::memory;
-use ::litmus::Test;
 use ::litmus::parse::{Error, parse};
+use ::litmus::{Test, catalogue};
+use alloc::borrow::Cow;
 
 /// A test's text.
-#[derive(Clone, Copy)]
 pub(super) struct Text<'a> {
-    pub(super) text: &'a str,
-    /// Whose it is.
+    pub(super) text: Cow<'a, str>,
+    /// Whose it is: the catalogue's group, or where else it comes from.
     pub(super) origin: &'static str,
 }
 
 /// Where one text ends and another begins.
 pub(super) const END_LINE: &str = ".";
 
-impl<'a> Text<'a> {
+impl Text<'_> {
     /// The name that it claims: the second word.
-    pub(super) fn name(&self) -> &'a str {
+    pub(super) fn name(&self) -> &str {
         self.text.split_whitespace().nth(1).unwrap_or("?")
     }
 
     /// What it says.
     pub(super) fn test(&self) -> Result<Test, Error> {
-        parse(self.text)
+        parse(&self.text)
     }
 }
 
 /// All of them.
-pub(super) fn all() -> impl Iterator<Item = Text<'static>> {
-    loaded().map(|text| Text { text, origin: "loaded" })
+fn all() -> impl Iterator<Item = Text<'static>> {
+    let loaded = loaded().map(|text| Text { text: text.into(), origin: "loaded" });
+    let own =
+        catalogue::all().map(|entry| Text { text: entry.text.into(), origin: entry.group.name });
+    loaded.chain(own)
+}
+
+/// Those that are called so; if none is, those that come from there; else those whose names contain it.
+pub(super) fn meant(filter: &str) -> impl Iterator<Item = Text<'static>> {
+    let is_name = all().any(|text| text.name() == filter);
+    let is_origin = all().any(|text| text.origin == filter);
+    all().filter(move |text| match (is_name, is_origin) {
+        (true, _) => text.name() == filter,
+        (false, true) => text.origin == filter,
+        (false, false) => text.name().contains(filter),
+    })
 }
 
 /// The one of this name.
