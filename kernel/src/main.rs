@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `boot` | the flow from the first Rust to the prompt |
 //! | `console` | one serial line for all: output, the log, input |
+//! | `platform` | a machine, or an imitation of one |
 //! | `memory` | from the board's ranges to a memory manager |
 //! | `sanitizer` | the oracle over this kernel's memory manager, in images that have it |
 //! | `heap` | the kernel heap, fed by the page allocator |
@@ -45,6 +46,8 @@ mod interrupts;
 mod litmus;
 #[cfg(target_os = "none")]
 mod memory;
+#[cfg(target_os = "none")]
+mod platform;
 #[cfg(target_os = "none")]
 mod power;
 #[cfg(target_os = "none")]

@@ -6,6 +6,7 @@
 
 use crate::console::println;
 use crate::memory;
+use crate::platform::{self, Nature};
 use crate::threads::{Bare, Hw};
 use abi::{PAGE_SIZE, Pfn, PhysRange};
 use arch::layout;
@@ -24,18 +25,12 @@ const FRAMES_A_TABLE: usize = 16;
 /// Debts that may be outstanding at the same time.
 const DEBTS: usize = 8192;
 
-/// What is emulated, of all that this kernel boots on: QEMU's own board, and boards that QEMU imitates.
-const IMITATED: &[&str] = &["linux,dummy-virt", "raspberrypi,4-model-b"];
-
-/// What a board is, as far as its tree tells. One that exists has a number of its own, which its firmware writes
-/// there; an emulator has no such number to write. Nor has every firmware: of a board that nobody imitates
-/// and that has none, it is not said what it is.
+/// What the oracle is told of the board.
 pub(crate) fn platform(board: &Board) -> Platform {
-    let is_imitated = IMITATED.iter().any(|name| board.is_compatible(name));
-    match (board.serial_number.is_empty(), is_imitated) {
-        (false, _) => Platform::Hardware,
-        (true, true) => Platform::Emulator,
-        (true, false) => Platform::Unknown,
+    match platform::nature(board) {
+        Nature::Real => Platform::Hardware,
+        Nature::Emulated => Platform::Emulator,
+        Nature::Unknown => Platform::Unknown,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the law says of a test, and what this machine can show of it.
 
+use crate::boot;
+use crate::platform::{self, Nature};
 use ::litmus::law::{self, Outcomes};
 use ::litmus::test::{Column, Test, Verdict};
 use core::fmt;
@@ -82,10 +84,12 @@ impl fmt::Display for Law {
 
 /// What the platform could show, in a sentence.
 pub(super) fn strength() -> &'static str {
-    if arch::semihosting::is_present() {
-        "platform: an emulator. Its TLBs hold stale leaves, but no walks, ASIDs or level hints, and fill on \
-         use alone; stores are seen late at most by their neighbour's loads"
-    } else {
-        "platform: no emulator is known; what a CPU did not show, it may show another day"
+    match boot::board().map(platform::nature) {
+        Some(Nature::Emulated) => {
+            "platform: an emulator. Its TLBs hold stale leaves, but no walks, ASIDs or level hints, and fill \
+             on use alone; stores are seen late at most by their neighbour's loads"
+        }
+        Some(Nature::Real) => "platform: CPUs. What they did not show, they may show another day",
+        Some(Nature::Unknown) | None => "platform: nobody said whether these CPUs are emulated",
     }
 }
