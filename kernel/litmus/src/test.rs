@@ -336,22 +336,4 @@ impl Test {
         let labels = &self.threads.get(thread)?.labels;
         labels.iter().find(|(_, at)| *at == place).map(|(name, _)| name.as_str())
     }
-
-    /// A variable by its name.
-    #[must_use]
-    pub fn variable(&self, name: &str) -> Option<Var> {
-        self.variables.iter().position(|variable| variable.name == name)
-    }
-
-    /// Whether no instruction, however it goes, can be run twice: no branch leads back.
-    #[must_use]
-    pub fn is_straight(&self) -> bool {
-        let back = |(at, instruction): (usize, &Instruction)| match instruction {
-            Instruction::Branch { to }
-            | Instruction::BranchIf { to, .. }
-            | Instruction::BranchZero { to, .. } => *to <= at,
-            _ => false,
-        };
-        !self.threads.iter().any(|thread| thread.code.iter().enumerate().any(back))
-    }
 }

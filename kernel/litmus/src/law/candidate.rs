@@ -189,7 +189,7 @@ impl<'a> Search<'a> {
                 None => at.initial,
                 Some(write) => self.event(chosen.coherence[nth][write]).value,
             };
-            if written != value || !self.is_coherent(at, chosen, read, position) {
+            if written != value || !self.is_coherent(chosen, read, position) {
                 continue;
             }
             let mut next = order.clone();
@@ -207,31 +207,26 @@ impl<'a> Search<'a> {
         false
     }
 
-    /// The internal visibility requirements, for one read.
-    fn is_coherent(&self, at: &At, chosen: &Chosen, read: usize, position: usize) -> bool {
+    /// The internal visibility requirements, for one read: of what its own program writes, nothing from its
+    /// future, and nothing older than its past.
+    fn is_coherent(&self, chosen: &Chosen, read: usize, position: usize) -> bool {
         let coherence = &chosen.coherence[chosen.coherence.len() - 1];
-        let event = self.event(read);
         let source = position.checked_sub(1).map(|write| coherence[write]);
-        if let Effect::Walk(walk) = event.effect {
-            // A context is not read before it is written.
-            let context = source.is_some_and(|write| self.event(write).effect == Effect::Context);
-            let _ = walk;
-            return !context || source.is_some_and(|write| self.whole.program_order(write, read));
+        let effect = |write: usize| self.event(write).effect;
+        if matches!(effect(read), Effect::Walk(_)) {
+            // A context is not read before it is written; for descriptors, the order says it all.
+            let context = source.filter(|write| effect(*write) == Effect::Context);
+            return context.is_none_or(|write| self.whole.program_order(write, read));
         }
         let own = |write: usize| self.event(write).pair == Some(read as u8);
-        if let Some(write) = source {
-            let explicit = self.event(write).effect != Effect::Update;
-            let late = self.whole.program_order(read, write) || own(write);
-            if explicit && late && self.whole.internal(read, write) {
-                return false;
-            }
-        }
-        let _ = at;
-        // Not older than what the program itself has written before.
-        !coherence[position..].iter().any(|later| {
-            let explicit = matches!(self.event(*later).effect, Effect::Write { .. });
-            explicit && self.whole.program_order(*later, read)
-        })
+        let late = |write: &usize| {
+            let update = effect(*write) == Effect::Update;
+            !update && (self.whole.program_order(read, *write) || own(*write))
+        };
+        let passed = |write: &usize| {
+            matches!(effect(*write), Effect::Write { .. }) && self.whole.program_order(*write, read)
+        };
+        !source.iter().any(late) && !coherence[position..].iter().any(passed)
     }
 
     /// What others see of a read: after what it has read, before what came later.

@@ -214,18 +214,19 @@ impl Runner<'_> {
         let mut step = step.clone();
         let first = step.first;
         let read = self.read(&mut step, wanted, location, word, absent)?;
+        let Effect::Walk(walk) = step.state.events[usize::from(read)].effect else { return Ok(()) };
         let end = End { location, word, read, foreign };
         let global = leaf && word & bits::NG == 0;
         // All of it is cached, or down to some table, or nothing; of old contexts and sets, something must be.
         let here = wanted.old != Some(false);
         if (!absent || (first.is_none() && !foreign)) && (here || global) {
-            let unit = Walk { level: step.level, leaf: true, global, ..walk_of(&step, read) };
+            let unit = Walk { leaf: true, global, ..walk };
             self.finish(&step, wanted, unit, end, permitted, found)?;
         }
         let tables = first.filter(|_| here && !foreign);
         let above = |level: &Level| tables.is_some_and(|first| (first..step.level).contains(level));
         for level in Level::ALL.into_iter().filter(above) {
-            let unit = Walk { level, leaf: false, global: false, ..walk_of(&step, read) };
+            let unit = Walk { level, leaf: false, global: false, ..walk };
             self.finish(&step, wanted, unit, end, permitted, found)?;
         }
         Ok(())
@@ -270,19 +271,5 @@ impl Runner<'_> {
         };
         found.push((state, end));
         Ok(())
-    }
-}
-
-fn walk_of(step: &Step, read: u8) -> Walk {
-    match step.state.events[usize::from(read)].effect {
-        Effect::Walk(walk) => walk,
-        _ => Walk {
-            va: VirtAddr(0),
-            asid: Asid(0),
-            level: Level::Pte,
-            leaf: true,
-            global: false,
-            absent: false,
-        },
     }
 }
