@@ -7,7 +7,7 @@ use crate::State;
 use crate::descriptors::first_of_run;
 use crate::memory::Use;
 use crate::timeline::Concern;
-use abi::{Access, Asid, Order, PAGE_SIZE, Pfn, VirtAddr};
+use abi::{Access, Asid, Level, Order, PAGE_SIZE, Pfn, VirtAddr};
 use oracle::tlb::{Cached, RUN, Reach};
 use pte::Entry;
 use pte::bits::{AF, RDONLY, USER, WRITE};
@@ -20,6 +20,15 @@ pub(crate) enum Met {
     Done(u64),
     /// A fault.
     Fault,
+}
+
+/// Whether a translation lets an access through.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Right {
+    Yes,
+    No,
+    /// Hardware would have to write to a descriptor that is not there any more: it walks again.
+    Changed,
 }
 
 impl State {
@@ -35,9 +44,14 @@ impl State {
             Some(cached) => Some(cached),
             None => self.walk(cpu, root, asid, va),
         };
-        let Some(found) = found else { return Met::Fault };
-        if !self.permitted(cpu, &found, store.is_some(), (root, asid), va) {
-            return Met::Fault;
+        let Some(mut found) = found else { return Met::Fault };
+        match self.permitted(cpu, &found, store.is_some(), (root, asid), va) {
+            Right::Yes => {}
+            Right::No => return Met::Fault,
+            Right::Changed => match self.make_dirty_now(cpu, (root, asid), va) {
+                Some(now) => found = now,
+                None => return Met::Fault,
+            },
         }
         let pfn = found.frame(va);
         let used = self.memory.use_of(pfn);
@@ -65,16 +79,52 @@ impl State {
         write: bool,
         (root, asid): (Pfn, Asid),
         va: VirtAddr,
-    ) -> bool {
+    ) -> Right {
         if found.word & USER == 0 {
-            return false;
+            return Right::No;
         }
         if !write || found.word & RDONLY == 0 {
-            return true;
+            return Right::Yes;
         }
-        self.config.caps.hw_dirty
-            && found.word & WRITE != 0
-            && self.make_dirty(cpu, found, (root, asid), va)
+        if !self.config.caps.hw_dirty || found.word & WRITE == 0 {
+            return Right::No;
+        }
+        match self.make_dirty(cpu, found, (root, asid), va) {
+            true => Right::Yes,
+            false => Right::Changed,
+        }
+    }
+
+    /// As [`State::make_dirty`], for whatever is in the tables at this moment; the translation that it makes.
+    fn make_dirty_now(
+        &mut self,
+        cpu: usize,
+        (root, asid): (Pfn, Asid),
+        va: VirtAddr,
+    ) -> Option<Cached> {
+        let space = self.tables.space(root)?;
+        let (mut table, mut level) = (root, Level::Pgd);
+        loop {
+            let slot = table.base() + 8 * level.index(va) as u64;
+            let word = self.memory.read(slot)?;
+            match pte::decode(level, word) {
+                Entry::Table(next) => (table, level) = (next.pfn(), level.down()?),
+                Entry::Leaf(leaf) => {
+                    let may = word & USER != 0 && (word & RDONLY == 0 || word & WRITE != 0);
+                    if !may || !leaf.is_young() && !self.config.caps.hw_af {
+                        return None;
+                    }
+                    let dirty = (word | AF) & !RDONLY;
+                    if dirty != word {
+                        self.mark(cpu, slot, level, word, dirty);
+                    }
+                    let new = Cached::of(space, asid, va, level, dirty, false)?;
+                    self.keep(cpu, new, slot);
+                    return Some(new);
+                }
+                _ => return None,
+            }
+        }
     }
 
     /// Writes the dirty state to the descriptor that is there now, if that still permits it. Of a run,

@@ -100,6 +100,9 @@ impl State {
             self.stale.completed(&op, at, cpus, walking, resident);
             self.stays.completed(&op, at, cpus);
         }
+        if self.hidden.made_sure(cpu) {
+            self.recheck_visibility(None);
+        }
         self.publish(cpu, scope);
     }
 

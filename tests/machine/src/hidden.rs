@@ -36,6 +36,9 @@ pub(crate) struct Hidden {
     own: Vec<Vec<u64>>,
     /// Slots with released stores.
     released: Vec<u64>,
+    /// By CPU: what its walkers have seen and no barrier of its own has made sure of yet. The slot, and the
+    /// last store that was seen.
+    walked: Vec<Vec<(u64, u64)>>,
 }
 
 impl Hidden {
@@ -44,12 +47,38 @@ impl Hidden {
             slots: HashMap::default(),
             own: (0..cpus).map(|_| Vec::new()).collect(),
             released: Vec::new(),
+            walked: (0..cpus).map(|_| Vec::new()).collect(),
         }
     }
 
     /// One more walker, which stores nothing.
     pub(crate) fn joined(&mut self) {
         self.own.push(Vec::new());
+        self.walked.push(Vec::new());
+    }
+
+    /// A walker of `cpu` has seen what is at `slot` now: after its next full barrier, nobody misses that.
+    pub(crate) fn walked(&mut self, cpu: usize, slot: PhysAddr) {
+        let last = self.slots.get(&slot.0).and_then(|stores| stores.last());
+        if let Some(last) = last.filter(|late| late.cpu != cpu)
+            && !self.walked[cpu].contains(&(slot.0, last.at))
+        {
+            self.walked[cpu].push((slot.0, last.at));
+        }
+    }
+
+    /// `cpu` has executed a full barrier: what its walkers have seen is made sure of. Whether there was any.
+    pub(crate) fn made_sure(&mut self, cpu: usize) -> bool {
+        let walked = std::mem::take(&mut self.walked[cpu]);
+        for (slot, at) in &walked {
+            if let Some(stores) = self.slots.get_mut(slot) {
+                stores.retain(|late| late.at > *at);
+                if stores.is_empty() {
+                    self.slots.remove(slot);
+                }
+            }
+        }
+        !walked.is_empty()
     }
 
     /// `cpu` has overwritten `old` at `slot`.

@@ -185,6 +185,9 @@ impl State {
             2 => 1,
             _ => 1 + rng.below(olds),
         });
+        if which == 0 {
+            self.hidden.walked(cpu, slot);
+        }
         let old = which.checked_sub(1);
         old.and_then(|old| self.hidden.olds(cpu, slot).nth(old as usize)).unwrap_or(now)
     }

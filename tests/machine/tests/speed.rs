@@ -6,8 +6,17 @@
 
 use granule_machine::{Config, SimWorld};
 use pte::Caps;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use stress::{Limit, Options, workloads};
+
+/// A clock that runs while this thread does, where the host tells: else any.
+fn clock() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = told.and_then(|text| text.split_whitespace().next()?.parse().ok());
+    nanos.map_or_else(|| START.get_or_init(Instant::now).elapsed(), Duration::from_nanos)
+}
 
 /// Steps that a workload took, and how long.
 fn measure(caps: Caps, name: &str, rounds: u64) -> (u64, Duration) {
@@ -15,11 +24,11 @@ fn measure(caps: Caps, name: &str, rounds: u64) -> (u64, Duration) {
     let world = SimWorld::new(config);
     let limit = Limit::Rounds(rounds);
     let options = Options { cpus: config.cpus, limit, seed: config.seed, bytes: 64 << 10 };
-    let begin = Instant::now();
+    let begin = clock();
     let mut report = String::new();
     stress::run_all(&world, options, &|n| n == name, &mut report, &mut |_, _, _| {})
         .expect("writing to a string works");
-    let taken = begin.elapsed();
+    let taken = clock() - begin;
     assert_eq!(world.violation(), None, "{name}");
     (stress::World::now_ns(&world), taken)
 }
@@ -29,7 +38,7 @@ fn steps_a_second() {
     for (what, caps) in [("Cortex-A72", Caps::CORTEX_A72), ("all features", Caps::MAX)] {
         let (mut steps, mut taken) = (0, Duration::ZERO);
         for name in workloads::all::<SimWorld>().map(|workload| workload.name) {
-            let (here, time) = measure(caps, name, 200);
+            let (here, time) = measure(caps, name, 20);
             let a_second = here as f64 / time.as_secs_f64();
             println!("{what:12} {name:24} {here:9} steps  {:6.2} million a second", a_second / 1e6);
             (steps, taken) = (steps + here, taken + time);

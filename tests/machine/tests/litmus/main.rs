@@ -101,6 +101,33 @@ fn a_set_is_cached_as_one() {
     assert!(!run("only-one-has-the-mark", "NOP"), "nobody has walked for the other one");
 }
 
+/// What a walk has seen, no walk behind a barrier and a synchronisation misses.
+#[test]
+fn a_new_entry_that_was_used_stays() {
+    let again = |between: &str| {
+        shows(&format!(
+            "AArch64 again\n{{ x=1; [PTE(x)]=(oa:PA(x), valid:0); 0:X1=x; 1:X3=PTE(x); 1:X4=(oa:PA(x)); }}\n\
+             P0 | P1 ;\n LDR W2,[X1] | STR X4,[X3] ;\n {between}\
+             L: LDR W5,[X1] | ;\nexists (0:X2=1 /\\ fault(P0:L,x))"
+        ))
+    };
+    assert!(again(""), "it may have walked for the second one first");
+    assert!(!again("DSB SY | ;\n ISB | ;\n "));
+}
+
+/// Hardware that finds another entry than it wanted to mark dirty walks again.
+#[test]
+fn a_store_meets_a_change_of_its_entry() {
+    let faults = |new: &str| {
+        shows(&format!(
+            "AArch64 dirty\nTTHM=HA HD\n{{ [PTE(x)]=(oa:PA(x), db:0, dbm:1); 0:X1=x; 0:X2=1; 1:X3=PTE(x);\n\
+             1:X4={new}; y=0; }}\n P0 | P1 ;\n STR W2,[X1] | STR X4,[X3] ;\nexists (fault(P0,x))"
+        ))
+    };
+    assert!(!faults("(oa:PA(y), db:0, dbm:1)"));
+    assert!(faults("(oa:PA(y), db:0, dbm:0)"));
+}
+
 /// Every test of the catalogue that the machine can run: it shows nothing that is forbidden.
 #[test]
 fn what_it_shows_of_a_folder_is_allowed() {
