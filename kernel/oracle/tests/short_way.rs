@@ -77,7 +77,7 @@ impl Twins {
     fn run(&mut self, dice: &mut Dice) -> Vec<PhysAddr> {
         let table = if dice.one_in(3) { SECOND } else { TABLES[3] };
         let (first, n) = (dice.below(32) * 4, 1 + dice.below(20));
-        let (kind, cpu) = (dice.below(8), dice.below(2) as u8);
+        let (kind, cpu) = (dice.below(10), dice.below(2) as u8);
         let (frames, exchanges) = (dice.below(NR_FRAMES - 24), !dice.one_in(4));
         let slots: Vec<_> = (first..first + n).map(|n| table.base() + 8 * n).collect();
         for (n, &slot) in slots.iter().enumerate() {
@@ -96,13 +96,14 @@ impl Twins {
         let (cpu, page, frame) = (dice.below(3) as u8, dice.below(128), dice.below(NR_FRAMES));
         let scope = if dice.one_in(8) { LOCAL } else { ALL };
         let asid = if dice.one_in(8) { Asid(ASID.0 + 1) } else { ASID };
-        let kind = dice.below(12);
-        if kind == 0 {
+        let kind = dice.below(16);
+        if kind == 0 || kind == 14 {
             self.is_linked = !self.is_linked;
         }
+        let dice_says = dice.one_in(4);
         let link = if self.is_linked { Table::new(SECOND).word() } else { 0 };
         self.both(|paper| match kind {
-            0 => drop(paper.exchange(0, block(1), link)),
+            0 | 14 => drop(paper.exchange(0, block(1), link)),
             1 => paper.flush(cpu, of_page(page, scope)),
             2 => paper.flush(cpu, of_walk(512, scope)),
             3 => paper.flush(cpu, everything(scope)),
@@ -119,6 +120,14 @@ impl Twins {
                 paper.oracle.frame_alloc(by(cpu), FRAMES + frame, Order::PAGE);
             }
             10 => paper.done(abi::VirtRange::from_size(common::VA + page * PAGE_SIZE, PAGE_SIZE)),
+            // Somebody's no more; whoever maps it now is told so.
+            11 if dice_says => paper.oracle.frame_free(by(cpu), FRAMES + frame, Order::PAGE),
+            12 if dice_says => paper.unlock(1),
+            13 => paper.lock(1),
+            _ if dice_says => {
+                let slot = TABLES[3].base() + 8 * page;
+                paper.scribble(slot, paper.word(slot) ^ PAGE_SIZE);
+            }
             _ => hardware_writes(paper, TABLES[3].base() + 8 * page),
         });
     }
@@ -140,6 +149,9 @@ fn word(kind: u64, old: u64, frame: Pfn) -> u64 {
         (6, Entry::Soft(Soft::Migration { pfn, .. })) => {
             Leaf::user(Level::Pte, pfn, Prot::Read).made_young().word()
         }
+        // Nobody has used it, so no TLB may have it: unless it had before, or hardware marks it.
+        (8, Entry::None) => leaf.made_old().word(),
+        (9, Entry::Leaf(leaf)) => leaf.made_old().word(),
         (7, Entry::Leaf(leaf)) => {
             Leaf::user(Level::Pte, leaf.pfn(), Prot::Read).made_young().word()
         }
@@ -160,7 +172,7 @@ fn hardware_writes(paper: &mut Paper, slot: PhysAddr) {
 #[test]
 fn both_ways_lead_to_the_same_verdict() {
     let (mut rules, mut steps) = (BTreeSet::new(), 0);
-    for seed in 0..200 {
+    for seed in 0..300 {
         let caps = if seed % 2 == 0 { Caps::CORTEX_A72 } else { Caps::MAX };
         let (mut dice, mut twins) = (Dice(seed), Twins::new(caps));
         for _ in 0..200 {
@@ -180,4 +192,12 @@ fn both_ways_lead_to_the_same_verdict() {
     }
     println!("{steps} steps, {rules:?}");
     assert!(rules.len() >= 8 && steps > 2000, "{steps} steps see too little: {rules:?}");
+}
+
+/// What leaves a table that nobody can reach is to be seen before somebody can, whichever way it went.
+#[test]
+fn a_table_is_emptied_the_short_way() {
+    let mut paper = Paper::for_traces(Caps::CORTEX_A72);
+    paper.play("table T; put T 0 A; put T 1 B; drop T 0; dsb.st; drop T 1; link 1 T");
+    assert_eq!(paper.verdict(), "link-unpublished");
 }
