@@ -71,6 +71,7 @@ fn levels_hold_what_the_architecture_lets_them() {
 fn the_address_of_a_leaf_is_aligned_to_what_it_maps() {
     assert_eq!(leaf_address::<K4>(Level::Pmd), 0x0000_ffff_ffe0_0000);
     assert_eq!(leaf_address::<K4>(Level::Pud), 0x0000_ffff_c000_0000);
+    assert_eq!(crate::bits::leaf_address(Level::Pud), 0x0000_ffff_c000_0000);
     assert_eq!(leaf_address::<K16>(Level::Pmd), 0x0000_ffff_fe00_0000);
     assert_eq!(leaf_address::<K64>(Level::Pmd), 0x0000_ffff_e000_0000);
     assert_eq!(leaf_address::<K16>(Level::Pte), K16::ADDRESS);
