@@ -5,15 +5,16 @@
 //! belong to one group of one instance. Instructions reach the tables at [`LINEAR`] and the frames
 //! at their variables' addresses; besides there is the code, which nobody can write there.
 
+use super::shape;
 use crate::threads::Hw;
 use abi::{Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
 use alloc::vec::Vec;
 use arch::litmus::CODE;
 use litmus::encode::{Host, Unencodable, encode};
 use litmus::layout::{Layout, Page, TablePage};
-use litmus::test::{Descriptor, Holder, Output, Test, Value};
+use litmus::test::{Holder, Test, Value};
 use mm::{Hardware, Mm, Slot};
-use pte::{MemType, Table, bits, regs};
+use pte::{Table, bits, regs};
 
 /// What is added to a table's physical address for the address that instructions reach it at.
 const LINEAR: u64 = 0x6000_0000_0000;
@@ -33,35 +34,6 @@ pub(crate) enum GroundError {
     Code(usize, usize, Unencodable),
     /// A block larger than memory comes in.
     Block,
-}
-
-/// How much of physical memory a group's descriptors may map at once.
-fn block_of(test: &Test) -> Option<Order> {
-    let mut level = Level::Pte;
-    let mut cont = false;
-    let mut look = |descriptor: &Descriptor| {
-        if let Output::Frame(_) = descriptor.output {
-            level = level.min(descriptor.level);
-            cont |= descriptor.cont;
-        }
-    };
-    test.initial.iter().for_each(&mut look);
-    let registers = test.threads.iter().flat_map(|thread| &thread.registers);
-    let values = test.variables.iter().flat_map(|variable| &variable.initial);
-    for value in registers.map(|(_, value)| value).chain(values) {
-        if let Value::Descriptor(descriptor) = value {
-            look(descriptor);
-        }
-    }
-    let neighbours = test.variables.iter().any(|variable| {
-        test.variables.iter().filter(|other| other.group == variable.group).count() > 1
-    });
-    match level {
-        Level::Pte if cont || neighbours => Some(Order(4)),
-        Level::Pte => Some(Order::PAGE),
-        Level::Pmd => Some(Order::PMD),
-        Level::Pud | Level::Pgd => None,
-    }
 }
 
 /// A test's memory, for so many instances.
@@ -91,18 +63,14 @@ impl Ground {
         instances: usize,
     ) -> Result<Self, GroundError> {
         let mm = mm.ok_or(GroundError::OutOfMemory)?;
-        let order = block_of(test).ok_or(GroundError::Block)?;
-        let uncached = test.initial.iter().any(|entry| entry.memory != MemType::Normal)
-            || test.threads.iter().flat_map(|thread| &thread.registers).any(
-                |(_, value)| matches!(value, Value::Descriptor(d) if d.memory != MemType::Normal),
-            );
+        let order = shape::block_of(test).ok_or(GroundError::Block)?;
         let mut ground = Self {
             mm,
             taken: Vec::new(),
             roots: Vec::new(),
             instances: Vec::new(),
             code: Vec::new(),
-            uncached,
+            uncached: shape::is_uncached(test),
         };
         for _ in &test.spaces {
             let root = ground.take(Order::PAGE)?;
@@ -214,13 +182,13 @@ impl Ground {
         for group in 0..groups {
             let block = self.take(order)?.base();
             // Of a block, the frames lie in it as the addresses do in theirs.
-            let inside = offset(nth, group, groups) & (order.bytes() - 1);
+            let inside = shape::offset(nth, group, groups) & (order.bytes() - 1);
             frames.push(block + inside);
         }
         let mut members = alloc::vec![0; groups];
         for variable in &test.variables {
             let group = variable.group;
-            let va = start + Level::Pud.span() * group as u64 + offset(nth, group, groups);
+            let va = start + Level::Pud.span() * group as u64 + shape::offset(nth, group, groups);
             let before = PAGE_SIZE * members[group];
             members[group] += 1;
             layout.pages.push(Page { va: VirtAddr(va + before), frame: frames[group] + before });
@@ -243,7 +211,7 @@ impl Ground {
             tables.push(table.base());
         }
         layout.add_tables(test, &mut || tables.pop().unwrap_or(PhysAddr(0)));
-        let words = whole_words(&layout, test);
+        let words = shape::whole_words(&layout, test);
         self.instances.try_reserve(1).map_err(|_| GroundError::OutOfMemory)?;
         self.instances.push(Instance { layout, words });
         Ok(())
@@ -290,26 +258,4 @@ impl Drop for Ground {
     fn drop(&mut self) {
         self.taken.iter().for_each(|pfn| self.mm.free(*pfn));
     }
-}
-
-/// Where in its gigabyte a group's pages begin: at a contiguous set, and not all at the same place of a
-/// TLB that is looked up by low bits of the address.
-const fn offset(instance: usize, group: usize, groups: usize) -> u64 {
-    const SET: u64 = 16 * PAGE_SIZE;
-    ((instance * groups + group) as u64 * SET) % Level::Pmd.span()
-}
-
-/// What memory holds at the beginning, with halves of words put together.
-fn whole_words(layout: &Layout, test: &Test) -> Vec<(PhysAddr, u64)> {
-    let mut words: Vec<(PhysAddr, u64)> = Vec::new();
-    for word in layout.memory(test) {
-        let at = PhysAddr(word.at.0 & !7);
-        let value = if word.width == 4 { word.value & 0xffff_ffff } else { word.value };
-        let value = value << (8 * (word.at.0 & 7));
-        match words.last_mut() {
-            Some((last, whole)) if *last == at => *whole |= value,
-            _ => words.push((at, value)),
-        }
-    }
-    words
 }

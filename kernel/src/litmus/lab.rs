@@ -66,6 +66,8 @@ pub(crate) enum Trouble {
     Exception(ThreadId, u64, u64),
     /// A thread does not end.
     Endless(ThreadId),
+    /// It ends in more states than are counted: no litmus test.
+    Countless,
     /// Somebody typed Ctrl-C.
     Interrupted,
     /// There was no memory for the threads.
@@ -74,6 +76,8 @@ pub(crate) enum Trouble {
 
 /// How often the watcher may look in vain before it takes a run for endless.
 const PATIENCE: u32 = 30;
+/// The final states that are counted; a test has some dozens.
+const MOST_STATES: usize = 1000;
 /// The longest wait before a start, in steps of a few instructions.
 const SKEW: u64 = 32;
 
@@ -262,9 +266,12 @@ impl Lab<'_> {
                     None => self.cell(nth, what).load(Ordering::Relaxed),
                 });
             }
-            match states.get_mut(state.as_slice()) {
-                Some(count) => *count += 1,
-                None => drop(states.insert(state.clone(), 1)),
+            if let Some(count) = states.get_mut(state.as_slice()) {
+                *count += 1;
+            } else if states.len() < MOST_STATES {
+                states.insert(state.clone(), 1);
+            } else {
+                self.give_up(Trouble::Countless);
             }
         }
     }

@@ -7,6 +7,7 @@
 //! | file | concern |
 //! | --- | --- |
 //! | `needs` | what a machine may lack, and what is refused |
+//! | `shape` | what a test asks of memory |
 //! | `ground` | a test's memory and tables |
 //! | `lab` | threads on CPUs, batch after batch |
 //! | `seat` | one thread at one instance |
@@ -23,6 +24,7 @@ mod lab;
 mod meet;
 mod needs;
 mod seat;
+mod shape;
 
 pub(crate) use ground::{Ground, GroundError};
 pub(crate) use lab::{Preload, Seen, Trouble, Wanted, run};

@@ -70,6 +70,9 @@ impl Report {
             Some(Trouble::Endless(thread)) => {
                 self.fail(test, format_args!("P{thread} does not end"), ktap)
             }
+            Some(Trouble::Countless) => {
+                self.fail(test, format_args!("too many final states to count"), ktap)
+            }
             Some(Trouble::Interrupted) => self.fail(test, format_args!("interrupted"), ktap),
             Some(Trouble::NoThreads) => {
                 self.fail(test, format_args!("no memory for its threads"), ktap)
