@@ -17,7 +17,8 @@ use texts::Text;
 
 pub(super) static ARGS: [Arg; 5] = [
     Arg::place("what", Kind::OneOf(&["list", "show", "run", "read"]), "what to do").or("list"),
-    Arg::place("name", Kind::Word, "the test; else only names that contain this").optional(),
+    Arg::place("name", Kind::Word, "the test, or its group; else only names that contain this")
+        .optional(),
     Arg::key("runs", Kind::Number { min: 1, max: 1 << 40 }, "runs of each test").or("2000"),
     Arg::key(
         "preload",
