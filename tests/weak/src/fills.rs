@@ -89,8 +89,8 @@ impl Universe {
 const ANY_SPACE: SpaceId = SpaceId(0);
 
 /// The root and the ASID of a TTBR0 value.
-pub(crate) const fn context(ttbr: u64) -> (u64, Asid) {
-    (ttbr & 0xffff_ffff_f000, Asid((ttbr >> 48) as u16))
+pub(crate) const fn context(ttbr: u64) -> (Option<u64>, Asid) {
+    (Some(ttbr & 0xffff_ffff_f000), Asid((ttbr >> 48) as u16))
 }
 
 /// A descriptor that a walk can come to now.
@@ -108,7 +108,7 @@ impl Machine<'_> {
         &self,
         memory: &[u64],
         held: Held,
-        (root, asid): (u64, Asid),
+        (root, asid): (Option<u64>, Asid),
         va: VirtAddr,
         found: &mut Vec<Reached>,
     ) {
@@ -120,7 +120,9 @@ impl Machine<'_> {
                 found.push(Reached { slot, level, word, asid });
             }
         };
-        add(root, Level::Pgd);
+        if let Some(root) = root {
+            add(root, Level::Pgd);
+        }
         for (_, cached) in self.universe.kept(held) {
             if cached.serves(asid)
                 && cached.translates(va)
@@ -142,8 +144,15 @@ impl Machine<'_> {
         let mut found = Vec::new();
         loop {
             let before = held;
-            for &ttbr in contexts {
-                let (root, asid) = context(ttbr);
+            let mut begins: Vec<_> = contexts.iter().map(|ttbr| context(*ttbr)).collect();
+            // A walk that began in an earlier context goes on from the table that it holds.
+            for (_, cached) in self.universe.kept(held) {
+                let known = begins.iter().any(|(_, asid)| *asid == cached.asid);
+                if !known && cached.reach == Reach::Walk {
+                    begins.push((None, cached.asid));
+                }
+            }
+            for (root, asid) in begins {
                 for nth in 0..self.pages.len() {
                     let va = self.pages[nth];
                     self.reached(memory, held, (root, asid), va, &mut found);
