@@ -59,10 +59,7 @@ impl Registers {
         match source {
             Source::Immediate(number) => number,
             Source::Register(reg) => self.read(reg),
-            Source::Extended { from, signed: false } => Width::W.cut(self.read(from)),
-            Source::Extended { from, signed: true } => {
-                i64::from(self.read(from) as u32 as i32) as u64
-            }
+            Source::Extended { from, signed } => extend(self.read(from), signed),
         }
     }
 
@@ -147,6 +144,12 @@ impl Registers {
     }
 }
 
+/// The lower half of `value`, with its sign extended or not ([`Source::Extended`]).
+#[must_use]
+pub const fn extend(value: u64, signed: bool) -> u64 {
+    if signed { value as u32 as i32 as i64 as u64 } else { Width::W.cut(value) }
+}
+
 /// Arithmetic of a width.
 #[must_use]
 pub const fn compute(op: Op, width: Width, left: u64, right: u64) -> u64 {
@@ -213,4 +216,13 @@ pub const fn permit(word: u64, asked: Asked) -> Result<u64, FaultKind> {
         new &= !bits::RDONLY;
     }
     Ok(new)
+}
+
+/// What `AT` leaves in PAR_EL1: the frame of a physical address, or bit 0 and the fault's status. The
+/// memory's attributes, and the level of a fault, are left out: CPUs differ in what they tell of those.
+pub const fn par(found: Result<u64, FaultKind>) -> u64 {
+    match found {
+        Ok(physical) => physical & !(abi::PAGE_SIZE - 1),
+        Err(kind) => 1 | kind.status() << 1,
+    }
 }

@@ -263,6 +263,19 @@ pub enum FaultKind {
     Permission,
 }
 
+impl FaultKind {
+    /// The status code of such a fault at level 3, as ESR_EL1 and PAR_EL1 have it.
+    #[doc(alias("DFSC", "FST"))]
+    #[must_use]
+    pub const fn status(self) -> u64 {
+        match self {
+            Self::Translation => 0b00_0111,
+            Self::AccessFlag => 0b00_1011,
+            Self::Permission => 0b00_1111,
+        }
+    }
+}
+
 /// Whose states a condition is about.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Quantifier {

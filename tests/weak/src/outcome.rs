@@ -3,7 +3,7 @@
 use crate::Machine;
 use crate::state::State;
 use litmus::Test;
-use litmus::test::{Observed, Quantifier, Verdict};
+use litmus::test::{Observed, Verdict};
 use std::collections::BTreeSet;
 
 /// What was looked at in the end, in the order of [`Test::observed`].
@@ -12,7 +12,7 @@ pub type Outcome = Vec<u64>;
 /// Every way in which a test can end.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Outcomes {
-    /// The ends, without those that hold what another one holds.
+    /// The final states.
     pub ends: BTreeSet<Outcome>,
     /// How many states the machine was in.
     pub states: usize,
@@ -26,17 +26,9 @@ impl Outcomes {
         self.ends.insert(outcome);
     }
 
-    /// The answer to the test's question, by its proposition.
+    /// The answer to the test's question.
     pub fn verdict(&self, test: &Test) -> Verdict {
-        let layout = litmus::Layout::law(test);
-        let holds = |end: &Outcome| test.holds(&layout, end);
-        let (some, all) = (self.ends.iter().any(holds), self.ends.iter().all(holds));
-        match test.condition.quantifier {
-            Quantifier::ForAll if all => Verdict::Required,
-            Quantifier::ForAll if some => Verdict::Allowed,
-            _ if some => Verdict::Allowed,
-            _ => Verdict::Forbidden,
-        }
+        test.verdict(self.ends.iter())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::step::DIRECT;
 use crate::{Machine, TooLarge};
 use abi::{PAGE_SIZE, VirtAddr};
 use litmus::instruction::Instruction;
-use litmus::semantics::{Asked, permit};
+use litmus::semantics::{Asked, par, permit};
 use litmus::test::{FaultKind, Faults, ThreadId};
 use oracle::tlb::Cached;
 use pte::Entry;
@@ -219,19 +219,13 @@ fn physical(cached: &Cached, va: VirtAddr) -> u64 {
 fn answered(state: &State, thread: ThreadId, at: usize, answer: Translated) -> State {
     let mut state = state.clone();
     let flight = &mut state.threads[thread].window[at];
-    let status = |kind| match kind {
-        FaultKind::Translation => 0b00_0111,
-        FaultKind::AccessFlag => 0b00_1011,
-        FaultKind::Permission => 0b00_1111,
-    };
     flight.done = true;
     (flight.value, flight.translated) = match answer {
         Translated::Yes { at, by, update } => {
-            let page = at & !(PAGE_SIZE - 1);
-            (page, Translated::Yes { at: NOWHERE, by, update })
+            (par(Ok(at)), Translated::Yes { at: NOWHERE, by, update })
         }
         Translated::Fault { kind, by } => {
-            (1 | status(kind) << 1, Translated::Yes { at: NOWHERE, by, update: None })
+            (par(Err(kind)), Translated::Yes { at: NOWHERE, by, update: None })
         }
         Translated::Not => return state,
     };

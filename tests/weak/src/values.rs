@@ -6,7 +6,7 @@
 use crate::Machine;
 use crate::state::{Flight, Guess, Thread, Translated};
 use litmus::instruction::{Flags, Instruction, Reg, Source, System, Width};
-use litmus::semantics::{compute, update};
+use litmus::semantics::{compute, extend, update};
 use litmus::test::ThreadId;
 
 /// A value, if it is known.
@@ -84,10 +84,7 @@ impl Registers {
         match source {
             Source::Immediate(number) => Known::sure(number),
             Source::Register(reg) => self.read(reg),
-            Source::Extended { from, signed } => self.read(from).map(|value| match signed {
-                false => value & 0xffff_ffff,
-                true => value as u32 as i32 as i64 as u64,
-            }),
+            Source::Extended { from, signed } => self.read(from).map(|value| extend(value, signed)),
         }
     }
 
@@ -96,7 +93,7 @@ impl Registers {
     }
 
     /// The context is synchronised.
-    fn synchronise(&mut self) {
+    fn synchronize(&mut self) {
         self.pars.drain(..self.pars.len() - 1);
     }
 
@@ -167,10 +164,10 @@ impl Machine<'_> {
             | Instruction::Dmb(..)
             | Instruction::Dsb(..)
             | Instruction::Stop => {}
-            Instruction::Isb => registers.synchronise(),
+            Instruction::Isb => registers.synchronize(),
             Instruction::Eret => {
                 inputs.address = registers.elr;
-                registers.synchronise();
+                registers.synchronize();
             }
             Instruction::Translate { address, .. } => {
                 inputs.address = registers.read(address);
@@ -260,7 +257,7 @@ impl Machine<'_> {
         }
         if let Translated::Fault { .. } = flight.translated {
             registers.elr = Known::sure(self.layout.label(thread, flight.place));
-            registers.synchronise();
+            registers.synchronize();
         }
         Some(inputs)
     }

@@ -122,8 +122,8 @@ impl Machine<'_> {
                 (switch, _) if is_switch(switch) => here.contexts.push(flight.value),
                 _ => {}
             }
-            let synchronises = matches!(instruction, Instruction::Isb | Instruction::Eret);
-            if synchronises || here.window[0].is_fault() {
+            let synchronizes = matches!(instruction, Instruction::Isb | Instruction::Eret);
+            if synchronizes || here.window[0].is_fault() {
                 here.contexts.drain(..here.contexts.len() - 1);
             }
             registers.settle(here);

@@ -38,18 +38,22 @@ impl Outcomes {
     /// The answer to `test`'s question, with the law's layout.
     #[must_use]
     pub fn verdict(&self, test: &Test) -> Verdict {
-        let layout = Layout::law(test);
-        let holds = |state: &Outcome| test.holds(&layout, state);
-        let (any, all) = (self.states.keys().any(holds), self.states.keys().all(holds));
-        match test.condition.quantifier {
-            Quantifier::ForAll if all => Verdict::Required,
-            _ if any => Verdict::Allowed,
-            _ => Verdict::Forbidden,
-        }
+        test.verdict(self.states.keys())
     }
 }
 
 impl Test {
+    /// The answer to the question, if these are all final states there can be, in the law's layout.
+    pub fn verdict<'s>(&self, mut states: impl Iterator<Item = &'s Outcome> + Clone) -> Verdict {
+        let layout = Layout::law(self);
+        let holds = |state: &Outcome| self.holds(&layout, state);
+        match self.condition.quantifier {
+            Quantifier::ForAll if states.clone().all(holds) => Verdict::Required,
+            _ if states.any(holds) => Verdict::Allowed,
+            _ => Verdict::Forbidden,
+        }
+    }
+
     /// Whether what the condition says is true of a final state, of a run with this layout.
     #[must_use]
     pub fn holds(&self, layout: &Layout, state: &[u64]) -> bool {

@@ -8,7 +8,7 @@ use super::values::Values;
 use super::walk::{Translated, context_location};
 use crate::instruction::{Instruction, Reg, System, Width};
 use crate::layout::Layout;
-use crate::semantics::Asked;
+use crate::semantics::{Asked, par};
 use crate::test::{FaultKind, Faults, Test, Thread};
 use abi::VirtAddr;
 use alloc::vec::Vec;
@@ -159,8 +159,8 @@ impl Runner<'_> {
         let asked = Asked { el0, hd: false, ..self.asked(state, write) };
         for (mut next, translated) in self.translate(state, va, asked, flow)? {
             let (par, walk) = match translated {
-                Translated::To(physical, walk) => (physical & !0xfff, walk),
-                Translated::Fault(kind, walk) => (1 | status(kind) << 1, walk),
+                Translated::To(physical, walk) => (par(Ok(physical)), walk),
+                Translated::Fault(kind, walk) => (par(Err(kind)), walk),
             };
             next.par = next.flow_of_walk(walk);
             next.registers.par = par;
@@ -189,7 +189,7 @@ impl Runner<'_> {
         state.faults.push(Faulted { place, variable, entry, kind });
         state.registers.elr = self.layout.label(self.thread, place);
         state.registers.far = va;
-        state.registers.esr = status(kind);
+        state.registers.esr = kind.status();
         state.synchronize();
         let thread = self.this();
         let next = match (thread.handler, self.test.faults) {
@@ -211,14 +211,5 @@ impl Runner<'_> {
         state.jump(next);
         open.push(state);
         Ok(())
-    }
-}
-
-/// The fault status code of a level-3 fault.
-const fn status(kind: FaultKind) -> u64 {
-    match kind {
-        FaultKind::Translation => 0b00_0111,
-        FaultKind::AccessFlag => 0b00_1011,
-        FaultKind::Permission => 0b00_1111,
     }
 }
