@@ -7,15 +7,16 @@
 //! Source: Arm ARM, "TLB maintenance instruction ordering and completion", "TLBI-after",
 //! "TLBI-ordered-before".
 
-use crate::Machine;
-use crate::TooLarge;
-use crate::fills::Universe;
 use crate::order::End;
 use crate::state::{Flight, Held, State, Translated};
 use crate::step::{DIRECT, Step};
+use crate::{Machine, TooLarge};
 use litmus::instruction::{Domain, Instruction, Kind, TlbiOp};
 use litmus::test::ThreadId;
 use pte::{Scope, Tlbi};
+
+/// What a CPU may hold whom a TLBI is not for, or is not waited for on: everything.
+const UNASKED: Held = Held::MAX;
 
 impl Machine<'_> {
     /// A TLBI is under way.
@@ -46,7 +47,7 @@ impl Machine<'_> {
         let mut left = Vec::new();
         for other in 0..state.threads.len() {
             if !self.reaches(&op, thread, other) || own && other != thread {
-                left.push(Held::MAX);
+                left.push(UNASKED);
                 continue;
             }
             let contexts = self.contexts(other, &state.threads[other]);
@@ -78,20 +79,18 @@ impl Machine<'_> {
                 flight.left.clear();
             }
             if !everywhere {
-                (0..left.len()).filter(|n| *n != issuer).for_each(|n| left[n] = Held::MAX);
+                (0..left.len()).filter(|n| *n != issuer).for_each(|n| left[n] = UNASKED);
             }
-            let Instruction::Tlbi { op, .. } = self.test.threads[issuer].code[flight.place] else {
-                continue;
-            };
+            let Instruction::Tlbi { op, .. } = code[flight.place] else { continue };
             let operand =
                 self.inputs(issuer, &state.threads[issuer]).map(|inputs| inputs[at].address.value);
             let Some(Some(operand)) = operand else { return Ok(None) };
             let op = op.with(operand);
             for (other, &left) in left.iter().enumerate() {
-                if left == Held::MAX {
+                if left == UNASKED {
                     continue;
                 }
-                if other != issuer && !self.is_used_up(&self.universe, &state, other, &op, left) {
+                if other != issuer && !self.is_used_up(&state, other, &op, left) {
                     return Ok(None);
                 }
                 let here = &mut state.threads[other];
@@ -100,7 +99,7 @@ impl Machine<'_> {
                 for thread in &mut state.threads {
                     for flight in &mut thread.window {
                         if let Some(held) = flight.left.get_mut(other) {
-                            *held &= if *held == Held::MAX { Held::MAX } else { left };
+                            *held &= if *held == UNASKED { UNASKED } else { left };
                         }
                     }
                 }
@@ -111,14 +110,7 @@ impl Machine<'_> {
 
     /// Whether a CPU has performed all that it translated by what goes; and whether it has translated what
     /// comes before, where that is at the same place of a page.
-    fn is_used_up(
-        &self,
-        universe: &Universe,
-        state: &State,
-        other: ThreadId,
-        op: &Tlbi,
-        left: Held,
-    ) -> bool {
+    fn is_used_up(&self, state: &State, other: ThreadId, op: &Tlbi, left: Held) -> bool {
         let here = &state.threads[other];
         let Some(inputs) = self.inputs(other, here) else { return false };
         let low = |at: usize| inputs[at].address.value.map(|va| va % abi::PAGE_SIZE);
@@ -127,7 +119,7 @@ impl Machine<'_> {
                 Translated::Yes { by, .. } | Translated::Fault { by, .. } if by != DIRECT => by,
                 _ => continue,
             };
-            if left >> by & 1 != 0 || !universe.read(by).is_covered(op) {
+            if left >> by & 1 != 0 || !self.universe.read(by).is_covered(op) {
                 continue;
             }
             let Some(access) = self.access(other, flight) else { continue };
