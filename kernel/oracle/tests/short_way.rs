@@ -34,14 +34,17 @@ struct Twins {
     short: Paper,
     long: Paper,
     is_linked: bool,
+    /// What decides their steps, for whoever has to repeat them.
+    seed: u64,
 }
 
 impl Twins {
-    fn new(caps: Caps) -> Self {
+    fn new(caps: Caps, seed: u64) -> Self {
         let mut twins = Self {
             short: Paper::new(caps),
             long: Paper::with(caps, |oracle| oracle.thorough()),
             is_linked: false,
+            seed,
         };
         twins.both(|paper| {
             (0..NR_FRAMES).for_each(|n| paper.alloc(FRAMES + n, Order::PAGE));
@@ -61,14 +64,15 @@ impl Twins {
 
     /// Whether both say the same; and whether they are silent.
     fn agree(&mut self, slots: &[PhysAddr]) -> bool {
-        assert_eq!(self.short.to_string(), self.long.to_string());
-        assert_eq!(self.short.oracle.steps(), self.long.oracle.steps());
+        let seed = self.seed;
+        assert_eq!(self.short.to_string(), self.long.to_string(), "seed {seed}");
+        assert_eq!(self.short.oracle.steps(), self.long.oracle.steps(), "seed {seed}");
         if self.short.oracle.report().is_some() {
             return false;
         }
         for &slot in slots {
             let (short, long) = (self.short.oracle.state(slot), self.long.oracle.state(slot));
-            assert_eq!(short, long, "{slot}");
+            assert_eq!(short, long, "{slot}, seed {seed}");
         }
         true
     }
@@ -174,7 +178,7 @@ fn both_ways_lead_to_the_same_verdict() {
     let (mut rules, mut steps) = (BTreeSet::new(), 0);
     for seed in 0..300 {
         let caps = if seed % 2 == 0 { Caps::CORTEX_A72 } else { Caps::MAX };
-        let (mut dice, mut twins) = (Dice(seed), Twins::new(caps));
+        let (mut dice, mut twins) = (Dice(seed), Twins::new(caps, seed));
         for _ in 0..200 {
             steps += 1;
             let slots = match dice.one_in(2) {
