@@ -1,16 +1,17 @@
 //! Where threads wait for each other.
 //!
 //! A batch begins and ends with a [`Meeting`], which all must reach. Before each instance they
-//! only look out for each other ([`Race`]): whoever is late is not waited for. Where an emulator has fewer CPUs
-//! than it emulates, somebody is always late by far, and waiting for him would be all that is done.
+//! line up for a moment only ([`Race`]), and start without whoever is late. Where an emulator has fewer CPUs
+//! than it emulates, somebody is always late by far, and all the time would go into waiting.
 
 use abi::MAX_CPUS;
 use arch::LocalCpu;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use sync::Cpu;
 
-/// Looks before a thread that waits goes to sleep, and for how long it does.
+/// Looks before a thread that waits goes to sleep.
 const LOOKS: u32 = 2000;
+/// How long it sleeps before it looks again.
 const NAP_NS: u64 = 50_000;
 /// Looks before a thread starts without the others: about as long as a few runs take.
 const PATIENCE: u32 = 300;

@@ -242,8 +242,9 @@ impl<'m, H: Hardware> Space<'m, H> {
 }
 
 impl<H: Hardware> Mm<H> {
-    /// Whether a pin of a page, through an entry that says `leaf`, would be of a page that somebody else maps or may get to keep: then the program must first get a copy of
-    /// its own. Through a writable entry there is nothing to ask: its page is exclusive.
+    /// Whether a pin of a page, through an entry that says `leaf`, would be of a page that somebody else
+    /// maps or may get to keep: then the program must first get a copy of its own. Through a writable entry
+    /// there is nothing to ask: its page is exclusive.
     ///
     /// Without the table's lock: right if the entry is as it was once the pin is visible.
     #[doc(alias = "gup_must_unshare")]
