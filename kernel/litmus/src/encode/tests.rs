@@ -1,10 +1,13 @@
 //! The words below are an assembler's (LLVM's), for the text beside each.
 
+use super::immediate::bitmask;
 use super::*;
 use crate::instruction::{
-    Acquire::{Full, No, Weak},
+    Acquire::{self, Full, No, Weak},
+    Domain, Kind, Named, Op, Source, System, TlbiOp,
     Width::{W, X},
 };
+use pte::Scope;
 
 const fn x(n: u8) -> Reg {
     Reg(n)
