@@ -9,6 +9,7 @@ use super::candidate::{Chosen, Search};
 use super::event::Effect;
 use super::set::Order;
 use super::values::Values;
+use super::walk::is_table;
 use crate::layout::Layout;
 use crate::test::{EntryName, Holder};
 use abi::{Asid, Level, VirtAddr};
@@ -23,12 +24,7 @@ pub(crate) struct Breaks<'a> {
     pub(crate) values: &'a Values,
 }
 
-const fn is_table(level: Level, word: u64) -> bool {
-    let table = bits::VALID | bits::TYPE;
-    !matches!(level, Level::Pte) && word & table == table
-}
-
-const fn cacheable(level: Level, word: u64) -> bool {
+fn cacheable(level: Level, word: u64) -> bool {
     word & bits::VALID != 0 && (is_table(level, word) || word & bits::AF != 0)
 }
 

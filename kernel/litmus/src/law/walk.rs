@@ -85,7 +85,8 @@ const fn is_leaf(level: Level, word: u64) -> bool {
     }
 }
 
-fn is_table(level: Level, word: u64) -> bool {
+/// Whether a word leads to the next table.
+pub(super) fn is_table(level: Level, word: u64) -> bool {
     level != Level::Pte && word & (bits::VALID | bits::TYPE) == bits::VALID | bits::TYPE
 }
 
