@@ -5,6 +5,7 @@ use granule_machine::{Config, Machine};
 use litmus::Test;
 use litmus::instruction::{Atomic, Domain, Instruction, Kind, System, Width};
 use litmus::layout::{Layout, Page};
+use litmus::rename::Renaming;
 use litmus::semantics::Registers;
 use litmus::test::{Fault, Faults, Observed};
 use mm::{Hardware, Note, Slot};
@@ -23,7 +24,8 @@ const STEPS: usize = 200;
 pub(crate) struct Board<'t> {
     test: &'t Test,
     pub(crate) layout: Layout,
-    law: Layout,
+    /// From this layout's numbers to the law's.
+    way: Renaming,
     config: Config,
 }
 
@@ -72,13 +74,15 @@ impl<'t> Board<'t> {
             next += PAGE_SIZE;
             PhysAddr(next)
         });
-        layout.code = (0..test.threads.len() as u64).map(|thread| thread << 20).collect();
+        // Not at the numbers that tests count with.
+        layout.code = (1..=test.threads.len() as u64).map(|thread| thread << 20).collect();
         let hd = test.threads.iter().any(|thread| thread.hd);
         let ha = hd || test.threads.iter().any(|thread| thread.ha);
         let caps = Caps { hw_af: ha, hw_dirty: hd, tlb_range: true, ttl: true, ..Caps::CORTEX_A72 };
         let pages = (2 + groups as u64) * Level::Pmd.span() / PAGE_SIZE;
         let config = Config { caps, cpus: test.threads.len(), pages, seed: 0 };
-        Some(Self { test, layout, law: Layout::law(test), config })
+        let way = Renaming::new(test, &layout, &Layout::law(test));
+        Some(Self { test, layout, way, config })
     }
 
     /// One run; what was looked at in the end, in this layout's numbers.
@@ -159,32 +163,7 @@ impl<'t> Board<'t> {
 
     /// The same end in the law's numbers: addresses and descriptors are others there.
     pub(crate) fn as_law_has_it(&self, end: &[u64]) -> Vec<u64> {
-        end.iter().map(|&word| self.in_law(word)).collect()
-    }
-
-    fn in_law(&self, word: u64) -> u64 {
-        use pte::bits::ADDRESS;
-        let pages = || self.layout.pages.iter().zip(&self.law.pages);
-        let tables = || self.layout.tables.iter().zip(&self.law.tables);
-        let frame = word & ADDRESS;
-        for (here, there) in pages() {
-            if here.va.0 == word {
-                return there.va.0;
-            }
-            if here.frame.0 == frame {
-                return word & !ADDRESS | there.frame.0;
-            }
-            // Of a block around it.
-            if here.frame.align_down(Level::Pmd.span()).0 == frame {
-                return word & !ADDRESS | there.frame.align_down(Level::Pmd.span()).0;
-            }
-        }
-        for (here, there) in tables() {
-            if here.at.0 == frame {
-                return word & !ADDRESS | there.at.0;
-            }
-        }
-        word
+        end.iter().map(|&word| self.way.word(word)).collect()
     }
 }
 
