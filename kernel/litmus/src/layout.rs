@@ -186,7 +186,7 @@ impl Layout {
         let page = |var: Var| self.pages.get(var);
         match value {
             Value::Number(number) => *number,
-            Value::Address(var, plus) => page(*var).map_or(0, |page| page.va.0 + plus),
+            Value::Address(var, plus) => page(*var).map_or(0, |page| page.va.0.wrapping_add(*plus)),
             Value::Frame(var) => page(*var).map_or(0, |page| page.frame.0),
             Value::Entry(id) => self.entry_address(test, *id),
             Value::Label(thread, place) => self.label(*thread, *place),

@@ -190,3 +190,22 @@ fn excess_is_refused() {
     let elements = WHOLE.replace("z[3]", "z[1000000000]");
     assert!(matches!(error(&elements).problem, Problem::Unsupported { .. }));
 }
+
+/// A number that its field cannot hold is named, and never cut.
+#[test]
+fn numbers_that_do_not_fit_are_refused() {
+    let with =
+        |value: &str| parse(&format!("AArch64 T\n{{ 0:X1={value}; }}\n P0 ;\n NOP ;\nexists true"));
+    for (fits, does_not) in [
+        ("(va:x, asid:65535)", "(va:x, asid:65536)"),
+        ("(asid:65535)", "(asid:65536)"),
+        ("(va:x, ttl:3)", "(va:x, ttl:4)"),
+        ("(va:x, scale:3, num:0)", "(va:x, scale:4, num:0)"),
+        ("(va:x, scale:0, num:31)", "(va:x, scale:0, num:32)"),
+        ("(oa:PA(x), valid:1)", "(oa:PA(x), valid:2)"),
+    ] {
+        assert!(with(fits).is_ok(), "{fits}");
+        let problem = with(does_not).map_err(|error| error.problem);
+        assert!(matches!(problem, Err(Problem::Expected { .. })), "{does_not}: {problem:?}");
+    }
+}

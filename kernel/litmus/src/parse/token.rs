@@ -228,6 +228,17 @@ impl<'a, 't> Cursor<'a, 't> {
         }
     }
 
+    /// A number that is `most` at most.
+    pub(crate) fn number_to(&mut self, most: u64, what: &'static str) -> Result<u64, Error> {
+        match self.peek() {
+            Lexeme::Number(number) if number <= most => {
+                self.next();
+                Ok(number)
+            }
+            _ => Err(self.expected(what)),
+        }
+    }
+
     /// The error that the next token is, where `what` should be.
     pub(crate) fn expected(&self, what: &'static str) -> Error {
         self.error(Problem::Expected { what, found: self.peek().to_string() })

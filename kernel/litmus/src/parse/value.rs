@@ -41,7 +41,7 @@ impl Names {
                 at.next();
                 at.expect("(")?;
                 let space = self.space(at)?;
-                let asid = if at.take(",") { Some(field(at, "asid")? as u16) } else { None };
+                let asid = if at.take(",") { Some(named_asid(at)?) } else { None };
                 at.expect(")")?;
                 Ok(Value::Root(space, asid))
             }
@@ -86,7 +86,7 @@ impl Names {
         match at.peek() {
             Lexeme::Word("va") => self.operand(at).map(Value::Operand),
             Lexeme::Word("asid") => {
-                let asid = field(at, "asid")? as u16;
+                let asid = named_asid(at)?;
                 at.expect(")")?;
                 let operand = Operand { va: None, plus: 0, asid, ttl: 0, range: None };
                 Ok(Value::Operand(operand))
@@ -105,18 +105,20 @@ impl Names {
                     let variable = at.word("a variable")?;
                     operand.va = Some(self.variable(at, variable)?);
                     if at.take("+") {
-                        operand.plus = at.number("pages")?;
+                        operand.plus = at.number_to(u32::MAX.into(), "pages, 32 bits of them")?;
                     }
                 }
-                "asid" => operand.asid = at.number("an ASID")? as u16,
-                "ttl" => operand.ttl = (at.number("a level")? & 0b11) as u8,
+                "asid" => operand.asid = asid(at)?,
+                "ttl" => operand.ttl = at.number_to(0b11, "a level, 0 to 3")? as u8,
                 "scale" => {
                     let num = operand.range.map_or(0, |(_, num)| num);
-                    operand.range = Some(((at.number("a scale")? & 0b11) as u8, num));
+                    let scale = at.number_to(0b11, "a scale, 0 to 3")?;
+                    operand.range = Some((scale as u8, num));
                 }
                 "num" => {
                     let scale = operand.range.map_or(0, |(scale, _)| scale);
-                    operand.range = Some((scale, (at.number("a number")? & 0b1_1111) as u8));
+                    let num = at.number_to(0b1_1111, "a number, 0 to 31")?;
+                    operand.range = Some((scale, num as u8));
                 }
                 _ => return Err(at.unsupported("field of an operand", name)),
             }
@@ -192,7 +194,7 @@ impl Names {
             "cont" => &mut descriptor.cont,
             _ => return Err(at.unsupported("field of a descriptor", name)),
         };
-        *target = at.number("0 or 1")? != 0;
+        *target = at.number_to(1, "0 or 1")? != 0;
         Ok(())
     }
 
@@ -227,13 +229,17 @@ impl Names {
     }
 }
 
-/// `name:NUMBER`.
-fn field(at: &mut Cursor<'_, '_>, name: &'static str) -> Result<u64, Error> {
-    if !at.take_word(name) {
-        return Err(at.expected(name));
+/// `asid:NUMBER`.
+fn named_asid(at: &mut Cursor<'_, '_>) -> Result<u16, Error> {
+    if !at.take_word("asid") {
+        return Err(at.expected("asid"));
     }
     at.expect(":")?;
-    at.number("a number")
+    asid(at)
+}
+
+fn asid(at: &mut Cursor<'_, '_>) -> Result<u16, Error> {
+    at.number_to(u16::MAX.into(), "an ASID of 16 bits").map(|number| number as u16)
 }
 
 fn memory(at: &mut Cursor<'_, '_>) -> Result<MemType, Error> {
