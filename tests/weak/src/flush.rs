@@ -70,7 +70,10 @@ impl Machine<'_> {
         for &End { at, everywhere } in ends {
             let code = &self.test.threads[issuer].code;
             let flight = &mut state.threads[issuer].window[at];
-            let wide = |instruction: &Instruction| matches!(instruction, Instruction::Dsb(domain, Kind::Full) if *domain != Domain::Local);
+            let wide = |instruction: &Instruction| match instruction {
+                Instruction::Dsb(domain, Kind::Full) => *domain != Domain::Local,
+                _ => false,
+            };
             // With no barrier for the others to come, nobody waits for them.
             let everywhere_or_never = everywhere || !code[flight.place..].iter().any(wide);
             flight.over |= everywhere_or_never;
