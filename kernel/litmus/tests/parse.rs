@@ -191,21 +191,68 @@ fn excess_is_refused() {
     assert!(matches!(error(&elements).problem, Problem::Unsupported { .. }));
 }
 
-/// A number that its field cannot hold is named, and never cut.
-#[test]
-fn numbers_that_do_not_fit_are_refused() {
-    let with =
-        |value: &str| parse(&format!("AArch64 T\n{{ 0:X1={value}; }}\n P0 ;\n NOP ;\nexists true"));
-    for (fits, does_not) in [
-        ("(va:x, asid:65535)", "(va:x, asid:65536)"),
-        ("(asid:65535)", "(asid:65536)"),
-        ("(va:x, ttl:3)", "(va:x, ttl:4)"),
-        ("(va:x, scale:3, num:0)", "(va:x, scale:4, num:0)"),
-        ("(va:x, scale:0, num:31)", "(va:x, scale:0, num:32)"),
-        ("(oa:PA(x), valid:1)", "(oa:PA(x), valid:2)"),
-    ] {
-        assert!(with(fits).is_ok(), "{fits}");
-        let problem = with(does_not).map_err(|error| error.problem);
-        assert!(matches!(problem, Err(Problem::Expected { .. })), "{does_not}: {problem:?}");
+/// A text with this between its braces.
+fn beginning(initial: &str) -> Result<Test, Error> {
+    parse(&format!("AArch64 bounds\n{{\n{initial}\n}}\n P0 ;\n NOP ;\nexists (true)\n"))
+}
+
+fn too_many(initial: &str) -> &'static str {
+    match beginning(initial).unwrap_err().problem {
+        Problem::TooMany(what) => what,
+        other => panic!("{other:?}"),
     }
+}
+
+/// What a machine gives a test is counted in pages: whatever would not fit, it would write elsewhere.
+#[test]
+fn nothing_goes_beyond_its_pages() {
+    let list = |count: usize| format!("int64_t x={{{}}};", vec!["1"; count].join(","));
+    assert!(beginning(&list(64)).is_ok());
+    assert_eq!(too_many(&list(65)), "elements");
+    let near = |count: usize| {
+        let names: Vec<_> = (0..count).map(|nth| format!("x{nth}")).collect();
+        format!("near {};", names.join(" "))
+    };
+    assert!(beginning(&near(16)).is_ok());
+    assert_eq!(too_many(&near(17)), "neighbours");
+    // A group grows by a second line, too.
+    assert_eq!(too_many(&format!("{} near x0 y;", near(16))), "neighbours");
+    let many =
+        |what: &str| (0..17).map(|nth| what.replace('?', &nth.to_string())).collect::<String>();
+    assert_eq!(too_many(&many("table t?;")), "tables");
+    assert_eq!(too_many(&many("space s?=(asid:?);")), "spaces");
+    assert!(beginning("int64_t x; 0:X1=x+4088;").is_ok());
+    for address in ["x+4096", "x+0xffff800000000000", "x[512]", "x[0x1fffffffffffffff]"] {
+        let error = beginning(&format!("int64_t x; 0:X1={address};")).unwrap_err();
+        assert_eq!(error.to_string(), "line 3: unsupported address: beyond its variable's page");
+    }
+}
+
+/// A number that does not fit its field is not cut to another one.
+#[test]
+fn fields_hold_what_they_say() {
+    assert!(beginning("0:X1=(va:x, asid:65535, ttl:3);").is_ok());
+    for field in [
+        "va:x, asid:65536",
+        "va:x, ttl:4",
+        "va:x, scale:4, num:0",
+        "va:x, scale:0, num:32",
+        "va:x+0x100000000",
+        "asid:65536",
+    ] {
+        let error = beginning(&format!("0:X1=({field});")).unwrap_err();
+        assert!(matches!(error.problem, Problem::Unsupported { .. }), "{field}: {error}");
+    }
+    let space = beginning("space s=(asid:1); 0:X1=TTBR(s,asid:65536);").unwrap_err();
+    assert!(matches!(space.problem, Problem::Unsupported { .. }), "{space}");
+}
+
+/// Files come from anywhere, into a small heap.
+#[test]
+fn large_texts_are_refused_unread() {
+    let semicolons = ";".repeat(10 << 20);
+    assert_eq!(too_many(&semicolons), "characters");
+    let heads: Vec<_> = (0..5000).map(|nth| format!("P{nth}.F")).collect();
+    let text = format!("AArch64 heads\n{{ }}\n {} ;\nexists (true)\n", heads.join("|"));
+    assert_eq!(error(&text).problem, Problem::TooMany("threads"));
 }

@@ -44,6 +44,9 @@ fn heads(at: &mut Cursor<'_, '_>) -> Result<Vec<(ThreadId, bool)>, Error> {
             return Err(at.unsupported("order of threads", word));
         }
         heads.push((thread, handler));
+        if heads.len() > 2 * THREADS {
+            return Err(at.error(Problem::TooMany("threads")));
+        }
         if !at.take("|") {
             at.expect(";")?;
             break;

@@ -1,6 +1,6 @@
 //! What is between the braces: memory, descriptors and registers at the beginning, and what they are.
 
-use super::error::Error;
+use super::error::{Error, Problem};
 use super::names::{Names, Slot};
 use super::token::{Cursor, Lexeme};
 use super::value::Home;
@@ -8,6 +8,13 @@ use crate::instruction::Reg;
 use crate::test::{Descriptor, Output, Space, ThreadId, Value, Var};
 use abi::Level;
 use alloc::{string::ToString, vec::Vec};
+
+/// The most elements of a variable, which has one page.
+const ELEMENTS: usize = 64;
+/// The most neighbours: the pages of a contiguous set, for no more than that belongs to a group.
+const NEIGHBOURS: usize = 16;
+/// The most tables, and the most spaces: each space has tables for every variable.
+const HOLDERS: usize = 16;
 
 /// Threads' beginnings.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +80,9 @@ fn statement(
         (Lexeme::Word("table"), Lexeme::Word(name)) => {
             at.next();
             at.next();
+            if names.tables.len() == HOLDERS {
+                return Err(at.error(Problem::TooMany("tables")));
+            }
             names.tables.push(name.to_string());
             return Ok(());
         }
@@ -115,7 +125,7 @@ fn statement(
 fn variable(at: &mut Cursor<'_, '_>, names: &mut Names, var: Var) -> Result<(), Error> {
     if at.take("[") {
         let elements = at.number("a size")?;
-        if elements == 0 || elements > 64 {
+        if elements == 0 || elements > ELEMENTS as u64 {
             return Err(at.unsupported("size of an array", elements.to_string()));
         }
         at.expect("]")?;
@@ -131,6 +141,9 @@ fn variable(at: &mut Cursor<'_, '_>, names: &mut Names, var: Var) -> Result<(), 
     let mut values = Vec::new();
     loop {
         values.push(names.value(at, None)?);
+        if values.len() > ELEMENTS {
+            return Err(at.error(Problem::TooMany("elements")));
+        }
         if !at.take(",") {
             break;
         }
@@ -216,6 +229,10 @@ fn near(at: &mut Cursor<'_, '_>, names: &mut Names) -> Result<(), Error> {
         at.next();
         let group = *group.get_or_insert(names.variables[var].group);
         names.variables[var].group = group;
+        let members = names.variables.iter().filter(|variable| variable.group == group);
+        if members.count() > NEIGHBOURS {
+            return Err(at.error(Problem::TooMany("neighbours")));
+        }
     }
     Ok(())
 }
@@ -229,6 +246,9 @@ fn space(at: &mut Cursor<'_, '_>, names: &mut Names, name: &str) -> Result<(), E
         Value::Operand(operand) if operand.va.is_none() => operand.asid,
         _ => return Err(at.expected("(asid:N)")),
     };
+    if names.spaces.len() == HOLDERS {
+        return Err(at.error(Problem::TooMany("spaces")));
+    }
     names.spaces.push(Space { name: name.to_string(), asid });
     Ok(())
 }

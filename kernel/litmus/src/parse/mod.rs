@@ -27,8 +27,14 @@ use initial::Beginning;
 use names::Names;
 use token::{Cursor, tokens, uncomment};
 
+/// The longest text, in bytes: far above any test, and little beside the heap of a kernel.
+const LONGEST: usize = 64 << 10;
+
 /// Reads a test.
 pub fn parse(text: &str) -> Result<Test, Error> {
+    if text.len() > LONGEST {
+        return Err(Error { line: 1, problem: Problem::TooMany("characters") });
+    }
     let (plain, notes) = uncomment(text);
     let (header, rest, line) = Header::read(&plain)?;
     let tokens = tokens(rest, line)?;

@@ -228,14 +228,13 @@ impl<'a, 't> Cursor<'a, 't> {
         }
     }
 
-    /// A number that is `most` at most.
-    pub(crate) fn number_to(&mut self, most: u64, what: &'static str) -> Result<u64, Error> {
+    /// A number of a field that has no room for more than `most`.
+    pub(crate) fn number_up_to(&mut self, most: u64, what: &'static str) -> Result<u64, Error> {
         match self.peek() {
-            Lexeme::Number(number) if number <= most => {
-                self.next();
-                Ok(number)
+            Lexeme::Number(number) if number > most => {
+                Err(self.unsupported(what, number.to_string()))
             }
-            _ => Err(self.expected(what)),
+            _ => self.number(what),
         }
     }
 

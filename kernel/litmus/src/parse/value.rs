@@ -4,12 +4,17 @@ use super::error::Error;
 use super::names::{Names, Slot};
 use super::token::{Cursor, Lexeme};
 use crate::test::{Descriptor, Operand, Output, Value, Var};
-use abi::Level;
+use abi::{Level, PAGE_SIZE};
 use pte::MemType;
 
 /// What a descriptor without `oa` is about, and of which level it is: the place it is compared with or
 /// written to says so.
 pub(crate) type Home = Option<(Var, Level)>;
+
+/// The largest ASID.
+const ASID: u64 = 0xffff;
+/// The most pages between a variable and a TLBI's operand, which has room for no more.
+const PAGES: u64 = 0xffff_ffff;
 
 impl Names {
     /// The value that is next.
@@ -41,7 +46,7 @@ impl Names {
                 at.next();
                 at.expect("(")?;
                 let space = self.space(at)?;
-                let asid = if at.take(",") { Some(named_asid(at)?) } else { None };
+                let asid = if at.take(",") { Some(field(at, "asid", ASID)? as u16) } else { None };
                 at.expect(")")?;
                 Ok(Value::Root(space, asid))
             }
@@ -54,10 +59,13 @@ impl Names {
                 } else if at.take("[") {
                     let element = at.number("an index")?;
                     at.expect("]")?;
-                    element.wrapping_mul(width)
+                    element.saturating_mul(width)
                 } else {
                     0
                 };
+                if plus >= PAGE_SIZE {
+                    return Err(at.unsupported("address", "beyond its variable's page"));
+                }
                 Ok(Value::Address(var, plus))
             }
             _ => Err(at.expected("a value")),
@@ -86,7 +94,7 @@ impl Names {
         match at.peek() {
             Lexeme::Word("va") => self.operand(at).map(Value::Operand),
             Lexeme::Word("asid") => {
-                let asid = named_asid(at)?;
+                let asid = field(at, "asid", ASID)? as u16;
                 at.expect(")")?;
                 let operand = Operand { va: None, plus: 0, asid, ttl: 0, range: None };
                 Ok(Value::Operand(operand))
@@ -105,20 +113,18 @@ impl Names {
                     let variable = at.word("a variable")?;
                     operand.va = Some(self.variable(at, variable)?);
                     if at.take("+") {
-                        operand.plus = at.number_to(u32::MAX.into(), "pages, 32 bits of them")?;
+                        operand.plus = at.number_up_to(PAGES, "pages")?;
                     }
                 }
-                "asid" => operand.asid = asid(at)?,
-                "ttl" => operand.ttl = at.number_to(0b11, "a level, 0 to 3")? as u8,
+                "asid" => operand.asid = at.number_up_to(ASID, "an ASID")? as u16,
+                "ttl" => operand.ttl = at.number_up_to(3, "a level")? as u8,
                 "scale" => {
                     let num = operand.range.map_or(0, |(_, num)| num);
-                    let scale = at.number_to(0b11, "a scale, 0 to 3")?;
-                    operand.range = Some((scale as u8, num));
+                    operand.range = Some((at.number_up_to(3, "a scale")? as u8, num));
                 }
                 "num" => {
                     let scale = operand.range.map_or(0, |(scale, _)| scale);
-                    let num = at.number_to(0b1_1111, "a number, 0 to 31")?;
-                    operand.range = Some((scale, num as u8));
+                    operand.range = Some((scale, at.number_up_to(0b1_1111, "a number")? as u8));
                 }
                 _ => return Err(at.unsupported("field of an operand", name)),
             }
@@ -194,7 +200,7 @@ impl Names {
             "cont" => &mut descriptor.cont,
             _ => return Err(at.unsupported("field of a descriptor", name)),
         };
-        *target = at.number_to(1, "0 or 1")? != 0;
+        *target = at.number_up_to(1, "0 or 1")? != 0;
         Ok(())
     }
 
@@ -229,17 +235,13 @@ impl Names {
     }
 }
 
-/// `asid:NUMBER`.
-fn named_asid(at: &mut Cursor<'_, '_>) -> Result<u16, Error> {
-    if !at.take_word("asid") {
-        return Err(at.expected("asid"));
+/// `name:NUMBER`.
+fn field(at: &mut Cursor<'_, '_>, name: &'static str, most: u64) -> Result<u64, Error> {
+    if !at.take_word(name) {
+        return Err(at.expected(name));
     }
     at.expect(":")?;
-    asid(at)
-}
-
-fn asid(at: &mut Cursor<'_, '_>) -> Result<u16, Error> {
-    at.number_to(u16::MAX.into(), "an ASID of 16 bits").map(|number| number as u16)
+    at.number_up_to(most, "a number")
 }
 
 fn memory(at: &mut Cursor<'_, '_>) -> Result<MemType, Error> {
