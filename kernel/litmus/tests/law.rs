@@ -153,3 +153,34 @@ fn verdicts_are_told() {
     let reads = law::verdicts(&test(initial, &[column], "exists 0:X3=1")).unwrap();
     assert_eq!(reads.to_string(), "Allowed");
 }
+
+/// Runs of one thread multiply, and a kernel's heap is small: the law gives up before it has used that up.
+#[test]
+fn many_runs_are_too_large() {
+    let loads: String = (2..18).map(|nth| format!(" LDR X{nth},[X1] | ;\n")).collect();
+    let start = "int64_t x; 0:X1=x; 1:X1=x; 1:X2=1;";
+    let text = format!(
+        "AArch64 many\n{{ {start} }}\n P0 | P1 ;\n{loads} | STR X2,[X1] ;\nexists (0:X2=1)\n"
+    );
+    assert!(law::outcomes(&parse(&text).unwrap(), Column::Base).is_err());
+}
+
+/// Whoever waits for the law may have enough.
+#[test]
+fn the_law_can_be_interrupted() {
+    let (heads, stores): (Vec<_>, Vec<_>) =
+        (0..8).map(|nth| (format!("P{nth}"), "STR X2,[X1]")).unzip();
+    let start: String = (0..8).map(|nth| format!("{nth}:X1=x; {nth}:X2={};", nth + 1)).collect();
+    let text = format!(
+        "AArch64 coherence\n{{ int64_t x; {start} }}\n {} ;\n {row} ;\n {row} ;\nexists (x=1)\n",
+        heads.join("|"),
+        row = stores.join("|"),
+    );
+    let asked = core::cell::Cell::new(0);
+    let goes_on = || {
+        asked.set(asked.get() + 1);
+        asked.get() < 3
+    };
+    assert!(law::outcomes_while(&parse(&text).unwrap(), Column::Base, &goes_on).is_err());
+    assert_eq!(asked.get(), 3);
+}

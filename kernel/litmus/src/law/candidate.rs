@@ -30,13 +30,40 @@ pub(crate) struct Chosen {
     pub(crate) from: Vec<usize>,
 }
 
+/// How many more steps there may be, and who may want no more of them.
+pub(crate) struct Patience<'a> {
+    left: Cell<u64>,
+    wanted: &'a dyn Fn() -> bool,
+}
+
+impl<'a> Patience<'a> {
+    /// Steps between two questions whether to go on.
+    const BETWEEN: u64 = 1024;
+
+    pub(crate) const fn new(steps: u64, wanted: &'a dyn Fn() -> bool) -> Self {
+        Self { left: Cell::new(steps), wanted }
+    }
+
+    /// Counts one step. `false`: it was one too many.
+    pub(crate) fn goes_on(&self) -> bool {
+        let left = self.left.get().saturating_sub(1);
+        let asks = left.is_multiple_of(Self::BETWEEN);
+        self.left.set(if asks && !(self.wanted)() { 0 } else { left });
+        !self.is_over()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.left.get() == 0
+    }
+}
+
 /// The search.
 pub(crate) struct Search<'a> {
     pub(crate) test: &'a Test,
     pub(crate) whole: &'a Whole,
     pub(crate) places: Vec<At>,
     /// How many more steps there may be.
-    patience: &'a Cell<u64>,
+    patience: &'a Patience<'a>,
 }
 
 impl<'a> Search<'a> {
@@ -44,7 +71,7 @@ impl<'a> Search<'a> {
         test: &'a Test,
         whole: &'a Whole,
         values: &Values,
-        patience: &'a Cell<u64>,
+        patience: &'a Patience<'a>,
     ) -> Self {
         let mut places: BTreeMap<u64, At> = BTreeMap::new();
         for (index, event) in whole.events.iter().enumerate() {
@@ -65,13 +92,6 @@ impl<'a> Search<'a> {
         let chosen =
             Chosen { coherence: Vec::new(), from: alloc::vec![0; self.whole.events.len()] };
         self.place(&self.whole.order, &mut chosen.clone(), found);
-    }
-
-    /// Counts one step. `false`: it was one too many.
-    fn goes_on(&self) -> bool {
-        let left = self.patience.get().saturating_sub(1);
-        self.patience.set(left);
-        left > 0
     }
 
     /// Goes on with the next place. `true`: enough.
@@ -119,7 +139,7 @@ impl<'a> Search<'a> {
             if ordered.is_err() || others.clone().any(|later| next.is_before(*later, *write)) {
                 continue;
             }
-            if !self.goes_on() {
+            if !self.patience.goes_on() {
                 return true;
             }
             chosen.coherence[nth].push(*write);
@@ -197,7 +217,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             chosen.from[read] = position;
-            if !self.goes_on() {
+            if !self.patience.goes_on() {
                 return true;
             }
             if self.read(n + 1, &next, chosen, found) {

@@ -2,7 +2,7 @@
 
 use super::TooLarge;
 use super::bbm::Breaks;
-use super::candidate::Search;
+use super::candidate::{Patience, Search};
 use super::event::{Effect, Event, Trace};
 use super::outcome::{Outcome, Outcomes};
 use super::part::{Part, Whole};
@@ -11,7 +11,6 @@ use super::values::Values;
 use crate::layout::Layout;
 use crate::test::{Column, Observed, Test};
 use alloc::{collections::BTreeMap, vec::Vec};
-use core::cell::Cell;
 
 /// More ways for hardware to update descriptors unasked, beside one choice of runs, are no litmus test.
 const MANY: usize = 256;
@@ -44,7 +43,7 @@ pub(crate) struct Combination<'a> {
     unasked: Vec<Part>,
     outcomes: Outcomes,
     /// How many more steps the search may take.
-    patience: Cell<u64>,
+    patience: Patience<'a>,
 }
 
 /// Numbers of (place, value) facts; those beyond the set's size are not looked at ahead of time.
@@ -66,6 +65,7 @@ impl<'a> Combination<'a> {
         values: &'a Values,
         column: Column,
         traces: &'a [Vec<Trace>],
+        goes_on: &'a dyn Fn() -> bool,
     ) -> Self {
         let (mut facts, mut initial) = (Facts::default(), 0);
         let mut unasked = Vec::new();
@@ -107,7 +107,7 @@ impl<'a> Combination<'a> {
         for (nth, runs) in threads.iter().enumerate().rev() {
             hopes[nth] = runs.iter().fold(hopes[nth + 1], |set, run| set | run.gives);
         }
-        let (outcomes, patience) = (Outcomes::default(), Cell::new(STEPS));
+        let (outcomes, patience) = (Outcomes::default(), Patience::new(STEPS, goes_on));
         Self { test, layout, values, column, threads, hopes, initial, unasked, outcomes, patience }
     }
 
@@ -154,8 +154,7 @@ impl<'a> Combination<'a> {
     }
 
     fn solve(&mut self, chosen: &[usize]) -> Result<(), TooLarge> {
-        self.patience.set(self.patience.get().saturating_sub(1));
-        if self.patience.get() == 0 {
+        if !self.patience.goes_on() {
             return Err(TooLarge);
         }
         if !self.prepare(chosen) {
@@ -199,7 +198,7 @@ impl<'a> Combination<'a> {
                 }
                 false
             });
-            if self.patience.get() == 0 {
+            if self.patience.is_over() {
                 return Err(TooLarge);
             }
             self.outcomes.join(found);

@@ -60,10 +60,19 @@ impl core::error::Error for TooLarge {}
 
 /// Every final state that `column` allows.
 pub fn outcomes(test: &Test, column: Column) -> Result<Outcomes, TooLarge> {
+    outcomes_while(test, column, &|| true)
+}
+
+/// The same, as long as `goes_on` says so now and then: else the test was too large for whoever waits.
+pub fn outcomes_while(
+    test: &Test,
+    column: Column,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Outcomes, TooLarge> {
     let layout = Layout::law(test);
     let mut values = Values::new(test, &layout);
     let traces = traces(test, &layout, &mut values)?;
-    Combination::new(test, &layout, &values, column, &traces).run()
+    Combination::new(test, &layout, &values, column, &traces, goes_on).run()
 }
 
 /// The answer to a test's question.

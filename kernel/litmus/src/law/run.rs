@@ -15,6 +15,8 @@ use alloc::vec::Vec;
 
 /// More runs than this are no litmus test.
 const MANY: usize = 20_000;
+/// Nor are events beyond this, in all runs of a thread together: some megabytes of a kernel's heap.
+const EVENTS: usize = 60_000;
 /// How often a run may go back: loops are unrolled so far.
 const BACKWARDS: u32 = 2;
 
@@ -34,12 +36,15 @@ impl Runner<'_> {
     /// All runs.
     pub(crate) fn traces(&self) -> Result<Vec<Trace>, TooLarge> {
         let mut traces = Vec::new();
+        let mut events = 0;
         let mut open = alloc::vec![State::new(self.test, self.layout, self.this())];
         while let Some(mut state) = open.pop() {
             if self.step(&mut state, &mut open)? {
-                traces.push(state.into_trace());
+                let trace = state.into_trace();
+                events += trace.events.len();
+                traces.push(trace);
             }
-            if traces.len() + open.len() > MANY {
+            if events > EVENTS || traces.len() + open.len() > MANY {
                 return Err(TooLarge);
             }
         }
