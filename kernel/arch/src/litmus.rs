@@ -212,7 +212,17 @@ pub(crate) fn exception(frame: &mut TrapFrame, esr: u64, far: u64) {
     if syndrome.class() == EC_SVC {
         match svc((syndrome.specific() & 0xffff) as u32) {
             END => leave(frame, End::Done),
-            RESUME => frame.elr = link(),
+            RESUME if owns(link()) => frame.elr = link(),
+            // Whatever it did there, nobody would know it for a thread's.
+            RESUME => {
+                let fault = ThreadFault { pc: frame.elr - 4, far: link(), esr };
+                let thread = interrupted(frame);
+                if let Some(place) = thread.faults.get_mut(thread.nr_faults as usize) {
+                    *place = fault;
+                    thread.nr_faults += 1;
+                }
+                leave(frame, End::Unexpected);
+            }
             _ => leave(frame, End::Unexpected),
         }
         return;

@@ -140,7 +140,9 @@ impl Layout {
     /// The physical address of a space's root.
     #[must_use]
     pub fn root(&self, space: usize) -> Option<PhysAddr> {
-        self.table(Holder::Space(space), Level::Pgd, 0)
+        // Of whatever variable, or of none: there is one.
+        let is_root = |t: &&TablePage| (t.holder, t.level) == (Holder::Space(space), Level::Pgd);
+        self.tables.iter().find(is_root).map(|table| table.at)
     }
 
     /// A descriptor as the word that memory holds.

@@ -30,11 +30,13 @@ pub(super) fn block_of(test: &Test) -> Option<Order> {
     let neighbours = test.variables.iter().any(|variable| {
         test.variables.iter().filter(|other| other.group == variable.group).count() > 1
     });
+    // A set of blocks reaches beyond the block that holds the frame.
+    let sets = frames().any(|descriptor| descriptor.cont && descriptor.level == Level::Pmd);
     match level {
         Level::Pte if cont || neighbours => Some(Order(4)),
         Level::Pte => Some(Order::PAGE),
-        Level::Pmd => Some(Order::PMD),
-        Level::Pud | Level::Pgd => None,
+        Level::Pmd if !sets => Some(Order::PMD),
+        Level::Pmd | Level::Pud | Level::Pgd => None,
     }
 }
 

@@ -45,7 +45,11 @@ impl Report {
         let ground = match Ground::new(crate::memory::mm(), test, INSTANCES) {
             Ok(ground) => ground,
             Err(GroundError::Block) => {
-                return self.skip(test, "a block of 1 GiB is more than is given out", ktap);
+                return self.skip(
+                    test,
+                    "a block of 1 GiB, or a contiguous set of blocks, is more than is given out",
+                    ktap,
+                );
             }
             Err(GroundError::OutOfMemory) => {
                 return self.fail(test, format_args!("no memory"), ktap);
