@@ -45,6 +45,8 @@ pub(crate) struct Ground {
     code: Vec<u64>,
     /// Whether some of it is accessed past the caches.
     uncached: bool,
+    /// Whether pages are written elsewhere than where something is said to be.
+    beyond: bool,
 }
 
 /// One instance.
@@ -71,6 +73,7 @@ impl Ground {
             instances: Vec::new(),
             code: Vec::new(),
             uncached: shape::is_uncached(test),
+            beyond: shape::goes_beyond(test),
         };
         for _ in &test.spaces {
             let root = ground.take(Order::PAGE)?;
@@ -230,6 +233,11 @@ impl Ground {
 
     /// Gives an instance's memory what it holds at the beginning.
     pub(crate) fn reset(&self, instance: &Instance) {
+        if self.beyond {
+            for page in &instance.layout.pages {
+                self.mm.hw.zero(page.frame.pfn(), Order::PAGE);
+            }
+        }
         for (at, word) in &instance.words {
             self.mm.hw.poke(*at, *word);
         }

@@ -2,6 +2,7 @@
 
 use abi::{Level, Order, PAGE_SIZE, PhysAddr};
 use alloc::vec::Vec;
+use litmus::instruction::{Instruction, Op, Source};
 use litmus::layout::Layout;
 use litmus::test::{Descriptor, Output, Test, Value};
 use pte::MemType;
@@ -20,6 +21,28 @@ fn descriptors(test: &Test) -> impl Iterator<Item = &Descriptor> {
 /// Whether some of a test's memory is accessed past the caches.
 pub(super) fn is_uncached(test: &Test) -> bool {
     descriptors(test).any(|descriptor| descriptor.memory != MemType::Normal)
+}
+
+/// Whether an instruction may reach a place of a variable's page at which no element is.
+pub(super) fn goes_beyond(test: &Test) -> bool {
+    let registers = test.threads.iter().flat_map(|thread| &thread.registers);
+    let memory = test.variables.iter().flat_map(|variable| &variable.initial);
+    let mut values = registers.map(|(_, value)| value).chain(memory);
+    let behind = |value: &Value| match value {
+        Value::Address(of, plus) => test
+            .variables
+            .get(*of)
+            .is_some_and(|variable| *plus >= variable.width * variable.initial.len() as u64),
+        _ => false,
+    };
+    let moved = |instruction: &Instruction| match instruction {
+        Instruction::Load { offset, .. } | Instruction::Store { offset, .. } => {
+            *offset != Source::Immediate(0)
+        }
+        Instruction::Compute { op: Op::Add, right, .. } => matches!(right, Source::Immediate(_)),
+        _ => false,
+    };
+    values.any(behind) || test.threads.iter().flat_map(|thread| &thread.code).any(moved)
 }
 
 /// How much of physical memory a group's descriptors may map at once; `None` for more than is given out.
