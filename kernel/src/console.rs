@@ -42,7 +42,8 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Makes `uart` the console; what it had received before comes first.
 pub(crate) fn attach(uart: Uart, carried: &Carried) {
     UART.call_once(|| uart);
-    carried.bytes().iter().for_each(|&byte| accept(byte));
+    let mut input = INPUT.lock(&LocalCpu);
+    carried.bytes().iter().for_each(|&byte| accept(&mut input, byte));
 }
 
 /// The console's UART, once there is one.
@@ -127,8 +128,8 @@ pub(crate) fn print_log(out: &mut dyn Write) -> fmt::Result {
 }
 
 /// Takes a byte from the wire.
-fn accept(byte: u8) {
-    if let Arrival::Interrupt = INPUT.lock(&LocalCpu).offer(byte) {
+fn accept(input: &mut TypeAhead, byte: u8) {
+    if let Arrival::Interrupt = input.offer(byte) {
         INTERRUPTED.store(true, Ordering::Relaxed);
     }
 }
@@ -142,14 +143,18 @@ static FLOODED: AtomicBool = AtomicBool::new(false);
 /// The UART has something. Context: interrupt, or a thread that looks for input.
 pub(crate) fn on_receive() {
     let Some(uart) = UART.get() else { return };
+    // Held from a byte's reading until it is kept: an interrupt, or another CPU, in between would put those
+    // behind it before it.
+    let mut input = INPUT.lock(&LocalCpu);
     uart.acknowledge_receive_interrupt();
     let mut taken = 0;
     for received in core::iter::from_fn(|| uart.read()).take(BATCH) {
         taken += 1;
         if let Some(byte) = received.byte() {
-            accept(byte);
+            accept(&mut input, byte);
         }
     }
+    drop(input);
     if taken == BATCH {
         FLOODED.store(true, Ordering::Relaxed);
     }

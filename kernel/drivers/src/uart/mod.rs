@@ -114,11 +114,14 @@ impl Carried {
         &self.bytes[..self.len]
     }
 
-    /// Takes what `read` gives, for one FIFO's length at most; what is garbled is dropped.
-    fn drain(&mut self, read: impl FnMut() -> Option<Received>) {
-        for received in core::iter::from_fn(read).take(Self::CAPACITY) {
-            let slot = self.bytes.get_mut(self.len);
-            if let (Some(slot), Some(byte)) = (slot, received.byte()) {
+    /// Takes what `read` gives, as long as there is room; what is garbled is dropped. What there is no room
+    /// for stays where it is.
+    fn drain(&mut self, mut read: impl FnMut() -> Option<Received>) {
+        // A line that only ever gives garbage is left after a FIFO's length, too.
+        for _ in 0..Self::CAPACITY {
+            let Some(slot) = self.bytes.get_mut(self.len) else { return };
+            let Some(received) = read() else { return };
+            if let Some(byte) = received.byte() {
                 *slot = byte;
                 self.len += 1;
             }
@@ -145,8 +148,8 @@ macro_rules! each {
 }
 
 impl Uart {
-    /// Sets the line to 8 data bits, no parity, one stop bit, FIFOs on and empty, interrupts off.
-    /// With `None` the speed stays as it was found. What firmware still has to say is let out first.
+    /// Sets the line to 8 data bits, no parity, one stop bit, interrupts off; FIFOs on, but where switching
+    /// them would lose what is just coming in. With `None` the speed stays as it was found. What firmware still has to say is let out first.
     ///
     /// Returns what had been received before, which switching the FIFOs would lose: with standard
     /// input from a pipe, an emulator delivers its first byte before the first instruction.

@@ -86,13 +86,12 @@ impl Pl011 {
         let divisors = line.map(Divisors::new).transpose()?;
         let regs = &*self.regs;
 
-        // The manual's order for a change of control: let the last character out, disable, flush
-        // the FIFOs by switching them off. A line that never falls idle is taken over all the same.
+        // The manual's order for a change of control: let the last character out, disable, then change.
+        // A line that never falls idle is taken over all the same.
         self.flush();
         regs.cr.set(0);
         let mut carried = Carried::default();
         carried.drain(|| self.read());
-        regs.lcrh.set(0);
         regs.imsc.set(0);
         regs.icr.write(INT::ALL::Every);
 
@@ -100,10 +99,12 @@ impl Pl011 {
             regs.ibrd.set(divisors.integer);
             regs.fbrd.set(divisors.fraction);
         }
-        // QEMU receives even now, and switching the FIFOs on empties them once more.
+        // Switching the FIFOs empties them, and QEMU receives even now. So they stay as they are while bytes
+        // keep coming: without FIFOs QEMU's pipe waits until each byte is read, and none is lost.
         carried.drain(|| self.read());
+        let fifos = regs.lcrh.is_set(LCRH::FIFO) || carried.bytes().is_empty();
         // The write of LCR_H is what latches the divisors, so it follows them.
-        regs.lcrh.write(LCRH::WORD::Eight + LCRH::FIFO::SET);
+        regs.lcrh.write(LCRH::WORD::Eight + LCRH::FIFO.val(fifos.into()));
         // The earliest level: a slow reader loses fewest bytes. The time-out brings the stragglers.
         regs.ifls.write(IFLS::RX::Eighth + IFLS::TX::Eighth);
         regs.cr.write(CR::UART::SET + CR::TX::SET + CR::RX::SET);

@@ -71,6 +71,7 @@ proptest! {
 #[test]
 fn pl011_init_leaves_eight_bits_fifos_and_no_interrupt() {
     let ram = Ram::new(0x1000);
+    ram.set(FR, RX_EMPTY);
     pl011(&ram).init(Line::at(48_000_000, BAUD)).map(drop).unwrap();
     assert_eq!(ram.get::<u32>(0x24), 26);
     assert_eq!(ram.get::<u32>(0x28), 3);
@@ -80,6 +81,18 @@ fn pl011_init_leaves_eight_bits_fifos_and_no_interrupt() {
     assert_eq!(ram.get::<u32>(0x44), 0x7ff, "all cleared");
     pl011(&ram).enable_receive_interrupt();
     assert_eq!(ram.get::<u32>(0x38), 0x50, "receive and receive time-out");
+}
+
+/// Switching FIFOs empties them: one that is on stays on, and none is switched on while bytes come in.
+#[test]
+fn pl011_init_switches_no_fifo_that_holds_input() {
+    let ram = Ram::new(0x1000);
+    ram.set(0, u32::from(b'Q'));
+    pl011(&ram).init(None).map(drop).unwrap();
+    assert_eq!(ram.get::<u32>(0x2c), 0x60, "found off, and bytes come in");
+    ram.set(0x2c, 0x70u32);
+    pl011(&ram).init(None).map(drop).unwrap();
+    assert_eq!(ram.get::<u32>(0x2c), 0x70, "found on");
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
         ],
         rule: "A reference counts only if the entry that led to the frame is still there after it was taken.",
         prevents: "The second look, behind a barrier; where it differs the reference is given back.",
-        place: Place { file: "kernel/mm/src/gup/fast.rs", function: "still_holds" },
+        place: Place { file: "kernel/mm/src/gup/fast.rs", function: "confirm_one" },
     },
     Exhibit {
         mutant: Mutant::RolloverNoFlush,
