@@ -142,7 +142,11 @@ fn arm(name: Option<&str>) {
         let mutant = mm::mutant::Mutant::ALL.iter().find(|mutant| mutant.name() == name);
         match mutant {
             Some(_) => println!("# mutant: {name}"),
-            None => println!("# mutant: {name} is none"),
+            None => {
+                // Whoever waits for a bug that nobody armed would take its absence for silence.
+                println!("# mutant: {name} is none: `zoo list` names them");
+                crate::power::off(1)
+            }
         }
         mm.arm(mutant.copied());
     }
