@@ -145,7 +145,7 @@ fn arm(name: Option<&str>) {
             None => {
                 // Whoever waits for a bug that nobody armed would take its absence for silence.
                 println!("# mutant: {name} is none: `zoo list` names them");
-                crate::power::off(1)
+                power::off(1)
             }
         }
         mm.arm(mutant.copied());
