@@ -5,7 +5,7 @@ mod common;
 #[allow(dead_code, reason = "each suite uses what it needs")]
 mod races;
 
-use abi::{Access, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
+use abi::{Access, Event, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use common::{Untouched, machines};
 use granule_machine::{Machine, SimWorld};
 use mm::gup::{Held, Run};
@@ -141,6 +141,32 @@ fn what_is_missing_is_faulted_in_and_what_is_denied_ends_the_batch() {
         );
         drop(space);
         before.check(&world);
+    }
+}
+
+/// What is counted as pinned is counted as given back, however it was pinned; the shared zeros are not.
+#[test]
+fn pins_given_back_are_the_pins_taken() {
+    let world = SimWorld::new(machines()[0]);
+    let space = space(&world);
+    let hole = VA + 3 * PAGE_SIZE;
+    assert_eq!(space.fault(hole, Access::Read), FaultOutcome::Mapped);
+    let pinned = || {
+        let count = |event| world.mm().stats.total(event);
+        (count(Event::PinAcquired), count(Event::PinReleased))
+    };
+    let mut runs = [Run::EMPTY; 600];
+    for (at, zeros) in [(0, 1), (3, 1), (4, 0), (2 * PAGES, 0)] {
+        let (acquired, released) = pinned();
+        let va = VA + at * PAGE_SIZE;
+        let held = space.pin_many(va, 8, Access::Read, &mut runs).expect("memory");
+        assert_eq!(pinned(), (acquired + held.pages() - zeros, released), "from page {at}");
+        drop(held);
+        let (acquired, released) = pinned();
+        assert_eq!(acquired, released, "from page {at}");
+        drop(space.pin(va, Access::Read).expect("mapped"));
+        let (acquired, released) = pinned();
+        assert_eq!(acquired, released, "page {at}");
     }
 }
 

@@ -68,7 +68,6 @@ impl<H: Hardware> Mm<H> {
         if !small {
             self.desc(head + PINS).counts.fetch_add(Counts::maps_only(n), Ordering::Relaxed);
         }
-        self.count(Event::PinAcquired, n.into());
         true
     }
 
@@ -76,17 +75,18 @@ impl<H: Hardware> Mm<H> {
     #[doc(alias("unpin_user_page", "gup_put_folio"))]
     pub(crate) fn folio_unpin(&self, pfn: Pfn) {
         if let Some(head) = self.frames.map().head(pfn) {
-            self.head_unpin(head, 1);
-            self.count(Event::PinReleased, 1);
+            let counted = self.head_unpin(head, 1);
+            self.count(Event::PinReleased, counted.into());
         }
     }
 
-    /// Gives back `n` pins of the folio of `head`. Pins of the shared zeros are counted by nobody.
+    /// Gives back `n` pins of the folio of `head`. Says whether somebody counts them: those of the shared
+    /// zeros, nobody.
     #[inline]
-    pub(crate) fn head_unpin(&self, head: Pfn, n: u32) {
+    pub(crate) fn head_unpin(&self, head: Pfn, n: u32) -> bool {
         let desc = self.desc(head);
         if desc.has(Flag::Zero) {
-            return;
+            return false;
         }
         if desc.order() == Order::PAGE {
             self.head_put(head, PIN_BIAS * n);
@@ -94,6 +94,7 @@ impl<H: Hardware> Mm<H> {
             self.desc(head + PINS).counts.fetch_sub(Counts::maps_only(n), Ordering::Release);
             self.head_put(head, n);
         }
+        true
     }
 
     /// A pin as a value; of somebody who writes past all page tables if `writes`.

@@ -65,7 +65,7 @@ impl<H: Hardware> Mm<H> {
         if !self.is_undisturbed(space, before) || !self.confirm_one(&seen, access, hold) {
             return self.let_go(seen.pfn(), hold);
         }
-        self.count(Event::GupFast, 1);
+        self.count_had(1, hold);
         Some(seen.pfn())
     }
 
@@ -98,9 +98,18 @@ impl<H: Hardware> Mm<H> {
             true if block => self.confirm_block(&seen, access, hold, runs[0]),
             true => window.confirm(counted, runs),
         };
-        self.count(Event::GupFast, good);
+        self.count_had(good, hold);
         let kept = if good == counted.pages { counted } else { self.give_up(good, hold, runs) };
         (kept.pages > 0).then_some(kept)
+    }
+
+    /// Counts, for statistics, pages that were had without locks.
+    #[inline(always)]
+    fn count_had(&self, pages: u64, hold: Hold) {
+        self.count(Event::GupFast, pages);
+        if hold == Hold::Pin {
+            self.count(Event::PinAcquired, pages);
+        }
     }
 
     /// What comes before the walk: who pins asks whether a fork is at work.

@@ -61,34 +61,42 @@ impl<'m, 'b, H: Hardware> Held<'m, 'b, H> {
 
 impl<H: Hardware> Drop for Held<'_, '_, H> {
     fn drop(&mut self) {
-        self.runs.iter().for_each(|run| self.mm.release(*run, self.hold, self.writes));
+        let mut pins = 0;
+        for &run in self.runs {
+            let counted = self.mm.release(run, self.hold, self.writes);
+            pins += if counted { u64::from(run.pages) } else { 0 };
+        }
         if self.hold == Hold::Pin {
-            self.mm.count(Event::PinReleased, self.pages());
+            self.mm.count(Event::PinReleased, pins);
         }
     }
 }
 
 impl<H: Hardware> Mm<H> {
-    /// Gives back a run, which was for writing if `writes`.
+    /// Gives back a run, which was for writing if `writes`. Says whether it was counted.
     #[inline(always)]
-    fn release(&self, run: Run, hold: Hold, writes: bool) {
+    fn release(&self, run: Run, hold: Hold, writes: bool) -> bool {
         let refs = if hold == Hold::Pin { PIN_BIAS } else { 1 };
         match self.frames.map().find(run.first) {
             Some(desc) if desc.is_plain_small_folio() => {
                 self.subtract_from(run.first, desc, u64::from(refs), refs);
+                true
             }
             _ => self.release_large(run, hold, writes),
         }
     }
 
     #[inline(never)]
-    fn release_large(&self, run: Run, hold: Hold, writes: bool) {
-        let Some(head) = self.frames.map().head(run.first) else { return };
+    fn release_large(&self, run: Run, hold: Hold, writes: bool) -> bool {
+        let Some(head) = self.frames.map().head(run.first) else { return false };
         if writes {
             self.note_written(head);
         }
         match hold {
-            Hold::Reference => self.head_put(head, run.pages),
+            Hold::Reference => {
+                self.head_put(head, run.pages);
+                true
+            }
             Hold::Pin => self.head_unpin(head, run.pages),
         }
     }

@@ -103,7 +103,11 @@ impl<H: Hardware> Mm<H> {
             // They stay what they are for ever, so their pins are not counted.
             Hold::Pin if zeros => true,
             Hold::Pin if self.must_unshare(leaf, pfn) => return Ok(Look::Unshare),
-            Hold::Pin => self.head_try_pin(head, pfn, 1),
+            Hold::Pin => {
+                let pinned = self.head_try_pin(head, pfn, 1);
+                self.count(Event::PinAcquired, pinned.into());
+                pinned
+            }
         };
         // A mapped folio is neither free nor frozen, so all that can be in the way is the limit.
         if held { Ok(Look::Held(pfn)) } else { Err(GupError::TooMany(pfn)) }
