@@ -128,6 +128,10 @@ events! {
     CowReuse => "cow_reuse",
     /// Writes to shared pages, the page of zeros included, that got a page of their own.
     CowCopy => "cow_copy",
+    /// Pages moved to other frames, counted in 4 KiB.
+    PgMigrated => "pgmigrate_success",
+    /// Pages that were to be moved and could not be, counted in 4 KiB.
+    PgMigrateFail => "pgmigrate_fail",
     /// Faults that waited for the end of a migration.
     MigrationWait => "pgmigrate_wait",
     /// Sixteen entries made one contiguous set after they were live.

@@ -18,6 +18,10 @@
 //! makes migration entries of them, each flush complete before its table's lock is released → the
 //! references are frozen → heads are made of tails → the entries come back, and the locks are released.
 //!
+//! # The way of a migration
+//! [`migrate`] locks a batch of folios and takes their mappings out, as a split does, but the flushes of all are
+//! one, after the last table's lock was released → each is frozen, copied, and mapped anew where it is now.
+//!
 //! # Modules, from the bottom
 //! | module | concern |
 //! | --- | --- |
@@ -30,6 +34,7 @@
 //! | [`rmap`] | from a folio to the entries that map it |
 //! | [`thp`] | huge pages: policy, splitting their entries, splitting themselves |
 //! | [`space`] | address spaces: areas, faults, and every operation on them |
+//! | [`migrate`] | moving folios to other frames while they are in use |
 //! | [`gup`] | references and pins of user pages, without locks where possible |
 //! | [`audit`] | everything that must be true at rest, checked over all spaces and all memory |
 //! | `sanitized` | a machine that is watched by the oracle; compiled in only with `sanitize` |
@@ -61,6 +66,7 @@ pub mod frame;
 pub mod gup;
 pub mod hw;
 pub mod kernel_map;
+pub mod migrate;
 #[cfg(loom)]
 pub mod models;
 pub mod mutant;
@@ -76,6 +82,7 @@ pub use frame::{Frames, MemMap, OutOfMemory, PageDesc};
 pub use hw::{Hardware, Note, Slot};
 #[cfg(feature = "sanitize")]
 pub use sanitized::Sanitized;
+pub use migrate::{Destination, MigrateError, Moved};
 pub use space::{
     Advice, AdviseError, Denial, FaultOutcome, Huge, MapError, Move, Place, ProtectError,
     RemapError, Space, UnmapError, Vma,

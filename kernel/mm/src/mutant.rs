@@ -163,8 +163,23 @@ mutants! {
     SplitKeepsMapping => "split-keeps-mapping",
     /// Migration entries go in and nothing is flushed.
     TakeOutNoFlush => "take-out-no-flush",
-    /// The lock of the table is released before the flush (2022).
+    /// The flush of what was taken out comes after the frames were used for something else.
     TakeOutFlushLate => "take-out-flush-late",
+    /// Of several spaces that were forked from each other, one is flushed.
+    OwedFirstOnly => "owed-first-only",
+    /// Whoever unmaps, protects or forks a migration entry takes it for not cached, and does not flush what a
+    /// migration has not flushed yet (2017, 2022).
+    MigrationNotCached => "migration-not-cached",
+    /// Migration entries are moved, or a table with them, while the flush of what they were is owed: the old
+    /// addresses are still used, and a walker that keeps descriptors by where they are finds an old one at
+    /// the new addresses.
+    RemapWithOwed => "remap-with-owed",
+    /// A folio is moved though somebody holds it.
+    MigrateHeld => "migrate-held",
+    /// A folio that was moved does not know any more that it was written.
+    MigrateForgetsDirt => "migrate-forgets-dirt",
+    /// A table takes the place of a huge migration entry that may still be cached.
+    SplitMigrationUnflushed => "split-migration-unflushed",
     /// Small entries become migration entries as they were read, without what hardware recorded until
     /// they were exchanged.
     TakeOutPreread => "take-out-preread",

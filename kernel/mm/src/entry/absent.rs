@@ -41,7 +41,8 @@ impl<H: Hardware> Empty<'_, H, PmdLevel> {
     }
 }
 
-/// An entry of software data: no CPU has a translation of it, and it owns no reference.
+/// An entry of software data. It owns no reference. No CPU has a translation of it, but of what a migration
+/// entry was before: see [`crate::tlb`].
 #[must_use = "an entry that is looked at is kept, changed or taken out"]
 pub struct SoftEntry<'l, H: Hardware, L: TableLevel> {
     pub(super) place: Place<'l, H, L>,

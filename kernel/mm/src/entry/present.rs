@@ -116,6 +116,16 @@ impl<'l, H: Hardware> Present<'l, H, PmdLevel> {
         let _: Flushed = mm.flush_leaf::<PmdLevel>(space, va);
         Broken { place, leaf }
     }
+
+    /// Makes the entry invalid for hardware, which may go on using what it has cached of it: the flush is
+    /// owed. What the entry says is complete nevertheless, for hardware looks before it writes.
+    #[doc(alias("pmdp_huge_get_and_clear", "set_pmd_migration_entry"))]
+    #[cfg_attr(feature = "sanitize", track_caller)]
+    pub(crate) fn suspend(self) -> Suspended<'l, H> {
+        let Self { place, leaf } = self;
+        let old = place.swap(leaf.invalidated().word());
+        Suspended { place, leaf: same_mapping::<PmdLevel>(old, leaf) }
+    }
 }
 
 /// What the slot held instead of `seen`: the same mapping, with more history perhaps. Nobody else
@@ -169,6 +179,34 @@ impl<H: Hardware> Broken<'_, H> {
     /// Another mapping of the same memory comes instead.
     #[cfg_attr(feature = "sanitize", track_caller)]
     pub fn set(self, leaf: Leaf) {
+        debug_assert!(leaf.pfn() == self.leaf.pfn());
+        self.place.store(leaf.word());
+    }
+}
+
+/// A huge entry that hardware cannot find any more and may still have cached. It becomes a migration entry,
+/// or again what it was; nothing else that is valid, for that needs a flush before.
+#[must_use = "a suspended entry must not outlive the lock"]
+pub(crate) struct Suspended<'l, H: Hardware> {
+    place: Place<'l, H, PmdLevel>,
+    leaf: Leaf,
+}
+
+impl<H: Hardware> Suspended<'_, H> {
+    /// The mapping as it was, its history complete.
+    pub(crate) fn leaf(&self) -> Leaf {
+        self.leaf
+    }
+
+    /// Software data takes over. The flush is owed.
+    #[cfg_attr(feature = "sanitize", track_caller)]
+    pub(crate) fn set_soft(self, soft: Soft) {
+        self.place.store(soft.encode(abi::Level::Pmd));
+    }
+
+    /// The same mapping comes back, no more permissive than it was. Nothing is owed.
+    #[cfg_attr(feature = "sanitize", track_caller)]
+    pub(crate) fn set(self, leaf: Leaf) {
         debug_assert!(leaf.pfn() == self.leaf.pfn());
         self.place.store(leaf.word());
     }

@@ -273,6 +273,20 @@ impl<H: Hardware> Mm<H> {
                 .is_ok()
     }
 
+    /// Freezes an unmapped folio to which nobody but the caller has a reference; or says who has.
+    pub(crate) fn folio_freeze_alone(&self, head: Pfn, unless: Mutant) -> Result<(), Counts> {
+        while !self.folio_freeze(head, 1) {
+            if self.commits(unless) {
+                break;
+            }
+            let counts = self.desc(head).counts();
+            if counts.maps() > 0 || counts.refs() > 1 {
+                return Err(counts);
+            }
+        }
+        Ok(())
+    }
+
     /// Gives a frozen folio, or a new one made of a part of it, one reference and nothing else.
     /// Everything written to its descriptors before is seen by whoever takes another.
     #[doc(alias = "folio_ref_unfreeze")]

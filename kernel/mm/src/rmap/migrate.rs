@@ -15,6 +15,7 @@
 use super::{Owner, Stretch};
 use crate::frame::FolioLock;
 use crate::mutant::Mutant;
+use crate::tlb::Owed;
 use crate::{Hardware, Mm};
 use abi::Pfn;
 use core::ops::ControlFlow;
@@ -55,13 +56,13 @@ impl<H: Hardware> Mm<H> {
     /// Makes migration entries of the folio's mappings. A mapping that a pin relies on stays, and then
     /// perhaps others: who needs all of them gone asks the folio's counts.
     ///
-    /// Complete when it returns: no CPU has a translation of what was taken out.
+    /// A CPU may have translations of what was taken out until `owed` is settled.
     ///
     /// Context: as [`Mm::rmap_walk`]; the folio is locked, and the caller holds a reference.
     #[doc(alias = "try_to_migrate_one")]
-    pub(crate) fn try_to_migrate(&self, extent: &Extent, blocks: Blocks) {
+    pub(crate) fn try_to_migrate(&self, extent: &Extent, blocks: Blocks, owed: &mut Owed<'_, H>) {
         self.rmap_walk(extent.owner, extent.pages, |stretch: &Stretch<'_>| {
-            match self.take_out(extent, stretch, blocks) {
+            match self.take_out(extent, stretch, blocks, owed) {
                 // The rest of the walk, however many mappings were split on the way.
                 Ok(()) if self.desc(extent.head).maps() > 0 => {}
                 _ => return ControlFlow::Break(()),
@@ -74,7 +75,8 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Makes mappings of the migration entries of a folio: of page `to(page)` for each `page` that was
-    /// its. Where `to` names other folios, the caller holds references and locks of them all.
+    /// its. Where `to` names other folios, the caller holds references and locks of them all. No flush of
+    /// what was taken out is owed any more.
     ///
     /// Context: as [`Mm::rmap_walk`]; what the entries name is locked until this returns.
     #[doc(alias("remove_migration_ptes", "remap_page"))]
@@ -85,7 +87,8 @@ impl<H: Hardware> Mm<H> {
         });
         // Whoever unmapped some of it meanwhile found entries that own nothing.
         if !self.commits(Mutant::ThawForgetsPartial) {
-            self.note_partial(extent.head, self.desc(extent.head).counts());
+            let head = to(extent.head);
+            self.note_partial(head, self.desc(head).counts());
         }
     }
 }

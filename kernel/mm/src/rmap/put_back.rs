@@ -10,7 +10,7 @@ use super::{Extent, Mapping, Stretch};
 use crate::entry::{At, Locked, PmdLevel, PteLevel};
 use crate::frame::{Counts, Flag, PageDesc};
 use crate::mutant::Mutant;
-use crate::{Hardware, Mm, Slot};
+use crate::{Hardware, Mm, Note, Slot};
 use abi::{ENTRIES, Level, Pfn};
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
@@ -20,10 +20,12 @@ impl<H: Hardware> Mm<H> {
     /// Puts mappings back into one stretch: of `to(page)` for each migration entry of a `page` of the
     /// folio.
     pub(super) fn put_back(&self, extent: &Extent, stretch: &Stretch<'_>, to: impl Fn(Pfn) -> Pfn) {
-        match self.lock_mapping(stretch.core, stretch.range.start) {
-            Some(Mapping::Huge(table)) => self.put_block_back(extent, stretch, &table, to),
-            Some(Mapping::Pages(table)) => self.put_pages_back(extent, stretch, &table, to),
-            None => {}
+        let Some(mapping) = self.lock_mapping(stretch.core, stretch.range.start) else { return };
+        // What was taken out of here was flushed since; with the table's lock held.
+        self.hw.note(Note::Done(stretch.core.root, stretch.range));
+        match mapping {
+            Mapping::Huge(table) => self.put_block_back(extent, stretch, &table, to),
+            Mapping::Pages(table) => self.put_pages_back(extent, stretch, &table, to),
         }
     }
 

@@ -1,11 +1,12 @@
 //! Mappings become migration entries.
 //!
 //! In one table, for all of a folio's pages in it: every entry is made invalid by an exchange, so that
-//! its history is complete; one flush; one look for pins; and then the invalid entries, which hold
-//! all that is needed, become migration entries, or are made valid again where a pin relies on them.
-//! Nothing is remembered outside of the table, and the flush is complete before its lock is released.
+//! its history is complete; one look for pins; and then the invalid entries, which hold all that is
+//! needed, become migration entries, or are made valid again where a pin relies on them. Nothing but the
+//! flush is remembered outside of the table. That is [`Owed`]: a migration entry may still be cached.
 //!
-//! The look for pins comes after the flush, and pairs with the lockless pin: see [`Mm::try_share`].
+//! The look for pins comes after the exchange, and pairs with the lockless pin, which looks at the entry
+//! again: see [`Mm::try_share`]. What a CPU has cached is of no account for it.
 //!
 //! Corresponds to Linux's `try_to_migrate_one` and `set_pmd_migration_entry`.
 
@@ -13,9 +14,9 @@ use super::{Blocks, Extent, Mapping, Stretch};
 use crate::entry::{At, Locked, PmdLevel, PteLevel};
 use crate::mutant::Mutant;
 use crate::thp::Pinned;
-use crate::tlb::Flushed;
-use crate::{Hardware, Mm, Note, Slot};
-use abi::{ENTRIES, Level, PAGE_SIZE, Pfn, VirtRange};
+use crate::tlb::Owed;
+use crate::{Hardware, Mm, Slot};
+use abi::{ENTRIES, Level, PAGE_SIZE, PMD_SIZE, Pfn, VirtRange};
 use core::ops::Range;
 use pte::{CONT_PTES, Entry, Leaf, Soft};
 
@@ -26,23 +27,15 @@ impl<H: Hardware> Mm<H> {
         extent: &Extent,
         stretch: &Stretch<'_>,
         blocks: Blocks,
+        owed: &mut Owed<'_, H>,
     ) -> Result<(), Pinned> {
-        // With the table's lock still held.
-        let done = |taken| {
-            self.hw.note(Note::Done(stretch.core.root, stretch.range));
-            taken
-        };
-        let taken = match self.lock_mapping(stretch.core, stretch.range.start) {
+        match self.lock_mapping(stretch.core, stretch.range.start) {
             Some(Mapping::Huge(table)) => {
-                done(self.take_block_out(extent, stretch, &table, blocks))
+                self.take_block_out(extent, stretch, &table, blocks, owed)
             }
-            Some(Mapping::Pages(table)) => done(self.take_pages_out(extent, stretch, &table)),
+            Some(Mapping::Pages(table)) => self.take_pages_out(extent, stretch, &table, owed),
             None => Ok(()),
-        };
-        if self.commits(Mutant::TakeOutFlushLate) {
-            let _: Flushed = self.flush(&stretch.core.context, stretch.range, Level::Pte);
         }
-        taken
     }
 
     /// A huge entry, if it maps the folio.
@@ -53,6 +46,7 @@ impl<H: Hardware> Mm<H> {
         stretch: &Stretch<'_>,
         table: &Locked<'_, H, PmdLevel>,
         blocks: Blocks,
+        owed: &mut Owed<'_, H>,
     ) -> Result<(), Pinned> {
         let va = stretch.range.start;
         let At::Present(entry) = table.at(Level::Pmd.index(va)) else { return Ok(()) };
@@ -64,16 +58,19 @@ impl<H: Hardware> Mm<H> {
             return self.split_pmd_for_migration(stretch.core, table, entry, va);
         }
         let seen = entry.leaf();
-        let broken = entry.invalidate(&stretch.core.context, va);
+        let broken = entry.suspend();
         let exclusive = self.is_exclusive(head, 0);
         if exclusive && !self.try_share(head, 0..ENTRIES as u64) {
-            match self.commits(Mutant::TakeOutRestoresPreread) {
-                true => broken.set(seen),
-                false => broken.restore(),
-            }
+            let stale = self.commits(Mutant::TakeOutRestoresPreread);
+            let was = if stale { seen } else { broken.leaf() };
+            broken.set(was);
             return Err(Pinned);
         }
         self.mark_dirty(head, broken.leaf());
+        if broken.leaf().is_valid() && !self.commits(Mutant::TakeOutNoFlush) {
+            let block = VirtRange::from_size(va.align_down(PMD_SIZE), PMD_SIZE);
+            owed.add(stretch.core, block, Level::Pmd);
+        }
         let soft = Soft::migration_of(broken.leaf(), exclusive);
         broken.set_soft(soft);
         self.uncount_pmd_map(head);
@@ -87,19 +84,13 @@ impl<H: Hardware> Mm<H> {
         extent: &Extent,
         stretch: &Stretch<'_>,
         table: &Locked<'_, H, PteLevel>,
+        owed: &mut Owed<'_, H>,
     ) -> Result<(), Pinned> {
         table.unfold_edges(&stretch.core.context, stretch.range);
         let run =
             Run { table: table.table(), slots: stretch.slots(), page: extent.head + stretch.first };
         let Some(found) = self.break_run(&run) else { return Ok(()) };
         let run = Run { page: run.page_at(found.slots.start), slots: found.slots, ..run };
-        let skips = self.commits(Mutant::TakeOutNoFlush) || self.commits(Mutant::TakeOutFlushLate);
-        if found.valid && !skips {
-            let before = (run.slots.start - stretch.slots().start) as u64;
-            let start = stretch.range.start + before * PAGE_SIZE;
-            let range = VirtRange::from_size(start, run.slots.len() as u64 * PAGE_SIZE);
-            let _: Flushed = self.flush(&stretch.core.context, range, Level::Pte);
-        }
         let head = extent.head;
         let counts = self.desc(head).counts();
         let exclusive = counts.is_exclusive() || counts.is_mixed();
@@ -120,6 +111,12 @@ impl<H: Hardware> Mm<H> {
         if !taken {
             self.broken_to_valid(&run);
             return Err(Pinned);
+        }
+        if found.valid && !self.commits(Mutant::TakeOutNoFlush) {
+            let before = (run.slots.start - stretch.slots().start) as u64;
+            let start = stretch.range.start + before * PAGE_SIZE;
+            let range = VirtRange::from_size(start, run.slots.len() as u64 * PAGE_SIZE);
+            owed.add(stretch.core, range, Level::Pte);
         }
         self.folio_unmap_held(head, found.entries);
         Ok(())

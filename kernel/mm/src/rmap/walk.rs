@@ -42,12 +42,13 @@ use crate::{Hardware, Mm};
 use abi::{Level, PAGE_SHIFT, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use core::ops::{ControlFlow, Range};
 use pte::Entry;
+use sync::Arc;
 
 /// Where one area may map pages of a folio within one 2 MiB block. Its space's tables stay as long as
 /// this is lent.
 pub(crate) struct Stretch<'w> {
     /// The space.
-    pub(crate) core: &'w Core,
+    pub(crate) core: &'w Arc<Core>,
     /// What the area permits.
     pub(crate) prot: Prot,
     /// The addresses.
@@ -106,7 +107,7 @@ impl<H: Hardware> Mm<H> {
     /// The stretches of one space.
     fn walk_member(
         &self,
-        core: &Core,
+        core: &Arc<Core>,
         index: u64,
         pages: u64,
         visit: &mut impl FnMut(&Stretch<'_>) -> ControlFlow<()>,

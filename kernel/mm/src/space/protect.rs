@@ -93,6 +93,8 @@ impl<H: Hardware> Space<'_, H> {
                     if left != soft {
                         mm.hw.store(slot, left.encode(L::LEVEL));
                     }
+                    // It does not say what it permitted otherwise.
+                    gather.changed_soft(VirtRange::new(va(begin), va(at)), L::LEVEL, soft);
                     continue;
                 }
                 _ => continue,

@@ -161,6 +161,11 @@ impl<H: Hardware> Space<'_, H> {
             layout.insert(moved, None, &mut room);
         });
         let mut gather = Gather::new(mm, &self.core.context);
+        if self.core.context.is_owed() && !mm.commits(Mutant::RemapWithOwed) {
+            // Of migration entries here, and of those in tables that are moved as they are.
+            gather.unlinked(old);
+            gather.invalidate();
+        }
         for (slot, part) in self.blocks(shift.from) {
             self.move_block(&mut gather, slot, part, shift);
         }
@@ -211,7 +216,7 @@ impl<H: Hardware> Space<'_, H> {
             let tables = mm.lock_two::<PteLevel>(table.pfn(), to.table());
             let (from, _) = tables.both();
             from.unfold_edges(&self.core.context, piece);
-            self.move_pages(gather, from, piece, to, shift);
+            self.move_entries(gather, from, piece, to, shift);
         }
     }
 
@@ -255,7 +260,7 @@ impl<H: Hardware> Space<'_, H> {
     /// Moves the entries of `piece` from one table of pages to another, from its slot `to` on, where
     /// nothing is. Both are locked.
     #[doc(alias = "move_ptes")]
-    fn move_pages(
+    fn move_entries(
         &self,
         gather: &mut Gather<'_, H>,
         from: &Locked<'_, H, PteLevel>,

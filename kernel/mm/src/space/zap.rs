@@ -122,6 +122,7 @@ impl<H: Hardware> Space<'_, H> {
                 Entry::Soft(soft) => {
                     mm.hw.store(slot, 0);
                     mm.soft_put(Level::Pte, soft);
+                    gather.changed_soft(VirtRange::new(page(begin), page(at)), Level::Pte, soft);
                 }
                 _ => {}
             }
@@ -142,6 +143,7 @@ impl<H: Hardware> Space<'_, H> {
                 let soft = entry.soft();
                 entry.clear();
                 mm.soft_put(Level::Pmd, soft);
+                gather.changed_soft(VirtRange::from_size(va, PMD_SIZE), Level::Pmd, soft);
             }
             At::None(_) | At::Table(_) | At::Corrupt(_) => return,
         }

@@ -8,6 +8,7 @@ use crate::entry::{At, Present, TableLevel};
 use crate::frame::{Flag, FolioLock, FolioRef};
 use crate::rmap::{Blocks, Extent, Mapping};
 use crate::space::{Space, USER_END};
+use crate::tlb::Owed;
 use crate::{Hardware, Mm};
 use abi::{Level, Order, PAGE_SIZE, Pfn, VirtAddr};
 
@@ -64,7 +65,9 @@ impl<'m, H: Hardware> Space<'m, H> {
             return Err(SplitError::NotAnonymous);
         }
         let frozen = Frozen { mm, extent: Extent::of(mm, &lock), lock, _folio: folio };
-        mm.try_to_migrate(&frozen.extent, Blocks::Keep);
+        let mut owed = Owed::new(mm);
+        mm.try_to_migrate(&frozen.extent, Blocks::Keep, &mut owed);
+        owed.settle();
         let counts = desc.counts();
         if counts.maps() > 0 {
             return Err(SplitError::Busy { refs: counts.refs(), expected: counts.maps() + 1 });
@@ -88,7 +91,7 @@ impl<'m, H: Hardware> Space<'m, H> {
     ///
     /// Context: thread, may sleep on who changes the layout there; holds no claim.
     #[doc(alias = "folio_walk_start")]
-    pub(super) fn folio_at(&self, va: VirtAddr) -> Option<FolioRef<'m, H>> {
+    pub(crate) fn folio_at(&self, va: VirtAddr) -> Option<FolioRef<'m, H>> {
         let (mm, core) = (self.mm(), self.core());
         if va >= USER_END {
             return None;

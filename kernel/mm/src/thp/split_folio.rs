@@ -3,7 +3,7 @@
 //! | step | undone, if a later one fails, by |
 //! | --- | --- |
 //! | take the folio's lock; look whether anybody holds it besides its mappings | - |
-//! | make migration entries of the mappings | the last step |
+//! | make migration entries of the mappings, and flush | the last step |
 //! | freeze: all references at once, if there is none but the caller's | - |
 //! | new heads, from the last down to the first | nothing fails from here on |
 //! | put mappings back, of the same pages | |
@@ -26,6 +26,7 @@ use crate::frame::{Flag, FolioLock, FolioRef, Kind};
 use crate::mutant::Mutant;
 use crate::rmap::{Blocks, Extent};
 use crate::space::Space;
+use crate::tlb::Owed;
 use crate::{Hardware, Mm, PageDesc};
 use abi::{Event, Order, Pfn, VirtAddr};
 use core::fmt;
@@ -140,27 +141,23 @@ impl<H: Hardware> Mm<H> {
             return Err(SplitError::Busy { refs, expected });
         }
         let extent = Extent::of(self, lock);
-        self.try_to_migrate(&extent, Blocks::Split);
-        let frozen = self.freeze_alone(head);
+        let mut owed = Owed::new(self);
+        self.try_to_migrate(&extent, Blocks::Split, &mut owed);
+        let late = self.commits(Mutant::TakeOutFlushLate);
+        if !late {
+            owed.settle();
+        }
+        let frozen = self
+            .folio_freeze_alone(head, Mutant::SplitHeld)
+            .map_err(|counts| SplitError::Busy { refs: counts.refs(), expected: 1 });
         if frozen.is_ok() {
             self.cut(head, from, to);
         }
         self.remove_migration(&extent, |page| page);
-        frozen
-    }
-
-    /// Freezes an unmapped folio to which nobody but the caller has a reference.
-    fn freeze_alone(&self, head: Pfn) -> Result<(), SplitError> {
-        while !self.folio_freeze(head, 1) {
-            if self.commits(Mutant::SplitHeld) {
-                break;
-            }
-            let counts = self.desc(head).counts();
-            if counts.maps() > 0 || counts.refs() > 1 {
-                return Err(SplitError::Busy { refs: counts.refs(), expected: 1 });
-            }
+        if late {
+            owed.settle();
         }
-        Ok(())
+        frozen
     }
 
     /// Gives each part of a frozen folio a head, locked, with one reference. Of exclusivity nothing is left:

@@ -180,7 +180,8 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Software's data, for each page. A migration entry owns nothing, so 512 own nothing either; memory
-    /// of a device is counted like any that is mapped.
+    /// of a device is counted like any that is mapped. Of that nothing is cached; what a migration entry
+    /// was may be.
     fn split_soft(
         &self,
         core: &Core,
@@ -201,6 +202,10 @@ impl<H: Hardware> Mm<H> {
                 }
                 if self.commits(Mutant::SplitCountsMigration) {
                     self.folio_map(pfn, ENTRIES as u32 - 1);
+                }
+                // A CPU may still have the block cached: a table takes its place only after a flush.
+                if !self.commits(Mutant::SplitMigrationUnflushed) {
+                    let _: Flushed = self.flush_leaf::<PmdLevel>(&core.context, va);
                 }
                 if self.commits(Mutant::SplitMisreadsMigration) {
                     soft = Soft::migration_of(Leaf::user(Level::Pmd, pfn, Prot::Read), false);

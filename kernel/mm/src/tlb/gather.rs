@@ -29,7 +29,7 @@ use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
 use abi::{Asid, ENTRIES, Event, Level, Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use core::sync::atomic::Ordering::Relaxed;
-use pte::{AsidMatch, Depth, Invalidation, Leaf, Scope};
+use pte::{AsidMatch, Depth, Invalidation, Leaf, Scope, Soft};
 
 /// Entries of shared folios that a gather holds in itself; further ones go to a page of their own, and
 /// where there is none, or it is full, the gather flushes in between.
@@ -179,6 +179,16 @@ impl<'m, H: Hardware> Gather<'m, H> {
                 VirtRange::new(hull.start.min(range.start), hull.end.max(range.end))
             }
         });
+    }
+
+    /// Remembers that software data at `level` in `range` was taken out, weakened or moved: a migration
+    /// entry may still be cached as what it was before ([`super::Owed`]).
+    #[doc(alias = "flush_tlb_batched_pending")]
+    #[inline]
+    pub(crate) fn changed_soft(&mut self, range: VirtRange, level: Level, was: Soft) {
+        if matches!(was, Soft::Migration { .. }) && !self.mm.commits(Mutant::MigrationNotCached) {
+            self.changed(range, level);
+        }
     }
 
     /// Remembers that a table of pages no longer serves `range`, though it is not to be freed: walks are

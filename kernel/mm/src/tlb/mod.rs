@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `asid` | which address space a translation belongs to: ASIDs, generations, roll-over |
 //! | `gather` | what one operation has cleared: invalidated once, then freed |
+//! | `owed` | what one operation has made invalid in several spaces: invalidated once |
 //! | `reap` | tables that are out of reach: freed with what they map |
 //!
 //! The sequence is always the same, and the types make it hard to leave a step out:
@@ -13,17 +14,19 @@
 
 mod asid;
 mod gather;
+mod owed;
 mod reap;
 
 pub use asid::Asids;
 pub use gather::Gather;
+pub(crate) use owed::Owed;
 
 use crate::entry::TableLevel;
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
 use abi::{Asid, Event, Level, VirtAddr, VirtRange};
 use pte::{AsidMatch, Depth, Invalidation, Plan, Scope, Target, Tlbi};
-use sync::atomic::{AtomicU64, Ordering};
+use sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// What the TLBs know a space by, and which of them.
 #[derive(Debug, Default)]
@@ -34,6 +37,9 @@ pub struct Context {
     /// walker has anything of it. A CPU is noted, visibly to all, before it first walks the space.
     #[doc(alias = "mm_cpumask")]
     pub(crate) ran: AtomicU64,
+    /// How many operations owe it a flush; see [`Owed`].
+    #[doc(alias = "tlb_flush_batched")]
+    pub(crate) owed: AtomicU32,
 }
 
 /// Having this means: what was cleared before it was made is in no CPU's TLB.
@@ -91,6 +97,12 @@ impl<H: Hardware> Mm<H> {
 
     /// Issues what `what` describes and waits for it.
     pub(crate) fn invalidate_as(&self, what: &Invalidation) {
+        self.issue(what);
+        self.wait_for(what.scope);
+    }
+
+    /// Issues what `what` describes.
+    fn issue(&self, what: &Invalidation) {
         let short;
         let mut what = what;
         if self.commits(Mutant::RangeOneShort) && what.range.bytes() > what.stride.span() {
@@ -102,8 +114,13 @@ impl<H: Hardware> Mm<H> {
             Some(op) => self.tlbi(op),
             None => self.carry_out(what),
         }
+    }
+
+    /// Waits until what was issued in `scope` is complete, for this CPU's next instructions too.
+    #[inline]
+    fn wait_for(&self, scope: Scope) {
         if !self.commits(Mutant::NoComplete) {
-            self.complete(what.scope);
+            self.complete(scope);
             // This CPU may access the range next, from where it is: no exception return in between.
             self.hw.synchronize_context();
         }

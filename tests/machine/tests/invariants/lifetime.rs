@@ -1,15 +1,15 @@
 //! What TLBs, walk caches and walkers may still have.
 
 use crate::common::machines;
-use crate::races::misses;
+use crate::races::{at_each_step, misses};
 use crate::stage::{
-    KINDS, Kind, PAGES, RW, Scene, VA, block, everywhere, frame, intruded, judged, kept, page,
-    pages,
+    KINDS, Kind, PAGES, RW, Scene, VA, block, everywhere, fork_kept, frame, intruded, judged, kept,
+    page, pages,
 };
 use abi::{Access, PAGE_SIZE, PMD_SIZE, Prot};
 use granule_machine::{Config, Machine};
 use mm::mutant::Mutant;
-use mm::{Advice, FaultOutcome, Hardware, Huge, Move, Place, Space};
+use mm::{Advice, Destination, FaultOutcome, Hardware, Huge, MigrateError, Move, Place, Space};
 use stress::World;
 
 fn text(error: impl ToString) -> String {
@@ -84,28 +84,115 @@ fn i31_t5_t6_one_address_has_one_translation() {
     misses(scenario, &bugs);
 }
 
-/// Always: when a table's lock is released after something was taken away under a claim, the flush is done:
-/// whoever finds nothing there owes nothing. So there is no pending record that anybody could forget.
+/// Nobody may still use what lay in the first `n` pages; only that with which he can write, where `written`.
+fn forgotten(scene: &Scene, n: u64, written: bool) -> Result<(), String> {
+    let there = |old: &granule_machine::Translation| {
+        PAGES.iter().any(|at| *at < n && old.range.contains(page(*at)))
+            && (!written || old.leaf.is_some_and(|leaf| leaf.is_writable()))
+    };
+    let still = scene.world.mm().hw.stale().into_iter().find(there);
+    still.map_or(Ok(()), |old| Err(format!("a CPU may still use {old:?}")))
+}
+
+/// Takes mappings away for a while, and holds no lock while they are gone.
+const MOVES: [fn(&Space<'_, Machine>); 2] = [
+    |space| drop(space.freeze_folio_at(VA)),
+    |space| {
+        let mut moved = [Err(MigrateError::NotMapped); 3];
+        let _ = space.move_pages(&[VA, page(1), page(15)], Destination::Anywhere, &mut moved);
+    },
+];
+
+/// Always: when a table's lock is released after something was taken away under a claim, either the flush is
+/// done, or what stands there says that it may still be cached: a migration entry. Whoever finds nothing
+/// there owes nothing, and whoever unmaps such an entry flushes.
 #[test]
-fn i32_t18_nothing_is_pending_when_the_lock_goes() {
-    let works: [fn(&Space<'_, Machine>); 2] = [
-        |space| space.advise(pages(0, 16), Advice::DontNeed).expect("an area"),
-        |space| drop(space.freeze_folio_at(VA)),
-    ];
+fn i32_t18_what_is_pending_when_the_lock_goes_can_be_seen() {
+    let forget = |space: &Space<'_, Machine>| {
+        space.advise(pages(0, 16), Advice::DontNeed).expect("an area");
+    };
     let scenario = |mutant| {
-        works.iter().find_map(|work| {
+        [forget as fn(&Space<'_, Machine>), MOVES[0], MOVES[1]].iter().find_map(|work| {
             intruded(mutant, &[Kind::Small, Kind::Sets], 1, work, |scene, space| {
                 // Finds nothing, and returns; or does it itself.
                 space.advise(pages(0, 16), Advice::DontNeed).map_err(text)?;
-                let head = frame(space, VA);
-                let still = scene.world.mm().hw.stale().into_iter().find(|old| {
-                    head.is_none() && PAGES.iter().any(|n| *n < 16 && old.range.contains(page(*n)))
-                });
-                still.map_or(Ok(()), |old| Err(format!("a CPU may still use {old:?}")))
+                if frame(space, VA).is_none() { forgotten(scene, 16, false) } else { Ok(()) }
             })
         })
     };
-    misses(scenario, &[Mutant::DontneedFlushLate, Mutant::TakeOutFlushLate]);
+    misses(scenario, &[Mutant::DontneedFlushLate, Mutant::MigrationNotCached]);
+}
+
+/// Whoever weakens a migration entry flushes what it was: when a change of rights is over, nobody can write.
+#[test]
+fn i32_t22_rights_that_go_from_a_migration_entry_go_from_tlbs() {
+    let scenario = |mutant| {
+        MOVES.iter().find_map(|work| {
+            intruded(mutant, &KINDS, 3, work, |scene, space| {
+                space.protect(block(0), Prot::Read).map_err(text)?;
+                forgotten(scene, 512, true)
+            })
+        })
+    };
+    misses(scenario, &[Mutant::MigrationNotCached]);
+}
+
+/// Whoever shares a migration entry does: when a fork is over, the parent writes to nothing that is shared.
+#[test]
+fn i35_a_fork_flushes_what_migration_entries_were() {
+    let scenario = |mutant| {
+        MOVES.iter().find_map(|work| {
+            intruded(mutant, &KINDS, 3, work, |scene, space| {
+                kept(space.fork().map_err(text)?);
+                forgotten(scene, 512, true)
+            })
+        })
+    };
+    misses(scenario, &[Mutant::MigrationNotCached]);
+}
+
+/// Whoever moves one does: when a move is over, nobody uses the old addresses.
+#[test]
+fn i32_a_moved_migration_entry_is_forgotten_where_it_was() {
+    let scenario = |mutant| {
+        [pages(0, 16), block(0)].into_iter().find_map(|range| {
+            MOVES.iter().find_map(|work| {
+                intruded(mutant, &KINDS, 3, work, |scene, space| {
+                    let to = Move::To(VA + 4 * PMD_SIZE);
+                    space.remap(range, range.bytes(), to).map_err(text)?;
+                    forgotten(scene, range.pages(), false)
+                })
+            })
+        })
+    };
+    misses(scenario, &[Mutant::RemapWithOwed]);
+}
+
+/// A table takes the place of a huge migration entry only when nobody has the block cached.
+#[test]
+fn i31_a_table_comes_after_the_flush_of_the_block() {
+    let scenario = |mutant| {
+        MOVES.iter().find_map(|work| {
+            at_each_step(1, |steps| {
+                let mut reached = false;
+                let scene = Scene::plain(Kind::Huge, mutant);
+                let found = judged(&scene, |scene| {
+                    let space = scene.space();
+                    // While the child's entry is taken out, the parent's is not flushed.
+                    fork_kept(space);
+                    let inside = |work: &dyn Fn()| scene.world.inside(space, &mut || work());
+                    // What a CPU has cached counts while it runs the space.
+                    let work = || inside(&|| work(space));
+                    let split = || inside(&|| space.split_block(VA));
+                    scene.run_everywhere(space);
+                    reached = scene.world.intrude(steps, &work, &split);
+                    Ok(())
+                });
+                found.map_or(reached.then_some(Ok(())), |what| Some(Err(what)))
+            })
+        })
+    };
+    misses(scenario, &[Mutant::SplitMigrationUnflushed]);
 }
 
 /// Always: a table that is freed is in no walk cache, and no walker is inside.

@@ -59,9 +59,11 @@ impl<H: Hardware> Copy<'_, '_, H> {
                 copy.word()
             }
             At::Soft(entry) => {
-                mm.soft_dup(Level::Pmd, entry.soft());
-                let shared = mm.shared(entry.soft());
+                let soft = entry.soft();
+                mm.soft_dup(Level::Pmd, soft);
+                let shared = mm.shared(soft);
                 entry.replace(shared);
+                self.gather.changed_soft(VirtRange::from_size(va, PMD_SIZE), Level::Pmd, soft);
                 shared.encode(Level::Pmd)
             }
             At::None(_) | At::Table(_) | At::Corrupt(_) => return true,

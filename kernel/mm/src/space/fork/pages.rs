@@ -69,6 +69,11 @@ impl<H: Hardware> Copy<'_, '_, H> {
                     let shared = mm.shared(soft).encode(Level::Pte);
                     mm.hw.store(slot, shared);
                     mm.hw.store(copy, shared);
+                    self.gather.changed_soft(
+                        VirtRange::new(page(begin), page(at)),
+                        Level::Pte,
+                        soft,
+                    );
                 }
                 _ => {}
             }

@@ -1,0 +1,152 @@
+//! A batch: folios on their way, all of them at the same step.
+
+use super::MigrateError;
+use crate::frame::{Flag, FolioLock, FolioRef, OutOfMemory};
+use crate::mutant::Mutant;
+use crate::rmap::{Blocks, Extent, NO_HEAP};
+use crate::tlb::Owed;
+use crate::{Hardware, Mm};
+use abi::{Event, Order, Pfn};
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// Folios that are moved together.
+#[must_use = "run() moves the folios; without it they are only locked for a while"]
+pub(crate) struct Batch<'m, H: Hardware> {
+    mm: &'m Mm<H>,
+    moves: Vec<Move<'m, H>>,
+    most: usize,
+}
+
+/// One folio, locked, and where it goes.
+struct Move<'m, H: Hardware> {
+    extent: Extent,
+    order: Order,
+    // Given up in this order: who waits for the lock finds the folio still there.
+    target: FolioRef<'m, H>,
+    lock: FolioLock<'m, H>,
+    _source: FolioRef<'m, H>,
+}
+
+impl<'m, H: Hardware> Batch<'m, H> {
+    /// The most folios of a batch: with all of them locked nobody should wait for long.
+    pub(crate) const MOST: usize = 512;
+
+    /// An empty batch for as many as `wanted` folios, or [`Self::MOST`].
+    pub(crate) fn new(mm: &'m Mm<H>, wanted: usize) -> Result<Self, OutOfMemory> {
+        let (mut moves, most) = (Vec::new(), wanted.min(Self::MOST));
+        moves.try_reserve_exact(most).map_err(|_| NO_HEAP)?;
+        Ok(Self { mm, moves, most })
+    }
+
+    /// Whether it must run before it takes another one.
+    pub(crate) fn is_full(&self) -> bool {
+        self.moves.len() == self.most
+    }
+
+    /// Takes in the folio to which `source` is the caller's only reference, and a place for it. One that is
+    /// in it already stays in it. Says how large it is.
+    ///
+    /// Context: thread; sleeps on the folio's lock only if the batch is empty.
+    pub(crate) fn add(
+        &mut self,
+        source: FolioRef<'m, H>,
+        target: impl FnOnce(Order) -> Result<FolioRef<'m, H>, OutOfMemory>,
+    ) -> Result<Order, MigrateError> {
+        let mm = self.mm;
+        let head = source.head();
+        let lock = match self.moves.is_empty() {
+            true => mm.folio_lock(head),
+            false => match mm.folio_try_lock(head) {
+                Some(lock) => lock,
+                None => return self.order_of(head).ok_or(MigrateError::Locked),
+            },
+        };
+        let desc = mm.desc(head);
+        if !desc.has(Flag::Anon) || desc.has(Flag::Zero) {
+            return Err(MigrateError::NotAnonymous);
+        }
+        // Nothing is disturbed where it would be in vain.
+        let (counts, order) = (desc.counts(), desc.order());
+        let (refs, expected) = (counts.refs(), counts.maps() + 1);
+        if refs != expected && !mm.commits(Mutant::MigrateHeld) {
+            return Err(MigrateError::Busy { refs, expected });
+        }
+        let target = target(order)?;
+        // Nobody else has it yet; who meets it in an entry finds it locked as the old one is.
+        mm.desc(target.pfn()).raise(Flag::Locked);
+        let extent = Extent::of(mm, &lock);
+        // Full it is only if the caller did not ask; then it grows, or this one stays where it is.
+        self.moves.try_reserve(1).map_err(|_| MigrateError::OutOfMemory(NO_HEAP))?;
+        self.moves.push(Move { extent, order, target, lock, _source: source });
+        Ok(order)
+    }
+
+    fn order_of(&self, head: Pfn) -> Option<Order> {
+        self.moves.iter().find(|folio| folio.lock.head() == head).map(|folio| folio.order)
+    }
+
+    /// Moves the folios and empties the batch. Tells `done` of each where it was, how large it is, and its
+    /// new first page, or why it stays.
+    ///
+    /// Context: as [`Mm::rmap_walk`]; the folios' locks are held by the batch.
+    #[doc(alias("migrate_pages_batch", "migrate_folios_move"))]
+    pub(crate) fn run(&mut self, mut done: impl FnMut(Pfn, Order, Result<Pfn, MigrateError>)) {
+        let mm = self.mm;
+        let mut owed = Owed::new(mm);
+        for folio in &self.moves {
+            mm.try_to_migrate(&folio.extent, Blocks::Keep, &mut owed);
+        }
+        let late = mm.commits(Mutant::TakeOutFlushLate);
+        if !late {
+            owed.settle();
+        }
+        for folio in self.moves.drain(..) {
+            let (was, order) = (folio.lock.head(), folio.order);
+            done(was, order, folio.finish(mm));
+        }
+        if late {
+            owed.settle();
+        }
+    }
+}
+
+impl<H: Hardware> Move<'_, H> {
+    /// Copies the folio, whose mappings are gone everywhere, and puts them back; or puts them back to where
+    /// they were. The locks are released when this is dropped.
+    #[doc(alias("migrate_folio_move", "folio_migrate_mapping"))]
+    fn finish(&self, mm: &Mm<H>) -> Result<Pfn, MigrateError> {
+        let (from, to) = (self.lock.head(), self.target.pfn());
+        let frozen = mm.folio_freeze_alone(from, Mutant::MigrateHeld);
+        match frozen {
+            Ok(()) => {
+                self.copy(mm, from, to);
+                mm.remove_migration(&self.extent, |page| to + (page - from));
+                mm.count(Event::PgMigrated, self.order.pages());
+            }
+            Err(_) => {
+                mm.remove_migration(&self.extent, |page| page);
+                mm.count(Event::PgMigrateFail, self.order.pages());
+            }
+        }
+        mm.folio_unlock(mm.desc(to));
+        match frozen {
+            Ok(()) => Ok(to),
+            Err(counts) => Err(MigrateError::Busy { refs: counts.refs(), expected: 1 }),
+        }
+    }
+
+    /// Makes the new folio what the old one is, which is frozen; then the old one is only the caller's.
+    #[doc(alias("folio_migrate_copy", "folio_migrate_flags"))]
+    fn copy(&self, mm: &Mm<H>, from: Pfn, to: Pfn) {
+        let (old, new) = (mm.desc(from), mm.desc(to));
+        mm.copy(from, to, self.order);
+        new.owner.store(old.owner.load(Relaxed), Relaxed);
+        for flag in [Flag::Anon, Flag::Dirty, Flag::Lazy] {
+            if old.has(flag) && !(flag == Flag::Dirty && mm.commits(Mutant::MigrateForgetsDirt)) {
+                new.raise(flag);
+            }
+        }
+        mm.folio_unfreeze(old);
+    }
+}

@@ -1,0 +1,164 @@
+//! Moving folios to other frames while they are in use.
+//!
+//! A [`Batch`] moves many folios with one flush. For each of them:
+//!
+//! | step | undone, if a later one fails, by |
+//! | --- | --- |
+//! | take a reference and the folio's lock; look whether anybody else holds it | - |
+//! | take a frame of the same size, locked, that nobody knows | freeing it |
+//! | make migration entries of the mappings | the last step, to where they were |
+//! | *all together:* flush, once | - |
+//! | freeze: all references at once, if there is none but the caller's | - |
+//! | copy; the new folio takes over name and flags | nothing fails from here on |
+//! | put mappings back, of the new pages | |
+//! | unlock both, wake who waits, free the old frame | |
+//!
+//! # Why the copy is the content
+//! After the flush no CPU reaches the frame through an entry, and whoever faults on one sleeps until the
+//! folio is unlocked. A device, or whoever reads and writes past the tables, holds a reference or a pin:
+//! one that was there before makes the freeze fail; one that comes meanwhile finds the entry changed
+//! when it looks again, or the references frozen. So nobody writes from the freeze on, and only
+//! then is anything copied. (Linux copies first and freezes later, and may copy in vain.)
+//!
+//! # Who waits for whom
+//! The first folio's lock may be waited for; of the others only what is free at once is taken, for two
+//! batches may meet in two orders. What could not be moved is told with its reason, and is as it was.
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | `mod` | errors; moving what one space maps |
+//! | `batch` | the steps |
+//!
+//! Corresponds to Linux's `migrate_pages_batch`, `migrate_folio_unmap`, `migrate_folio_move` and
+//! `move_pages(2)`.
+
+mod batch;
+
+pub(crate) use batch::Batch;
+
+use crate::frame::{FolioRef, OutOfMemory};
+use crate::space::Space;
+use crate::{Hardware, Mm};
+use abi::{Order, Pfn, VirtAddr};
+use core::fmt;
+
+/// Why a folio was not moved. Its mappings, counts and contents are as they were.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "the folio is where it was"]
+pub enum MigrateError {
+    /// No folio is mapped there.
+    NotMapped,
+    /// It is no anonymous memory: a file's, or zeros that everybody shares.
+    NotAnonymous,
+    /// Somebody holds it besides its mappings and the caller: a pin, a reference, another's work. Try again
+    /// later, or leave it.
+    Busy {
+        /// References that it has.
+        refs: u32,
+        /// References that its mappings and the caller have.
+        expected: u32,
+    },
+    /// Somebody works on it. Try again later.
+    Locked,
+    /// There is no memory to move it to.
+    OutOfMemory(OutOfMemory),
+}
+
+impl fmt::Display for MigrateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotMapped => write!(f, "no folio is mapped there"),
+            Self::NotAnonymous => write!(f, "it is no anonymous memory"),
+            Self::Busy { refs, expected } => {
+                write!(f, "it has {refs} references, and {expected} are accounted for")
+            }
+            Self::Locked => write!(f, "it is locked"),
+            Self::OutOfMemory(oom) => oom.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for MigrateError {}
+
+impl From<OutOfMemory> for MigrateError {
+    fn from(oom: OutOfMemory) -> Self {
+        Self::OutOfMemory(oom)
+    }
+}
+
+/// Where folios are moved to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Destination {
+    /// Anywhere else.
+    Anywhere,
+}
+
+/// What became of one page that was to be moved.
+pub type Moved = Result<Pfn, MigrateError>;
+
+impl<'m, H: Hardware> Space<'m, H> {
+    /// Moves the folios that are mapped at `pages`, each with all its pages, and says of each where its
+    /// page is now, or why it was left. Several addresses of one folio move it once.
+    ///
+    /// One flush for at most [`Batch::MOST`] folios. Without memory for the batch itself nothing is
+    /// moved.
+    ///
+    /// Context: thread, may sleep on folios' locks, on the spaces that may map them, and on who changes
+    /// them; holds no lock, no claim and no reference to what is to be moved.
+    ///
+    /// # Panics
+    /// When there are fewer places for answers than pages: the caller's mistake.
+    #[doc(alias = "do_pages_move")]
+    pub fn move_pages(
+        &self,
+        pages: &[VirtAddr],
+        to: Destination,
+        moved: &mut [Moved],
+    ) -> Result<(), OutOfMemory> {
+        let mm = self.mm();
+        let moved = &mut moved[..pages.len()];
+        let mut batch = Batch::new(mm, pages.len())?;
+        let mut begin = 0;
+        while begin < pages.len() {
+            let mut end = begin;
+            while end < pages.len() && !batch.is_full() {
+                moved[end] = self.join(&mut batch, pages[end], to);
+                end += 1;
+            }
+            batch.run(|was, order, now| {
+                for moved in &mut moved[begin..end] {
+                    // Until now it says what was to be moved.
+                    match *moved {
+                        Ok(page) if page >= was && page - was < order.pages() => {
+                            *moved = now.map(|head| head + (page - was));
+                        }
+                        _ => {}
+                    }
+                }
+            });
+            begin = end;
+        }
+        Ok(())
+    }
+
+    /// Puts the folio that is mapped at `va` into the batch; says which page of it is mapped there.
+    fn join(&self, batch: &mut Batch<'m, H>, va: VirtAddr, to: Destination) -> Moved {
+        let folio = self.folio_at(va).ok_or(MigrateError::NotMapped)?;
+        let page = folio.pfn();
+        batch.add(folio, |order| self.mm().migration_target(to, order))?;
+        Ok(page)
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// A folio that nobody knows, locked, with one reference, for another's content.
+    #[doc(alias = "alloc_migration_target")]
+    pub(crate) fn migration_target(
+        &self,
+        to: Destination,
+        order: Order,
+    ) -> Result<FolioRef<'_, H>, OutOfMemory> {
+        let Destination::Anywhere = to;
+        Ok(FolioRef::adopt(self, self.folio_alloc(order)?))
+    }
+}
