@@ -185,6 +185,8 @@ mutants! {
     TakeOutPreread => "take-out-preread",
     /// Where a pin keeps a mapping it comes back as it was before it was exchanged.
     TakeOutRestoresPreread => "take-out-restores-preread",
+    /// What a pin keeps of a contiguous set comes back page by page, and the set may still be cached.
+    TakeOutRestoresUnflushed => "take-out-restores-unflushed",
     /// Exclusive pages become shared though they are pinned.
     TakeOutPinned => "take-out-pinned",
     /// A folio is not told that its mappings were written, and they come back clean.

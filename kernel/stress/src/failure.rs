@@ -6,8 +6,8 @@ use core::fmt;
 use mm::audit::Broken;
 use mm::gup::GupError;
 use mm::{
-    AdviseError, FaultOutcome, MapError, OutOfMemory, ProtectError, RemapError, Space, SplitError,
-    UnmapError,
+    AdviseError, FaultOutcome, MapError, MigrateError, OutOfMemory, ProtectError, RemapError,
+    Space, SplitError, UnmapError,
 };
 
 /// The descriptors on the way to an address, from the root; zero where the walk had ended.
@@ -197,6 +197,7 @@ refusals! {
     Remap(RemapError) => "moving",
     Advise(AdviseError) => "advising",
     Split(SplitError) => "splitting",
+    Migrate(MigrateError) => "migrating",
     Gup(GupError) => "holding a page",
 }
 

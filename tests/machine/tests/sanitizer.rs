@@ -82,6 +82,7 @@ const CAUGHT: &[(Mutant, &str, &str)] = &[
     (Mutant::SplitMigrationMkinvalid, "split-migration", "transition"),
     (Mutant::TakeOutNoFlush, "folio-split", "done-early"),
     (Mutant::TakeOutFlushLate, "folio-split", "done-early"),
+    (Mutant::TakeOutRestoresUnflushed, "gup-vs-split", "break-incomplete"),
     (Mutant::UpdateNotAtomic, "chaos", "plain-store"),
     (Mutant::ContNoBreak, "contpte", "break-before-make"),
     (Mutant::ReplaceNoFlush, "cow", "break-incomplete"),

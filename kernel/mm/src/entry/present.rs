@@ -124,7 +124,11 @@ impl<'l, H: Hardware> Present<'l, H, PmdLevel> {
     pub(crate) fn suspend(self) -> Suspended<'l, H> {
         let Self { place, leaf } = self;
         let old = place.swap(leaf.invalidated().word());
-        Suspended { place, leaf: same_mapping::<PmdLevel>(old, leaf) }
+        let leaf = match place.mm.commits(Mutant::SplitPreread) {
+            true => leaf,
+            false => same_mapping::<PmdLevel>(old, leaf),
+        };
+        Suspended { place, leaf }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A batch: folios on their way, all of them at the same step.
 
-use super::MigrateError;
+use super::{MigrateError, Moved};
 use crate::frame::{Flag, FolioLock, FolioRef, OutOfMemory};
 use crate::mutant::Mutant;
 use crate::rmap::{Blocks, Extent, NO_HEAP};
@@ -15,7 +15,6 @@ use core::sync::atomic::Ordering::Relaxed;
 pub(crate) struct Batch<'m, H: Hardware> {
     mm: &'m Mm<H>,
     moves: Vec<Move<'m, H>>,
-    most: usize,
 }
 
 /// One folio, locked, and where it goes.
@@ -34,32 +33,27 @@ impl<'m, H: Hardware> Batch<'m, H> {
 
     /// An empty batch for as many as `wanted` folios, or [`Self::MOST`].
     pub(crate) fn new(mm: &'m Mm<H>, wanted: usize) -> Result<Self, OutOfMemory> {
-        let (mut moves, most) = (Vec::new(), wanted.min(Self::MOST));
-        moves.try_reserve_exact(most).map_err(|_| NO_HEAP)?;
-        Ok(Self { mm, moves, most })
+        let mut moves = Vec::new();
+        moves.try_reserve_exact(wanted.min(Self::MOST)).map_err(|_| NO_HEAP)?;
+        Ok(Self { mm, moves })
     }
 
-    /// Whether it must run before it takes another one.
-    pub(crate) fn is_full(&self) -> bool {
-        self.moves.len() == self.most
-    }
-
-    /// Takes in the folio to which `source` is the caller's only reference, and a place for it. One that is
-    /// in it already stays in it. Says how large it is.
+    /// Takes in the folio to which `source` is the caller's only reference, and a place for it. Says which
+    /// one of the batch it is; one that is in it already stays that.
     ///
     /// Context: thread; sleeps on the folio's lock only if the batch is empty.
     pub(crate) fn add(
         &mut self,
         source: FolioRef<'m, H>,
         target: impl FnOnce(Order) -> Result<FolioRef<'m, H>, OutOfMemory>,
-    ) -> Result<Order, MigrateError> {
+    ) -> Result<usize, MigrateError> {
         let mm = self.mm;
         let head = source.head();
         let lock = match self.moves.is_empty() {
             true => mm.folio_lock(head),
             false => match mm.folio_try_lock(head) {
                 Some(lock) => lock,
-                None => return self.order_of(head).ok_or(MigrateError::Locked),
+                None => return self.find(head).ok_or(MigrateError::Locked),
             },
         };
         let desc = mm.desc(head);
@@ -76,22 +70,22 @@ impl<'m, H: Hardware> Batch<'m, H> {
         // Nobody else has it yet; who meets it in an entry finds it locked as the old one is.
         mm.desc(target.pfn()).raise(Flag::Locked);
         let extent = Extent::of(mm, &lock);
-        // Full it is only if the caller did not ask; then it grows, or this one stays where it is.
         self.moves.try_reserve(1).map_err(|_| MigrateError::OutOfMemory(NO_HEAP))?;
         self.moves.push(Move { extent, order, target, lock, _source: source });
-        Ok(order)
+        Ok(self.moves.len() - 1)
     }
 
-    fn order_of(&self, head: Pfn) -> Option<Order> {
-        self.moves.iter().find(|folio| folio.lock.head() == head).map(|folio| folio.order)
+    /// Which one of the batch this folio is. Asked for those that are locked: the last one, nearly always.
+    fn find(&self, head: Pfn) -> Option<usize> {
+        self.moves.iter().rposition(|folio| folio.lock.head() == head)
     }
 
-    /// Moves the folios and empties the batch. Tells `done` of each where it was, how large it is, and its
-    /// new first page, or why it stays.
+    /// Moves the folios and empties the batch. Tells `done` of each, in the order in which they came, where
+    /// its first page is now, or why it stays.
     ///
     /// Context: as [`Mm::rmap_walk`]; the folios' locks are held by the batch.
     #[doc(alias("migrate_pages_batch", "migrate_folios_move"))]
-    pub(crate) fn run(&mut self, mut done: impl FnMut(Pfn, Order, Result<Pfn, MigrateError>)) {
+    pub(crate) fn run(&mut self, mut done: impl FnMut(Moved)) {
         let mm = self.mm;
         let mut owed = Owed::new(mm);
         for folio in &self.moves {
@@ -101,10 +95,8 @@ impl<'m, H: Hardware> Batch<'m, H> {
         if !late {
             owed.settle();
         }
-        for folio in self.moves.drain(..) {
-            let (was, order) = (folio.lock.head(), folio.order);
-            done(was, order, folio.finish(mm));
-        }
+        self.moves.iter().for_each(|folio| done(folio.finish(mm)));
+        self.moves.clear();
         if late {
             owed.settle();
         }
@@ -115,17 +107,17 @@ impl<H: Hardware> Move<'_, H> {
     /// Copies the folio, whose mappings are gone everywhere, and puts them back; or puts them back to where
     /// they were. The locks are released when this is dropped.
     #[doc(alias("migrate_folio_move", "folio_migrate_mapping"))]
-    fn finish(&self, mm: &Mm<H>) -> Result<Pfn, MigrateError> {
+    fn finish(&self, mm: &Mm<H>) -> Moved {
         let (from, to) = (self.lock.head(), self.target.pfn());
         let frozen = mm.folio_freeze_alone(from, Mutant::MigrateHeld);
         match frozen {
             Ok(()) => {
                 self.copy(mm, from, to);
-                mm.remove_migration(&self.extent, |page| to + (page - from));
+                mm.remove_migration(&self.extent, to);
                 mm.count(Event::PgMigrated, self.order.pages());
             }
             Err(_) => {
-                mm.remove_migration(&self.extent, |page| page);
+                mm.remove_migration(&self.extent, from);
                 mm.count(Event::PgMigrateFail, self.order.pages());
             }
         }

@@ -37,9 +37,11 @@ mod batch;
 pub(crate) use batch::Batch;
 
 use crate::frame::{FolioRef, OutOfMemory};
+use crate::rmap::NO_HEAP;
 use crate::space::Space;
 use crate::{Hardware, Mm};
 use abi::{Order, Pfn, VirtAddr};
+use alloc::vec::Vec;
 use core::fmt;
 
 /// Why a folio was not moved. Its mappings, counts and contents are as they were.
@@ -115,38 +117,36 @@ impl<'m, H: Hardware> Space<'m, H> {
         to: Destination,
         moved: &mut [Moved],
     ) -> Result<(), OutOfMemory> {
-        let mm = self.mm();
         let moved = &mut moved[..pages.len()];
-        let mut batch = Batch::new(mm, pages.len())?;
-        let mut begin = 0;
-        while begin < pages.len() {
-            let mut end = begin;
-            while end < pages.len() && !batch.is_full() {
-                moved[end] = self.join(&mut batch, pages[end], to);
-                end += 1;
+        let mut batch = Batch::new(self.mm(), pages.len())?;
+        let most = pages.len().min(Batch::<H>::MOST);
+        // Of each page of a batch: which folio, and which page of it.
+        let (mut joined, mut places) = (Vec::new(), Vec::new());
+        joined.try_reserve_exact(most).map_err(|_| NO_HEAP)?;
+        places.try_reserve_exact(most).map_err(|_| NO_HEAP)?;
+        for (pages, moved) in pages.chunks(most.max(1)).zip(moved.chunks_mut(most.max(1))) {
+            joined.extend(pages.iter().map(|page| self.join(&mut batch, *page, to)));
+            batch.run(|place| places.push(place));
+            for (moved, joined) in moved.iter_mut().zip(joined.drain(..)) {
+                *moved = joined.and_then(|(folio, page)| places[folio].map(|head| head + page));
             }
-            batch.run(|was, order, now| {
-                for moved in &mut moved[begin..end] {
-                    // Until now it says what was to be moved.
-                    match *moved {
-                        Ok(page) if page >= was && page - was < order.pages() => {
-                            *moved = now.map(|head| head + (page - was));
-                        }
-                        _ => {}
-                    }
-                }
-            });
-            begin = end;
+            places.clear();
         }
         Ok(())
     }
 
-    /// Puts the folio that is mapped at `va` into the batch; says which page of it is mapped there.
-    fn join(&self, batch: &mut Batch<'m, H>, va: VirtAddr, to: Destination) -> Moved {
+    /// Puts the folio that is mapped at `va` into the batch; says which one of it that is, and which of its
+    /// pages is mapped there.
+    fn join(
+        &self,
+        batch: &mut Batch<'m, H>,
+        va: VirtAddr,
+        to: Destination,
+    ) -> Result<(usize, u64), MigrateError> {
         let folio = self.folio_at(va).ok_or(MigrateError::NotMapped)?;
-        let page = folio.pfn();
-        batch.add(folio, |order| self.mm().migration_target(to, order))?;
-        Ok(page)
+        let page = folio.pfn() - folio.head();
+        let at = batch.add(folio, |order| self.mm().migration_target(to, order))?;
+        Ok((at, page))
     }
 }
 

@@ -74,21 +74,20 @@ impl<H: Hardware> Mm<H> {
         });
     }
 
-    /// Makes mappings of the migration entries of a folio: of page `to(page)` for each `page` that was
-    /// its. Where `to` names other folios, the caller holds references and locks of them all. No flush of
+    /// Makes mappings of the migration entries of a folio: of the pages from `to` on for those that were
+    /// its. Of whatever folios they are, the caller holds references and locks of them all. No flush of
     /// what was taken out is owed any more.
     ///
     /// Context: as [`Mm::rmap_walk`]; what the entries name is locked until this returns.
     #[doc(alias("remove_migration_ptes", "remap_page"))]
-    pub(crate) fn remove_migration(&self, extent: &Extent, to: impl Fn(Pfn) -> Pfn) {
+    pub(crate) fn remove_migration(&self, extent: &Extent, to: Pfn) {
         self.rmap_walk(extent.owner, extent.pages, |stretch| {
-            self.put_back(extent, stretch, &to);
+            self.put_back(extent, stretch, to);
             ControlFlow::Continue(())
         });
         // Whoever unmapped some of it meanwhile found entries that own nothing.
         if !self.commits(Mutant::ThawForgetsPartial) {
-            let head = to(extent.head);
-            self.note_partial(head, self.desc(head).counts());
+            self.note_partial(to, self.desc(to).counts());
         }
     }
 }

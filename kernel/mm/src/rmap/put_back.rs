@@ -17,9 +17,9 @@ use core::sync::atomic::Ordering::Relaxed;
 use pte::{Entry, Leaf, MigrationKind, Soft};
 
 impl<H: Hardware> Mm<H> {
-    /// Puts mappings back into one stretch: of `to(page)` for each migration entry of a `page` of the
-    /// folio.
-    pub(super) fn put_back(&self, extent: &Extent, stretch: &Stretch<'_>, to: impl Fn(Pfn) -> Pfn) {
+    /// Puts mappings back into one stretch: of the pages from `to` on for the migration entries of the
+    /// folio's.
+    pub(super) fn put_back(&self, extent: &Extent, stretch: &Stretch<'_>, to: Pfn) {
         let Some(mapping) = self.lock_mapping(stretch.core, stretch.range.start) else { return };
         // What was taken out of here was flushed since; with the table's lock held.
         self.hw.note(Note::Done(stretch.core.root, stretch.range));
@@ -36,14 +36,14 @@ impl<H: Hardware> Mm<H> {
         extent: &Extent,
         stretch: &Stretch<'_>,
         table: &Locked<'_, H, PmdLevel>,
-        to: impl Fn(Pfn) -> Pfn,
+        to: Pfn,
     ) {
         let At::Soft(entry) = table.at(Level::Pmd.index(stretch.range.start)) else { return };
         let Soft::Migration { pfn, kind, .. } = entry.soft() else { return };
         if stretch.huge_frame(extent.head) != Some(pfn) {
             return;
         }
-        let head = to(pfn);
+        let head = to + (pfn - extent.head);
         let soft = entry.soft().with_pfn(head);
         let dirty = self.desc(head).has(Flag::Dirty);
         let Some(leaf) = Leaf::restored(Level::Pmd, soft, stretch.prot, dirty) else { return };
@@ -59,23 +59,25 @@ impl<H: Hardware> Mm<H> {
         extent: &Extent,
         stretch: &Stretch<'_>,
         table: &Locked<'_, H, PteLevel>,
-        to: impl Fn(Pfn) -> Pfn,
+        to: Pfn,
     ) {
         let slots = stretch.slots();
         let mut slot = slots.start;
         while slot < slots.end {
             let was = extent.head + (stretch.first + (slot - slots.start) as u64);
-            slot += match self.desc(to(was)).small_folio_is_dirty() {
+            let page = to + (was - extent.head);
+            slot += match self.desc(page).small_folio_is_dirty() {
                 Some(dirty) => {
-                    self.put_small_back(stretch, table, slot..slots.end, was, dirty, &to)
+                    self.put_small_back(stretch, table, slot..slots.end, was, page, dirty)
                 }
-                None => self.put_run_back(stretch, table, slot..slots.end, was, &to),
+                None => self.put_run_back(stretch, table, slot..slots.end, was, page),
             };
         }
     }
 
-    /// The migration entries from the first of `slots` on whose pages, the first of them `was`, are folios
-    /// of their own now, and which differ in their frames alone: all but the first cost an addition.
+    /// The migration entries from the first of `slots` on whose pages, `was` and those after it, are folios
+    /// of their own now, from `page` on, and which differ in their frames alone: all but the first cost an
+    /// addition.
     /// Says how many entries were looked at, at least one.
     fn put_small_back(
         &self,
@@ -83,11 +85,11 @@ impl<H: Hardware> Mm<H> {
         table: &Locked<'_, H, PteLevel>,
         slots: Range<usize>,
         was: Pfn,
+        page: Pfn,
         dirty: bool,
-        to: impl Fn(Pfn) -> Pfn,
     ) -> usize {
         let slot = |n: u64| Slot::new(table.table(), slots.start + n as usize);
-        let (page, word) = (to(was), self.hw.load(slot(0)));
+        let word = self.hw.load(slot(0));
         let Entry::Soft(soft) = pte::decode(Level::Pte, word) else { return 1 };
         let Soft::Migration { pfn, kind, .. } = soft else { return 1 };
         let leaf = Leaf::restored(Level::Pte, soft.with_pfn(page), stretch.prot, dirty);
@@ -98,7 +100,6 @@ impl<H: Hardware> Mm<H> {
             self.hw.store(slot(n), leaf.nth(n).word());
             n += 1;
             let alike = n < slots.len() as u64
-                && to(was + n) == page + n
                 && self.hw.load(slot(n)) == word + n * Leaf::step(Level::Pte);
             if !alike {
                 return n as usize;
@@ -110,15 +111,15 @@ impl<H: Hardware> Mm<H> {
         }
     }
 
-    /// The migration entries from the first of `slots` on whose pages, the first of them `was`, are
-    /// neighbours in one large folio now. Says how many entries were looked at, at least one.
+    /// The migration entries from the first of `slots` on whose pages, `was` and those after it, are
+    /// `page` and those after it now, of one large folio. Says how many entries were looked at, at least one.
     fn put_run_back(
         &self,
         stretch: &Stretch<'_>,
         table: &Locked<'_, H, PteLevel>,
         slots: Range<usize>,
         was: Pfn,
-        to: impl Fn(Pfn) -> Pfn,
+        page: Pfn,
     ) -> usize {
         let slot = |n: usize| Slot::new(table.table(), slots.start + n);
         let soft_at = |n: usize| match pte::decode(Level::Pte, self.hw.load(slot(n))) {
@@ -129,13 +130,11 @@ impl<H: Hardware> Mm<H> {
             Some(Soft::Migration { kind, .. }) => Some(kind),
             _ => None,
         };
-        let page = to(was);
         let (Some(kind), Some(head)) = (kind_at(0), self.frames.map().head(page)) else { return 1 };
         let desc = self.desc(head);
         let first = page - head;
         let most = slots.len().min((desc.order().pages() - first) as usize);
-        let follows =
-            |n: &usize| kind_at(*n) == Some(kind) && to(was + *n as u64) == page + *n as u64;
+        let follows = |n: &usize| kind_at(*n) == Some(kind);
         let n = 1 + (1..most).take_while(follows).count();
         self.map_run_back(head, n as u32, first..first + n as u64, kind);
         let dirty = desc.has(Flag::Dirty);

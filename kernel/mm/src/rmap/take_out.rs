@@ -2,8 +2,9 @@
 //!
 //! In one table, for all of a folio's pages in it: every entry is made invalid by an exchange, so that
 //! its history is complete; one look for pins; and then the invalid entries, which hold all that is
-//! needed, become migration entries, or are made valid again where a pin relies on them. Nothing but the
-//! flush is remembered outside of the table. That is [`Owed`]: a migration entry may still be cached.
+//! needed, become migration entries, or are made valid again, after a flush, where a pin relies on them.
+//! Nothing but the flush is remembered outside of the table. That is [`Owed`]: a migration entry may
+//! still be cached.
 //!
 //! The look for pins comes after the exchange, and pairs with the lockless pin, which looks at the entry
 //! again: see [`Mm::try_share`]. What a CPU has cached is of no account for it.
@@ -14,7 +15,7 @@ use super::{Blocks, Extent, Mapping, Stretch};
 use crate::entry::{At, Locked, PmdLevel, PteLevel};
 use crate::mutant::Mutant;
 use crate::thp::Pinned;
-use crate::tlb::Owed;
+use crate::tlb::{Flushed, Owed};
 use crate::{Hardware, Mm, Slot};
 use abi::{ENTRIES, Level, PAGE_SIZE, PMD_SIZE, Pfn, VirtRange};
 use core::ops::Range;
@@ -108,14 +109,19 @@ impl<H: Hardware> Mm<H> {
             self.broken_to_migration(head, &run);
             true
         };
+        let before = (run.slots.start - stretch.slots().start) as u64;
+        let start = stretch.range.start + before * PAGE_SIZE;
+        let range = VirtRange::from_size(start, run.slots.len() as u64 * PAGE_SIZE);
+        let owes = found.valid && !self.commits(Mutant::TakeOutNoFlush);
         if !taken {
+            // What comes back is no contiguous set any more, and one may be cached.
+            if owes && !self.commits(Mutant::TakeOutRestoresUnflushed) {
+                let _: Flushed = self.flush(&stretch.core.context, range, Level::Pte);
+            }
             self.broken_to_valid(&run);
             return Err(Pinned);
         }
-        if found.valid && !self.commits(Mutant::TakeOutNoFlush) {
-            let before = (run.slots.start - stretch.slots().start) as u64;
-            let start = stretch.range.start + before * PAGE_SIZE;
-            let range = VirtRange::from_size(start, run.slots.len() as u64 * PAGE_SIZE);
+        if owes {
             owed.add(stretch.core, range, Level::Pte);
         }
         self.folio_unmap_held(head, found.entries);

@@ -45,7 +45,7 @@ impl<'m, H: Hardware> Frozen<'m, H> {
 
 impl<H: Hardware> Drop for Frozen<'_, H> {
     fn drop(&mut self) {
-        self.mm.remove_migration(&self.extent, |page| page);
+        self.mm.remove_migration(&self.extent, self.head());
     }
 }
 

@@ -153,7 +153,7 @@ impl<H: Hardware> Mm<H> {
         if frozen.is_ok() {
             self.cut(head, from, to);
         }
-        self.remove_migration(&extent, |page| page);
+        self.remove_migration(&extent, head);
         if late {
             owed.settle();
         }

@@ -33,7 +33,7 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         SplitMisreadsMigration => "split-migration",
         SplitKeepsMapping | TakeOutNoFlush | TakeOutFlushLate | TakeOutPreread |
         TakeOutRestoresPreread | TakeOutPinned | TakeOutForgetsDirt | PutBackShared | SplitHeld |
-        OwedFirstOnly | MigrationNotCached | SplitMigrationUnflushed | RemapWithOwed | MigrateHeld |
+        TakeOutRestoresUnflushed | OwedFirstOnly | MigrationNotCached | SplitMigrationUnflushed | RemapWithOwed | MigrateHeld |
         MigrateForgetsDirt | SplitForgetsOwner | SplitOwnerLate | SplitFlagsLate | SplitHeadFirst => "folio-split",
         WalkStopsEarly | WalkPeeks | WalkUnclaimed | WalkChildrenFirst | DeferredForgotten |
         DeferredUnheld => "deferred-split",

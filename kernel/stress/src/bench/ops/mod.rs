@@ -7,6 +7,7 @@ pub(super) mod fault;
 pub(super) mod fork;
 pub(super) mod frames;
 pub(super) mod gup;
+pub(super) mod migrate;
 pub(super) mod protect;
 pub(super) mod split;
 pub(super) mod unmap;
