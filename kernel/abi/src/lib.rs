@@ -45,6 +45,24 @@ impl core::fmt::Display for CpuId {
     }
 }
 
+/// A memory node: memory that some CPUs are nearer to than others. They count from 0.
+#[doc(alias("nid", "numa_node"))]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Node(pub u8);
+
+impl Node {
+    /// The number as an index into per-node arrays.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl core::fmt::Display for Node {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 /// The most CPUs that any board may bring: per-CPU arrays have this length.
 pub const MAX_CPUS: usize = 64;
 

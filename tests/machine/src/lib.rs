@@ -109,13 +109,18 @@ pub struct Config {
     pub cpus: usize,
     /// RAM, in pages.
     pub pages: u64,
+    /// Memory nodes: that many parts of RAM, each of whole page blocks but the last. CPUs live in them by
+    /// turns.
+    pub nodes: u64,
+    /// Page blocks at the end of RAM that are kept for what moves.
+    pub movable: u64,
     /// What decides every schedule and every choice of the hardware.
     pub seed: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { caps: Caps::CORTEX_A72, cpus: 3, pages: 8192, seed: 1 }
+        Self { caps: Caps::CORTEX_A72, cpus: 3, pages: 8192, nodes: 1, movable: 0, seed: 1 }
     }
 }
 

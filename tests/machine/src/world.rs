@@ -4,8 +4,9 @@ use crate::explore::Strategy;
 use crate::memory::RAM;
 use crate::timeline::Concern;
 use crate::{Config, Machine, Violation};
-use abi::{Access, PhysRange, VirtAddr};
-use mm::{FaultOutcome, Hardware, MemMap, Mm, PageDesc, Sanitized, Space};
+use abi::{Access, Node, PhysAddr, PhysRange, VirtAddr};
+use mm::frame::PAGE_BLOCK;
+use mm::{FaultOutcome, Frames, Hardware, MemMap, Mm, PageDesc, Sanitized, Space};
 use oracle::{Oracle, Platform, Report};
 use stress::World;
 
@@ -91,11 +92,26 @@ impl<H: Simulated> SimWorld<H> {
         // in the kernel as here: tests see which descriptors share one.
         let skipped = usize::from(descs.as_ptr().addr() % LINE != 0);
         let map = MemMap::new(RAM, &descs.leak()[skipped..][..config.pages as usize]);
-        let mm = Mm::new(machine, map);
+        let mut mm = Mm::new(machine, map);
         let ram = PhysRange::new(RAM.base(), (RAM + config.pages).base());
+        place(&mut mm.frames, config, ram);
         mm.frames.add(&mm.hw, ram);
         Self { mm }
     }
+}
+
+/// Cuts RAM into nodes, and keeps of it what is to be kept.
+fn place(frames: &mut Frames, config: Config, ram: PhysRange) {
+    let share = (config.pages / config.nodes).next_multiple_of(PAGE_BLOCK.pages());
+    for node in 0..config.nodes {
+        let from = RAM + (node * share).min(config.pages);
+        frames.place(PhysRange::new(from.base(), ram.end), Node(node as u8));
+    }
+    for cpu in 0..config.cpus {
+        frames.settle(cpu, Node((cpu as u64 % config.nodes) as u8));
+    }
+    let kept = (config.movable * PAGE_BLOCK.bytes()).min(ram.bytes());
+    frames.keep_movable(PhysRange::new(PhysAddr(ram.end.0 - kept), ram.end));
 }
 
 impl<H: Simulated> SimWorld<H> {

@@ -3,12 +3,11 @@
 
 mod common;
 
-use abi::{Event, Order, PAGE_SIZE, Pfn};
+use abi::{Access, Event, Node, Order, PAGE_SIZE, Pfn, Prot, VirtAddr};
 use common::{Untouched, machines, owned};
 use granule_machine::{Config, SimWorld};
-use mm::frame::Kind;
-
-use mm::{Hardware, OutOfMemory};
+use mm::frame::{IsolateError, Kind, Near};
+use mm::{FaultOutcome, Hardware, Huge, OutOfMemory, Place, Space};
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use stress::{Rng, World};
@@ -194,5 +193,106 @@ fn small_pages_leave_no_fragments() {
             assert_eq!(huge.len() as u64, 4096 * PAGE_SIZE / Order::PMD.bytes());
             huge.into_iter().for_each(|pfn| mm.free(pfn));
         }
+    }
+}
+
+/// Two nodes, some of whose memory is kept for what moves.
+fn nodes() -> SimWorld {
+    let nodes = Config { cpus: 2, pages: 8192, nodes: 2, movable: 4, ..Config::default() };
+    SimWorld::new(nodes)
+}
+
+#[test]
+fn each_node_gives_its_own() {
+    let world = nodes();
+    let mm = world.mm();
+    let untouched = Untouched::new(&world);
+    assert_eq!(mm.frames.nodes(), 2);
+    for node in [0, 1].map(Node) {
+        assert_eq!(mm.frames.node_pages(&mm.hw, node), (4096, 4096));
+        let mut blocks = Vec::new();
+        while let Ok(pfn) = mm.alloc_near(Near::Exactly(node), Order(3)) {
+            assert_eq!(mm.frames.node_of(pfn), node);
+            assert!(!mm.frames.is_movable_only(pfn));
+            blocks.push(pfn);
+        }
+        // Four page blocks of the last node are not for the kernel.
+        let kept = if node == Node(1) { 4 * 512 } else { 0 };
+        assert_eq!(blocks.len() as u64, (4096 - kept) / 8);
+        let pfn = mm.alloc_near(Near::Prefer(node), Order(3)).expect("the other node has some");
+        assert_ne!(mm.frames.node_of(pfn), node);
+        mm.free(pfn);
+        blocks.into_iter().for_each(|pfn| mm.free(pfn));
+    }
+    let nowhere = mm.alloc_near(Near::Exactly(Node(2)), Order::PAGE);
+    assert_eq!(nowhere, Err(OutOfMemory { order: Order::PAGE }));
+    untouched.check(&world);
+}
+
+/// All memory goes to a program, the kept memory first; nothing of the kernel's is ever found there.
+#[test]
+fn what_is_kept_is_for_programs() {
+    let world = nodes();
+    let mm = world.mm();
+    let untouched = Untouched::new(&world);
+    let space = Space::new(mm).expect("memory");
+    let (at, bytes) = (VirtAddr(1 << 30), 7000 * PAGE_SIZE);
+    space.map(Place::At(at), bytes, Prot::ReadWrite, Huge::Never).expect("room");
+    for page in 0..7000 {
+        assert_eq!(space.fault(at + page * PAGE_SIZE, Access::Write), FaultOutcome::Mapped);
+    }
+    let kept = |pfn: &Pfn| mm.frames.is_movable_only(*pfn);
+    let of = |kind| mm.frames.map().blocks().filter(move |(_, desc)| desc.kind() == kind);
+    let programs = of(Kind::Folio).map(|(pfn, _)| pfn).filter(kept).count();
+    assert_eq!(programs, 4 * 512);
+    assert_eq!(of(Kind::Table).map(|(pfn, _)| pfn).filter(kept).count(), 0);
+    drop(space);
+    untouched.check(&world);
+}
+
+/// A page block that is emptied while others work: nothing of it is given, and all of it is back afterwards.
+#[test]
+fn an_isolated_page_block_is_given_to_nobody() {
+    for seed in 1..4 {
+        let world = SimWorld::new(Config { cpus: 3, pages: 4096, seed, ..Config::default() });
+        let mm = world.mm();
+        let untouched = Untouched::new(&world);
+        let block = mm.frames.map().range().start.pfn() + 2 * 512;
+        world.run(
+            3,
+            &|cpu| {
+                let mut rng = Rng::new(seed, "isolate", cpu);
+                let mut mine = Vec::new();
+                for _ in 0..60 {
+                    if cpu == 0 {
+                        let isolated = mm.isolate(block).expect("nobody else isolates");
+                        assert_eq!(mm.isolate(block + 7).err(), Some(IsolateError::Busy));
+                        mm.frames.drain(&mm.hw);
+                        let seen = mm.frames.survey(isolated.first());
+                        assert_eq!(seen.free + seen.stocked + seen.unmovable, 512);
+                    } else if rng.one_in(2) {
+                        let order = Order([0, 0, 1, 4, 9, 10][rng.below(6) as usize]);
+                        mine.extend(mm.alloc(order));
+                    } else if !mine.is_empty() {
+                        mm.free(mine.swap_remove(rng.below(mine.len() as u64) as usize));
+                    }
+                }
+                mine.into_iter().for_each(|pfn| mm.free(pfn));
+            },
+            &mut || (),
+        );
+        assert_eq!(world.violation(), None);
+        untouched.check(&world);
+        // Nothing was left behind that would keep the largest blocks from being whole.
+        mm.frames.drain(&mm.hw);
+        assert_eq!(mm.frames.free_blocks(&mm.hw)[Order::MAX.index()], 4);
+        let isolated = mm.isolate(block).expect("nobody else isolates");
+        assert_eq!(mm.frames.survey(block).free, 512);
+        let given: Vec<_> = std::iter::from_fn(|| mm.alloc(Order::PAGE).ok()).collect();
+        assert_eq!(given.len(), 4096 - 512);
+        drop(isolated);
+        mm.free(mm.alloc(Order::PMD).expect("it is back"));
+        given.into_iter().for_each(|pfn| mm.free(pfn));
+        untouched.check(&world);
     }
 }

@@ -243,7 +243,7 @@ fn told(world: &SimWorld, body: impl FnOnce() -> Option<String>) -> Option<Strin
 
 fn config(seed: u64) -> Config {
     let caps = machines()[seed as usize % 4].caps;
-    Config { caps, seed, cpus: 2, pages: 2048 }
+    Config { caps, seed, cpus: 2, pages: 2048, ..Config::default() }
 }
 
 /// What to split while others look.
@@ -330,7 +330,7 @@ fn a_migration_entry_that_is_misread_is_caught() {
 
 /// A machine that records history by itself.
 fn recording(seed: u64, cpus: usize) -> Config {
-    Config { caps: Caps::MAX, seed, cpus, pages: 2048 }
+    Config { caps: Caps::MAX, seed, cpus, pages: 2048, ..Config::default() }
 }
 
 /// Makes the first entries of pages, or the huge entry, clean, with nobody looking.

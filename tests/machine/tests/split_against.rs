@@ -196,7 +196,7 @@ fn a_split_and_anything_else_come_out_right() {
         for other in OTHERS {
             for seed in 1..9 {
                 let caps = machines()[seed as usize % 4].caps;
-                let config = Config { caps, seed, cpus: 2, pages: 4096 };
+                let config = Config { caps, seed, cpus: 2, pages: 4096, ..Config::default() };
                 let result = std::panic::catch_unwind(|| against(config, kind, other));
                 assert!(result.is_ok(), "{kind:?} against {other:?}, seed {seed}");
             }

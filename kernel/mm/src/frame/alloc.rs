@@ -6,7 +6,7 @@
 //!
 //! Corresponds to Linux's `alloc_pages` and `free_pages`.
 
-use super::{Counts, Effort, Kind, OutOfMemory, PageDesc};
+use super::{Counts, Effort, Kind, Mobility, Near, OutOfMemory, PageDesc};
 use crate::{Hardware, Mm, Note};
 use abi::{Event, Order, Pfn};
 
@@ -73,7 +73,54 @@ impl<H: Hardware> Mm<H> {
         if order > Order::MAX {
             return Err(OutOfMemory { order });
         }
-        let Some(pfn) = self.frames.take(&self.hw, effort, order) else {
+        let taken = self.frames.take(&self.hw, effort, Mobility::of(kind), order);
+        self.owned(taken, order, kind, flags, counts)
+    }
+
+    /// As [`Mm::alloc`], from where it is wanted; past all CPUs' stocks.
+    #[doc(alias = "alloc_pages_node")]
+    pub fn alloc_near(&self, near: Near, order: Order) -> Result<Pfn, OutOfMemory> {
+        self.take_near(near, Mobility::Unmovable, order, Kind::Kernel, Counts::NONE)
+    }
+
+    /// As [`Mm::folio_alloc`], from where it is wanted; past all CPUs' stocks.
+    #[doc(alias("folio_alloc_mpol", "alloc_migration_target"))]
+    #[allow(dead_code, reason = "for whoever moves folios between nodes")]
+    pub(crate) fn folio_alloc_near(&self, near: Near, order: Order) -> Result<Pfn, OutOfMemory> {
+        self.take_near(near, Mobility::Movable, order, Kind::Folio, Counts::held(1))
+    }
+
+    fn take_near(
+        &self,
+        near: Near,
+        mobility: Mobility,
+        order: Order,
+        kind: Kind,
+        counts: Counts,
+    ) -> Result<Pfn, OutOfMemory> {
+        if order > Order::MAX {
+            return Err(OutOfMemory { order });
+        }
+        let take = || self.frames.take_near(&self.hw, near, mobility, order);
+        let taken = take().or_else(|| {
+            self.frames.drain(&self.hw);
+            take()
+        });
+        self.owned(taken, order, kind, 0, counts)
+    }
+
+    /// A block that was taken, or not, becomes `kind`'s.
+    #[inline(always)]
+    #[cfg_attr(feature = "sanitize", track_caller)]
+    pub(super) fn owned(
+        &self,
+        taken: Option<Pfn>,
+        order: Order,
+        kind: Kind,
+        flags: u32,
+        counts: Counts,
+    ) -> Result<Pfn, OutOfMemory> {
+        let Some(pfn) = taken else {
             self.count(Event::AllocFail, 1);
             return Err(OutOfMemory { order });
         };
@@ -95,17 +142,17 @@ impl<H: Hardware> Mm<H> {
             Order::PAGE => {
                 self.count(Event::PgFree, 1);
                 self.hw.note(Note::FrameFree(pfn, Order::PAGE));
-                self.frames.give_page(&self.hw, pfn, desc);
+                self.frames.give_page(&self.hw, pfn, desc, Mobility::of(kind));
             }
-            order => self.give_back_block(pfn, desc, order),
+            order => self.give_back_block(pfn, desc, Mobility::of(kind), order),
         }
     }
 
     /// As [`Mm::give_back`], of more than a page: out of the way of the pages.
     #[inline(never)]
-    fn give_back_block(&self, pfn: Pfn, desc: &PageDesc, order: Order) {
+    fn give_back_block(&self, pfn: Pfn, desc: &PageDesc, mobility: Mobility, order: Order) {
         self.count(Event::PgFree, order.pages());
         self.hw.note(Note::FrameFree(pfn, order));
-        self.frames.give(&self.hw, pfn, desc, order);
+        self.frames.give(&self.hw, pfn, desc, mobility, order);
     }
 }

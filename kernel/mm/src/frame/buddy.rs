@@ -1,42 +1,55 @@
-//! Free blocks of orders 0 to 10. A block is split for a smaller request and merged with its buddy
-//! when both are free, so 2 MiB blocks come back as soon as their pages do.
+//! Free blocks of orders 0 to 10 of one node. A block is split for a smaller request and merged with its
+//! buddy when both are free, so 2 MiB blocks come back as soon as their pages do.
 //!
-//! The lists run through the memmap by 32-bit index: nothing is allocated to free memory.
+//! # Who gets what
+//! | request | first | then | in need |
+//! | --- | --- | --- | --- |
+//! | movable | what is kept for it | movable page blocks | unmovable ones, the smallest piece that does |
+//! | unmovable | unmovable page blocks | - | a movable page block, which becomes an unmovable one with all that is free in it: the one with the largest free block |
 //!
-//! Context: under the zone's lock. Corresponds to `__free_one_page` and `expand` in Linux.
+//! Requests of a page block or more spoil nothing: such blocks come and go whole.
+//!
+//! Context: under the zone's lock. Corresponds to Linux's `__free_one_page`, `expand`, `__rmqueue`,
+//! `__rmqueue_fallback`.
 
-use super::memmap::{MemMap, NIL};
+use super::free_list::FreeList;
+use super::memmap::MemMap;
 use super::page::Kind;
+use super::page_block::{Group, Mobility, PAGE_BLOCK, PageBlock};
 use abi::{Order, Pfn};
-use core::sync::atomic::Ordering::Relaxed;
 
-/// The zone's free lists: for each order, the first block in it and how many there are; and the pages
-/// that were ever given.
+/// The free blocks of one node, by group; and the pages that were ever given.
 #[doc(alias("zone", "free_area"))]
 pub(super) struct Buddy {
-    heads: [u32; Order::COUNT],
-    blocks: [u64; Order::COUNT],
+    lists: [FreeList; Group::COUNT],
     managed: u64,
 }
 
 impl Buddy {
     pub(super) const fn new() -> Self {
-        Self { heads: [NIL; Order::COUNT], blocks: [0; Order::COUNT], managed: 0 }
+        Self { lists: [const { FreeList::new() }; Group::COUNT], managed: 0 }
     }
 
     pub(super) fn managed_pages(&self) -> u64 {
         self.managed
     }
 
+    /// Free blocks by order, isolated ones included.
     pub(super) fn free_blocks(&self) -> [u64; Order::COUNT] {
-        self.blocks
+        let mut sum = [0; Order::COUNT];
+        for list in &self.lists {
+            sum.iter_mut().zip(list.blocks()).for_each(|(sum, n)| *sum += u64::from(n));
+        }
+        sum
     }
 
+    /// Free pages, isolated ones included.
     pub(super) fn free_pages(&self) -> u64 {
-        self.blocks.iter().enumerate().map(|(order, n)| n << order).sum()
+        self.free_blocks().iter().enumerate().map(|(order, n)| n << order).sum()
     }
 
-    /// Takes in pages that were nobody's: cut into the largest aligned blocks.
+    /// Takes in pages that were nobody's, of page blocks that are all for the same: cut into the largest
+    /// aligned blocks.
     pub(super) fn add(&mut self, map: &MemMap, first: Pfn, end: Pfn) {
         let mut at = first;
         while at < end {
@@ -50,83 +63,208 @@ impl Buddy {
         }
     }
 
-    /// Takes a block out of the lists, splitting a larger one if need be. Its head still says
+    /// Takes a block out of the lists, splitting a larger one if need be. Its head says
     /// [`Kind::Stocked`]; the caller names the owner.
-    #[doc(alias("__rmqueue_smallest", "expand"))]
-    pub(super) fn take(&mut self, map: &MemMap, order: Order) -> Option<Pfn> {
-        let mut from = self.smallest(order);
-        if self.heads[from.index()] == NIL {
-            return None;
+    #[doc(alias("__rmqueue", "__rmqueue_smallest"))]
+    pub(super) fn take(&mut self, map: &MemMap, mobility: Mobility, order: Order) -> Option<Pfn> {
+        let group = self.group_for(map, mobility, order, true)?;
+        self.take_of(map, group, order)
+    }
+
+    /// Takes one block between `least` and `most`: the largest; or, where as much as that is lying about
+    /// in smaller ones, the smallest of these, whole. Others' page blocks are touched only `in_need`, and no
+    /// more than `least` is taken of them.
+    pub(super) fn take_between(
+        &mut self,
+        map: &MemMap,
+        mobility: Mobility,
+        (least, most): (Order, Order),
+        in_need: bool,
+    ) -> Option<(Pfn, Order)> {
+        let group = self.group_for(map, mobility, least, in_need)?;
+        let others = mobility == Mobility::Movable && group == Group::Unmovable;
+        let most = if others { least } else { most };
+        let list = &self.lists[group as usize];
+        let smallest = list.smallest(least)?;
+        let lying_about = || list.pages_between(least, most) >= most.pages();
+        let order = match smallest < most && (lying_about() || list.smallest(most).is_none()) {
+            true => smallest,
+            false => most,
+        };
+        Some((self.take_of(map, group, order)?, order))
+    }
+
+    /// The group to take a block of at least `order` from. `in_need`: if there is none where there should
+    /// be, it is taken from others.
+    #[inline]
+    fn group_for(
+        &mut self,
+        map: &MemMap,
+        mobility: Mobility,
+        order: Order,
+        in_need: bool,
+    ) -> Option<Group> {
+        let has = |group: Group| self.lists[group as usize].smallest(order).is_some();
+        match mobility {
+            Mobility::Movable if has(Group::Kept) => Some(Group::Kept),
+            Mobility::Movable if has(Group::Movable) => Some(Group::Movable),
+            Mobility::Movable => (in_need && has(Group::Unmovable)).then_some(Group::Unmovable),
+            // Comes and goes whole.
+            Mobility::Unmovable if order >= PAGE_BLOCK => {
+                has(Group::Movable).then_some(Group::Movable)
+            }
+            Mobility::Unmovable if has(Group::Unmovable) => Some(Group::Unmovable),
+            Mobility::Unmovable => (in_need && self.spoil(map, order)).then_some(Group::Unmovable),
         }
-        let pfn = map.pfn(self.heads[from.index()]);
-        self.unlink(map, pfn, from);
+    }
+
+    /// Makes a movable page block an unmovable one, if one has a free block of `order`: the one with the
+    /// largest, since that is where least would be lost in spoiling another.
+    #[doc(alias("steal_suitable_fallback", "try_to_claim_block", "__rmqueue_fallback"))]
+    #[cold]
+    fn spoil(&mut self, map: &MemMap, order: Order) -> bool {
+        let list = &self.lists[Group::Movable as usize];
+        let found = list.largest().filter(|largest| *largest >= order);
+        let Some(pfn) = found.and_then(|largest| list.first(map, largest)) else { return false };
+        self.regroup(map, pfn, |was| was.of(Group::Unmovable));
+        true
+    }
+
+    /// Changes what the page block of `pfn` is for, and moves all that is free in it to the lists of its
+    /// new group, none of it merged with other page blocks.
+    #[doc(alias = "move_freepages_block")]
+    pub(super) fn regroup(
+        &mut self,
+        map: &MemMap,
+        pfn: Pfn,
+        change: impl FnOnce(PageBlock) -> PageBlock,
+    ) {
+        let first = pfn.align_down(PAGE_BLOCK);
+        let was = map.page_block(first);
+        let to = change(was);
+        self.cut_apart(map, first);
+        map.set_page_block(first, to);
+        each_free(map, first, |pfn, order| {
+            self.lists[was.group() as usize].unlink(map, pfn, order);
+            self.lists[to.group() as usize].link(map, pfn, order);
+        });
+    }
+
+    /// Gives all that is free in an isolated page block back to the group that it came from.
+    pub(super) fn integrate(&mut self, map: &MemMap, first: Pfn) {
+        map.set_page_block(first, map.page_block(first).integrated());
+        each_free(map, first, |pfn, order| {
+            self.lists[Group::Isolated as usize].unlink(map, pfn, order);
+            self.give(map, pfn, order);
+        });
+    }
+
+    /// Cuts a free block in two that reaches over more than this page block.
+    fn cut_apart(&mut self, map: &MemMap, first: Pfn) {
+        let head = first.align_down(Order::MAX);
+        if map.find(head).is_some_and(|desc| desc.is_free(Order::MAX)) {
+            let list = &mut self.lists[map.page_block(first).group() as usize];
+            list.unlink(map, head, Order::MAX);
+            list.link(map, head + PAGE_BLOCK.pages(), PAGE_BLOCK);
+            list.link(map, head, PAGE_BLOCK);
+        }
+    }
+
+    /// Takes a block of `order` out of the group's lists, cut from the smallest that has one.
+    #[doc(alias = "expand")]
+    #[inline]
+    fn take_of(&mut self, map: &MemMap, group: Group, order: Order) -> Option<Pfn> {
+        let list = &mut self.lists[group as usize];
+        let mut from = list.smallest(order)?;
+        let pfn = list.first(map, from)?;
+        list.unlink(map, pfn, from);
         // Give back the upper half of each split.
         while from > order {
             from.0 -= 1;
-            let upper = pfn + from.pages();
-            self.link(map, upper, from);
+            list.link(map, pfn + from.pages(), from);
         }
         map.desc(pfn).set(Kind::Stocked, order);
         Some(pfn)
     }
 
-    /// Free pages in blocks of orders from `least` to just below `above`.
-    pub(super) fn pages_between(&self, least: Order, above: Order) -> u64 {
-        (least.index()..above.index()).map(|order| self.blocks[order] << order).sum()
-    }
-
-    /// The order of the smallest free blocks that are no smaller than `least`; the largest order if there
-    /// are none.
-    pub(super) fn smallest(&self, least: Order) -> Order {
-        let mut order = least;
-        while order < Order::MAX && self.heads[order.index()] == NIL {
-            order.0 += 1;
-        }
-        order
-    }
-
-    /// Puts a block back, merged with as many buddies as are free.
+    /// Puts a block back, merged with as many buddies as are free and for the same.
     #[doc(alias = "__free_one_page")]
-    pub(super) fn give(&mut self, map: &MemMap, mut pfn: Pfn, mut order: Order) {
-        while order < Order::MAX {
+    pub(super) fn give(&mut self, map: &MemMap, pfn: Pfn, order: Order) {
+        if order < PAGE_BLOCK {
+            let group = map.page_block(pfn).group();
+            let (pfn, order) = self.merge(map, group, pfn, order);
+            if order < PAGE_BLOCK {
+                return self.lists[group as usize].link(map, pfn, order);
+            }
+            return self.give_whole(map, pfn);
+        }
+        self.give_whole(map, pfn);
+        if order > PAGE_BLOCK {
+            // Its halves may be for different things by now.
+            self.give_whole(map, pfn + PAGE_BLOCK.pages());
+        }
+    }
+
+    /// Merges a block, within its page block, with its buddies.
+    #[inline]
+    fn merge(
+        &mut self,
+        map: &MemMap,
+        group: Group,
+        mut pfn: Pfn,
+        mut order: Order,
+    ) -> (Pfn, Order) {
+        while order < PAGE_BLOCK {
             let buddy = Pfn(pfn.0 ^ order.pages());
             let Some(desc) = map.find(buddy) else { break };
-            if desc.kind() != Kind::Free || desc.order() != order {
+            if !desc.is_free(order) {
                 break;
             }
-            self.unlink(map, buddy, order);
-            let (lower, upper) = if buddy < pfn { (buddy, pfn) } else { (pfn, buddy) };
+            self.lists[group as usize].unlink(map, buddy, order);
             // The upper half is no head any more.
-            map.desc(upper).set(Kind::Tail, Order::PAGE);
-            pfn = lower;
+            map.desc(buddy.max(pfn)).set(Kind::Tail, Order::PAGE);
+            pfn = buddy.min(pfn);
             order.0 += 1;
         }
-        self.link(map, pfn, order);
+        (pfn, order)
     }
 
-    fn link(&mut self, map: &MemMap, pfn: Pfn, order: Order) {
-        let index = map.index(pfn);
-        let old = core::mem::replace(&mut self.heads[order.index()], index);
+    /// Puts a whole page block back: nothing holds it down any more, so it is for whatever moves. Merges it
+    /// with its neighbour if that is free and for the same.
+    fn give_whole(&mut self, map: &MemMap, pfn: Pfn) {
         let desc = map.desc(pfn);
-        desc.prev.store(NIL, Relaxed);
-        desc.next.store(old, Relaxed);
-        desc.set(Kind::Free, order);
-        if old != NIL {
-            map.desc(map.pfn(old)).prev.store(index, Relaxed);
+        let mut is = desc.page_block();
+        if is.group() == Group::Unmovable {
+            is = is.of(Group::Movable);
+            desc.set_page_block(is);
         }
-        self.blocks[order.index()] += 1;
+        let list = &mut self.lists[is.group() as usize];
+        let buddy = Pfn(pfn.0 ^ PAGE_BLOCK.pages());
+        if let Some(other) = map.find(buddy)
+            && other.is_free(PAGE_BLOCK)
+            && other.page_block() == is
+            && !is.is_isolated()
+        {
+            list.unlink(map, buddy, PAGE_BLOCK);
+            let upper = if buddy < pfn { desc } else { other };
+            upper.set(Kind::Tail, Order::PAGE);
+            return list.link(map, buddy.min(pfn), Order::MAX);
+        }
+        list.link(map, pfn, PAGE_BLOCK);
     }
+}
 
-    fn unlink(&mut self, map: &MemMap, pfn: Pfn, order: Order) {
-        let desc = map.desc(pfn);
-        let (prev, next) = (desc.prev.load(Relaxed), desc.next.load(Relaxed));
-        match prev {
-            NIL => self.heads[order.index()] = next,
-            prev => map.desc(map.pfn(prev)).next.store(next, Relaxed),
+/// Each free block of a page block.
+fn each_free(map: &MemMap, first: Pfn, mut each: impl FnMut(Pfn, Order)) {
+    let end = first + PAGE_BLOCK.pages();
+    let mut at = first;
+    while at < end {
+        let Some(desc) = map.find(at) else { return };
+        let (kind, order) = desc.kind_and_order();
+        let free = kind == Kind::Free;
+        if free {
+            each(at, order);
         }
-        if next != NIL {
-            map.desc(map.pfn(next)).prev.store(prev, Relaxed);
-        }
-        self.blocks[order.index()] -= 1;
+        at = at + if free { order.pages() } else { 1 };
     }
 }

@@ -14,7 +14,7 @@
 //! Corresponds to Linux's `folio_try_get`, `folio_put`, `folio_ref_freeze`.
 
 use super::counts::{Counts, MOST_REFS};
-use super::{Effort, Flag, Kind, OutOfMemory, PageDesc};
+use super::{Effort, Flag, Kind, Mobility, OutOfMemory, PageDesc};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note};
 use abi::{Order, Pfn};
@@ -86,8 +86,15 @@ impl<H: Hardware> Mm<H> {
     /// Memory for a user, with one reference and no mapping. Its content is whatever was there.
     ///
     /// Context: as for [`Mm::alloc`].
+    #[allow(dead_code, reason = "for whoever moves folios, and tests")]
     pub(crate) fn folio_alloc(&self, order: Order) -> Result<Pfn, OutOfMemory> {
         self.take(Effort::Full, order, Kind::Folio, 0, Counts::held(1))
+    }
+
+    /// As [`Mm::folio_alloc`], for what never moves: nobody could find all who show it.
+    pub(crate) fn folio_alloc_fixed(&self, order: Order) -> Result<Pfn, OutOfMemory> {
+        let taken = self.frames.take(&self.hw, Effort::Full, Mobility::Unmovable, order);
+        self.owned(taken, order, Kind::Folio, 0, Counts::held(1))
     }
 
     /// Anonymous memory for `n` entries that the caller is about to store: it has their references and

@@ -61,7 +61,8 @@ pub struct PageDesc {
     pub(crate) counts: AtomicU64,
     state: AtomicU32,
     pub(crate) ptl: SpinLock<()>,
-    _spare: [u8; 2],
+    /// What the page block is for that this page begins ([`super::page_block`]).
+    pub(super) page_block: core::sync::atomic::AtomicU16,
     pub(crate) prev: AtomicU32,
     pub(crate) next: AtomicU32,
     pub(crate) owner: AtomicU64,
@@ -88,7 +89,7 @@ impl PageDesc {
                 // The class is of no account, but must be the one that is zero: a table's lock is
                 // taken as what the table is.
                 ptl: SpinLock::new(Class::Asid, ()),
-                _spare: [0; 2],
+                page_block: core::sync::atomic::AtomicU16::new(0),
                 prev: AtomicU32::new(0),
                 next: AtomicU32::new(0),
                 owner: AtomicU64::new(0),
@@ -107,6 +108,13 @@ impl PageDesc {
     pub(super) fn kind_and_order(&self) -> (Kind, Order) {
         let state = self.state.load(Ordering::Acquire);
         (Kind::from_bits(state), Order((state >> 8) as u8))
+    }
+
+    /// Whether this page starts a free block of the zone, of just this size.
+    #[inline]
+    pub(super) fn is_free(&self, order: Order) -> bool {
+        let state = self.state.load(Ordering::Acquire);
+        state & BLOCK == Kind::Free as u32 | u32::from(order.0) << 8
     }
 
     /// The size of the block that this page starts.

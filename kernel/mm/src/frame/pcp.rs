@@ -9,20 +9,27 @@
 use super::buddy::Buddy;
 use super::memmap::MemMap;
 use super::page::Kind;
+use super::page_block::{Mobility, PAGE_BLOCK};
+use super::zones::Zones;
 use abi::{Order, Pfn};
+use sync::Cpu;
 
-/// How many blocks of each stocked order a CPU keeps at most. 256 + 8 x 16 + 2 x 512 pages: below
-/// 6 MiB a CPU. Who finds none anywhere else takes them back.
+/// How many blocks of each stocked order a CPU keeps at most. 2 x 256 + 8 x 16 + 2 x 512 pages: below
+/// 7 MiB a CPU. Who finds none anywhere else takes them back.
 const PAGES: usize = 256;
 const RUNS: usize = 8;
 const HUGE: usize = 2;
 /// 64 KiB: one contiguous-PTE set.
 const RUN: Order = Order(4);
 
-/// Whether CPUs keep blocks of this order.
-#[inline]
-pub(super) const fn is_stocked(order: Order) -> bool {
-    matches!(order.0, 0 | 4 | 9)
+/// Whether CPUs keep such blocks. 2 MiB are the same to whoever takes them; but where some are kept for
+/// what moves (`keeps`), what does not move stays away from the stock.
+#[inline(always)]
+pub(super) const fn is_stocked(mobility: Mobility, order: Order, keeps: bool) -> bool {
+    match mobility {
+        Mobility::Movable => matches!(order.0, 0 | 4 | 9),
+        Mobility::Unmovable => order.0 == 0 || order.0 == 9 && !keeps,
+    }
 }
 
 /// A fixed stack of page numbers.
@@ -58,18 +65,14 @@ impl<const N: usize> Shelf<N> {
 
     /// Fetches half a shelf, and cuts it up here: as one large block, which goes back as one; or, where so
     /// much is lying about in smaller ones, those, the smallest first and each of them whole.
-    fn refill(&mut self, map: &MemMap, zone: &mut Buddy, order: Order) {
+    fn refill(&mut self, map: &MemMap, zone: &mut Buddy, mobility: Mobility, order: Order) {
         let mut left = N.div_ceil(2).min(N - self.len);
         while left > 0 {
             let most = Order((order.0 + left.ilog2() as u8).min(Order::MAX.0));
-            let lying_about = zone.pages_between(order, most) >= most.pages();
-            let mut block = if lying_about { zone.smallest(order).min(most) } else { most };
-            let first = zone.take(map, block).or_else(|| {
-                // Nothing so large is left.
-                block = order;
-                zone.take(map, block)
-            });
-            let Some(first) = first else { break };
+            // Others' page blocks are for the one who asked, not for the stock.
+            let in_need = self.len == 0;
+            let found = zone.take_between(map, mobility, (order, most), in_need);
+            let Some((first, block)) = found else { break };
             let n = 1 << (block.0 - order.0);
             // The lowest comes out first.
             for pfn in (0..n as u64).rev().map(|i| first + i * order.pages()) {
@@ -81,9 +84,9 @@ impl<const N: usize> Shelf<N> {
     }
 
     /// Gives back all but the `keep` blocks that came last.
-    fn spill(&mut self, map: &MemMap, zone: &mut Buddy, order: Order, keep: usize) {
+    fn spill<C: Cpu>(&mut self, cpu: &C, map: &MemMap, zones: &Zones, order: Order, keep: usize) {
         let gone = self.len.saturating_sub(keep);
-        give_runs(map, zone, order, &self.pages[..gone]);
+        zones.give_runs(cpu, map, order, &self.pages[..gone]);
         self.pages.copy_within(gone..self.len, 0);
         self.len -= gone;
     }
@@ -105,12 +108,13 @@ pub(super) fn give_runs(map: &MemMap, zone: &mut Buddy, order: Order, blocks: &[
     }
 }
 
-/// Gives back `n` blocks of `order` from `first` on, as the largest blocks that they make.
+/// Gives back `n` blocks of `order` from `first` on, as the largest blocks that they make within page blocks.
 fn give_run(map: &MemMap, zone: &mut Buddy, order: Order, first: Pfn, n: u64) {
     let (mut at, mut left) = (first, n);
     while left > 0 {
         let aligned = at.0.trailing_zeros().min(Order::MAX.0.into()) as u8;
-        let joint = Order(aligned.min(order.0 + left.ilog2() as u8));
+        // Two page blocks may be for different things; they merge by themselves if not.
+        let joint = Order(aligned.min(order.0 + left.ilog2() as u8).min(PAGE_BLOCK.0));
         // All but the first are no heads any more.
         let heads = map.block(at, joint).iter().step_by(order.pages() as usize);
         heads.skip(1).for_each(|desc| desc.set(Kind::Tail, Order::PAGE));
@@ -127,17 +131,23 @@ pub(super) struct Stock {
     pages: Shelf<PAGES>,
     runs: Shelf<RUNS>,
     huge: Shelf<HUGE>,
+    /// Single pages for what does not move.
+    unmovable: Shelf<PAGES>,
 }
 
-/// Runs `$body` with `$shelf` bound to the shelf of `$order`.
+/// Runs `$body` with `$shelf` bound to the shelf of such blocks.
 macro_rules! on_shelf {
-    ($stock:expr, $order:expr, |$shelf:ident| $body:expr) => {
-        match $order {
-            Order::PAGE => {
+    ($stock:expr, $mobility:expr, $order:expr, |$shelf:ident| $body:expr) => {
+        match ($order, $mobility) {
+            (Order::PAGE, Mobility::Movable) => {
                 let $shelf = &mut $stock.pages;
                 $body
             }
-            RUN => {
+            (Order::PAGE, Mobility::Unmovable) => {
+                let $shelf = &mut $stock.unmovable;
+                $body
+            }
+            (RUN, _) => {
                 let $shelf = &mut $stock.runs;
                 $body
             }
@@ -151,44 +161,57 @@ macro_rules! on_shelf {
 
 impl Stock {
     pub(super) const fn new() -> Self {
-        Self { pages: Shelf::new(), runs: Shelf::new(), huge: Shelf::new() }
+        Self {
+            pages: Shelf::new(),
+            runs: Shelf::new(),
+            huge: Shelf::new(),
+            unmovable: Shelf::new(),
+        }
     }
 
     /// Pages in stock.
     pub(super) fn pages(&self) -> u64 {
         self.pages.len as u64
+            + self.unmovable.len as u64
             + self.runs.len as u64 * RUN.pages()
             + self.huge.len as u64 * Order::PMD.pages()
     }
 
     /// The block given last: the one most likely still in this CPU's cache.
     #[inline]
-    pub(super) fn pop(&mut self, order: Order) -> Option<Pfn> {
-        on_shelf!(self, order, |shelf| shelf.pop())
+    pub(super) fn pop(&mut self, mobility: Mobility, order: Order) -> Option<Pfn> {
+        on_shelf!(self, mobility, order, |shelf| shelf.pop())
     }
 
     /// Keeps a block, if there is room.
     #[inline]
-    pub(super) fn push(&mut self, pfn: Pfn, order: Order) -> bool {
-        on_shelf!(self, order, |shelf| shelf.push(pfn))
+    pub(super) fn push(&mut self, mobility: Mobility, pfn: Pfn, order: Order) -> bool {
+        on_shelf!(self, mobility, order, |shelf| shelf.push(pfn))
     }
 
     /// Fetches up to half a shelf from the zone.
     #[doc(alias = "rmqueue_bulk")]
     #[cold]
-    pub(super) fn refill(&mut self, map: &MemMap, zone: &mut Buddy, order: Order) {
-        on_shelf!(self, order, |shelf| shelf.refill(map, zone, order));
+    pub(super) fn refill(
+        &mut self,
+        map: &MemMap,
+        zone: &mut Buddy,
+        mobility: Mobility,
+        order: Order,
+    ) {
+        on_shelf!(self, mobility, order, |shelf| shelf.refill(map, zone, mobility, order));
     }
 
-    /// Takes as many single pages as there are and fit; says how many.
+    /// Takes as many single pages for what does not move as there are and fit; says how many.
     pub(super) fn pop_pages(&mut self, pages: &mut [Pfn]) -> usize {
-        let n = pages.len().min(self.pages.len);
-        self.pages.len -= n;
-        pages[..n].copy_from_slice(&self.pages.pages[self.pages.len..self.pages.len + n]);
+        let shelf = &mut self.unmovable;
+        let n = pages.len().min(shelf.len);
+        shelf.len -= n;
+        pages[..n].copy_from_slice(&shelf.pages[shelf.len..shelf.len + n]);
         n
     }
 
-    /// Keeps as many of `pages` as there is room for; says how many.
+    /// Keeps as many of `pages`, which were movable, as there is room for; says how many.
     #[inline]
     pub(super) fn push_pages(&mut self, pages: &[Pfn]) -> usize {
         let n = pages.len().min(PAGES - self.pages.len);
@@ -200,17 +223,25 @@ impl Stock {
     /// Gives half a shelf back to the zone.
     #[doc(alias = "free_pcppages_bulk")]
     #[cold]
-    pub(super) fn spill(&mut self, map: &MemMap, zone: &mut Buddy, order: Order) {
-        on_shelf!(self, order, |shelf| {
+    pub(super) fn spill<C: Cpu>(
+        &mut self,
+        cpu: &C,
+        map: &MemMap,
+        zones: &Zones,
+        mobility: Mobility,
+        order: Order,
+    ) {
+        on_shelf!(self, mobility, order, |shelf| {
             let keep = shelf.pages.len() / 2;
-            shelf.spill(map, zone, order, keep);
+            shelf.spill(cpu, map, zones, order, keep);
         });
     }
 
     /// Gives everything back to the zone.
-    pub(super) fn drain(&mut self, map: &MemMap, zone: &mut Buddy) {
-        self.pages.spill(map, zone, Order::PAGE, 0);
-        self.runs.spill(map, zone, RUN, 0);
-        self.huge.spill(map, zone, Order::PMD, 0);
+    pub(super) fn drain<C: Cpu>(&mut self, cpu: &C, map: &MemMap, zones: &Zones) {
+        self.pages.spill(cpu, map, zones, Order::PAGE, 0);
+        self.unmovable.spill(cpu, map, zones, Order::PAGE, 0);
+        self.runs.spill(cpu, map, zones, RUN, 0);
+        self.huge.spill(cpu, map, zones, Order::PMD, 0);
     }
 }

@@ -7,9 +7,11 @@
 
 extern crate std;
 
+mod blocks;
 mod early;
+mod mobility;
 
-use super::{Effort, Frames, Kind, MemMap, PageDesc};
+use super::{Effort, Frames, Kind, MemMap, Mobility, PageDesc};
 use abi::{CpuId, Order, Pfn, PhysRange};
 use buddy_system_allocator::FrameAllocator;
 use core::cell::Cell;
@@ -68,7 +70,7 @@ struct Beside {
     frames: Frames,
     cpu: OneOf,
     other: FrameAllocator<{ Order::COUNT }>,
-    owned: BTreeMap<Pfn, Order>,
+    owned: BTreeMap<Pfn, (Kind, Order)>,
     /// Owned by somebody, or never given to the allocator.
     busy: Vec<bool>,
     managed: u64,
@@ -105,7 +107,7 @@ impl Beside {
     }
 
     fn free(&self) -> u64 {
-        self.managed - self.owned.values().map(|order| order.pages()).sum::<u64>()
+        self.managed - self.owned.values().map(|(_, order)| order.pages()).sum::<u64>()
     }
 
     /// Whether some aligned run of `order` is nobody's.
@@ -114,15 +116,20 @@ impl Beside {
     }
 
     fn take(&mut self, cpu: usize, order: Order) -> Option<Pfn> {
-        let taken = self.frames.take(self.on(cpu), Effort::Full, order);
+        self.take_for(Kind::Kernel, cpu, order)
+    }
+
+    fn take_for(&mut self, kind: Kind, cpu: usize, order: Order) -> Option<Pfn> {
+        let mobility = Mobility::of(kind);
+        let taken = self.frames.take(self.on(cpu), Effort::Full, mobility, order);
         match taken {
             Some(pfn) => {
                 assert!(pfn.is_aligned(order));
                 let pages = Self::pages(pfn, order);
                 assert!(self.busy[pages.clone()].iter().all(|busy| !busy), "{pfn}: two owners");
                 self.busy[pages].fill(true);
-                self.owned.insert(pfn, order);
-                self.frames.map().desc(pfn).own(Kind::Kernel, order, 0, crate::frame::Counts::NONE);
+                self.owned.insert(pfn, (kind, order));
+                self.frames.map().desc(pfn).own(kind, order, 0, crate::frame::Counts::NONE);
                 let same = self.other.alloc_at(pfn.0 as usize, order.pages() as usize);
                 assert_eq!(same, Some(pfn.0 as usize), "the other has not got this block");
             }
@@ -136,9 +143,10 @@ impl Beside {
     }
 
     fn give(&mut self, cpu: usize, pfn: Pfn) {
-        let order = self.owned.remove(&pfn).expect("an owned block");
-        assert_eq!(self.frames.map().desc(pfn).disown(pfn, Kind::Kernel), order);
-        self.frames.give(self.on(cpu), pfn, self.frames.map().desc(pfn), order);
+        let (kind, order) = self.owned.remove(&pfn).expect("an owned block");
+        let desc = self.frames.map().desc(pfn);
+        assert_eq!(desc.disown(pfn, kind), order);
+        self.frames.give(self.on(cpu), pfn, desc, Mobility::of(kind), order);
         self.busy[Self::pages(pfn, order)].fill(false);
         self.other.dealloc(pfn.0 as usize, order.pages() as usize);
         assert_eq!(self.frames.free_pages(&self.cpu), self.free());
@@ -151,7 +159,8 @@ impl Beside {
         let mut heads = std::vec![None; PAGES as usize];
         for (head, desc) in map.blocks() {
             let order = desc.order();
-            assert_eq!(desc.kind() == Kind::Kernel, self.owned.get(&head) == Some(&order));
+            let given = matches!(desc.kind(), Kind::Kernel | Kind::Folio);
+            assert_eq!(given, self.owned.get(&head) == Some(&(desc.kind(), order)));
             for page in Self::pages(head, order) {
                 assert_eq!(heads[page].replace(head), None, "page {page} is in two blocks");
             }
@@ -173,7 +182,7 @@ impl Beside {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Take { cpu: usize, order: Order },
+    Take { cpu: usize, kind: Kind, order: Order },
     Give { cpu: usize, which: Index },
     Drain,
 }
@@ -182,10 +191,15 @@ fn step() -> impl Strategy<Value = Step> {
     // The orders that CPUs keep in stock, and all the others.
     let order = prop_oneof![Just(0u8), Just(4), Just(9), 0..=Order::MAX.0].prop_map(Order);
     prop_oneof![
-        6 => (0..CPUS, order).prop_map(|(cpu, order)| Step::Take { cpu, order }),
+        6 => (0..CPUS, kind(), order).prop_map(|(cpu, kind, order)| Step::Take { cpu, kind, order }),
         5 => (0..CPUS, any::<Index>()).prop_map(|(cpu, which)| Step::Give { cpu, which }),
         1 => Just(Step::Drain),
     ]
+}
+
+/// What moves and what does not.
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![Just(Kind::Folio), Just(Kind::Kernel)]
 }
 
 /// Runs of memory with holes between them, none of them touching the next.
@@ -209,8 +223,8 @@ proptest! {
         let at_first = beside.zone();
         for step in steps {
             match step {
-                Step::Take { cpu, order } => {
-                    beside.take(cpu, order);
+                Step::Take { cpu, kind, order } => {
+                    beside.take_for(kind, cpu, order);
                 }
                 Step::Give { cpu, which } if !beside.owned.is_empty() => {
                     let at = which.index(beside.owned.len());

@@ -68,7 +68,7 @@ impl<H: Hardware> Mm<H> {
     /// Makes the folio, unless somebody is faster.
     #[cold]
     fn make_zeros(&self, zeros: &Zeros, order: Order) -> Result<Pfn, OutOfMemory> {
-        let pfn = self.folio_alloc(order)?;
+        let pfn = self.folio_alloc_fixed(order)?;
         self.desc(pfn).raise(Flag::Zero);
         self.zero(pfn, order);
         let (done, known) = (Ordering::AcqRel, Ordering::Acquire);

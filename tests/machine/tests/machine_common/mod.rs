@@ -33,7 +33,8 @@ impl Rig {
     }
 
     pub(crate) fn with_seed(caps: Caps, seed: u64) -> Self {
-        let machine = Machine::new(Config { caps, cpus: 2, pages: 8192, seed });
+        let machine =
+            Machine::new(Config { caps, cpus: 2, pages: 8192, seed, ..Config::default() });
         let rig = Self { machine, root: Pfn(0x4_0000), next: Cell::new(0x4_0001) };
         rig.machine.note(Note::FrameAlloc(rig.root, Order::PAGE));
         rig.machine.note(Note::TableAlloc(rig.root, Level::Pgd));

@@ -1,0 +1,131 @@
+//! A page block that somebody empties: what is free in it, and all that becomes free in it, is given to
+//! nobody.
+//!
+//! What CPUs have in stock is out of reach until it is drained, and a page freed into a stock may be given
+//! out of it once more: whoever isolates drains, moves what is left, and drains again before he looks.
+//!
+//! Corresponds to Linux's `mm/page_isolation.c`: `set_migratetype_isolate`, `undo_isolate_page_range`,
+//! `test_pages_isolated`.
+
+use super::page_block::PAGE_BLOCK;
+use super::{Flag, Frames, Kind};
+use crate::{Hardware, Mm};
+use abi::Pfn;
+use core::fmt;
+use sync::Cpu;
+
+/// A page block that is not isolated; nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IsolateError {
+    /// Somebody else empties it.
+    Busy,
+    /// Not all of it is in the memmap.
+    NoMemory,
+}
+
+impl fmt::Display for IsolateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Busy => "somebody else isolates this page block",
+            Self::NoMemory => "this page block is not all memory",
+        })
+    }
+}
+
+impl core::error::Error for IsolateError {}
+
+/// What is in a page block, in pages: as it was, page by page, at some moment of the look.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Survey {
+    /// Free in the zone.
+    pub free: u64,
+    /// Free in some CPU's stock.
+    pub stocked: u64,
+    /// Folios' that can be moved.
+    pub movable: u64,
+    /// Tables', the kernel's, zeros that everybody shares; and what is no memory.
+    pub unmovable: u64,
+}
+
+impl Frames {
+    /// Makes all that is free in the page block of `pfn` unallocatable, and all that is freed there later.
+    #[doc(alias = "set_migratetype_isolate")]
+    pub(super) fn isolate<C: Cpu>(&self, cpu: &C, pfn: Pfn) -> Result<(), IsolateError> {
+        let last = pfn.align_down(PAGE_BLOCK) + (PAGE_BLOCK.pages() - 1);
+        let map = self.map();
+        if map.find(pfn).is_none() || map.find(last).is_none() {
+            return Err(IsolateError::NoMemory);
+        }
+        let mut zone = self.zones.on(self.node_of(pfn)).lock(cpu);
+        if map.page_block(pfn).is_isolated() {
+            return Err(IsolateError::Busy);
+        }
+        zone.regroup(map, pfn, |was| was.isolated());
+        Ok(())
+    }
+
+    /// Undoes [`Frames::isolate`].
+    #[doc(alias = "unset_migratetype_isolate")]
+    pub(super) fn integrate<C: Cpu>(&self, cpu: &C, pfn: Pfn) {
+        let mut zone = self.zones.on(self.node_of(pfn)).lock(cpu);
+        zone.integrate(self.map(), pfn.align_down(PAGE_BLOCK));
+    }
+
+    /// Looks at each block of the page block of `pfn`. Lockless.
+    pub fn survey(&self, pfn: Pfn) -> Survey {
+        let first = pfn.align_down(PAGE_BLOCK);
+        let end = first + PAGE_BLOCK.pages();
+        let mut seen = Survey::default();
+        let mut at = first;
+        while at < end {
+            let Some(head) = self.map().head(at) else {
+                seen.unmovable += 1;
+                at = at + 1;
+                continue;
+            };
+            let desc = self.map().desc(head);
+            let (kind, order) = desc.kind_and_order();
+            // The largest block reaches over two page blocks. One that is being cut may be smaller by now.
+            let next = (head + order.pages()).min(end).max(at + 1);
+            *match kind {
+                Kind::Free => &mut seen.free,
+                Kind::Stocked => &mut seen.stocked,
+                Kind::Folio if !desc.has(Flag::Zero) => &mut seen.movable,
+                _ => &mut seen.unmovable,
+            } += next - at;
+            at = next;
+        }
+        seen
+    }
+}
+
+/// Having this means: what is free in one page block is given to nobody.
+#[must_use = "the page block is given back at once"]
+pub struct Isolated<'m, H: Hardware> {
+    mm: &'m Mm<H>,
+    first: Pfn,
+}
+
+impl<H: Hardware> Isolated<'_, H> {
+    /// The page block's first page.
+    pub fn first(&self) -> Pfn {
+        self.first
+    }
+}
+
+impl<H: Hardware> Drop for Isolated<'_, H> {
+    fn drop(&mut self) {
+        self.mm.frames.integrate(&self.mm.hw, self.first);
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// Isolates the page block of `pfn`. CPUs' stocks are not drained yet: see [`Frames::drain`].
+    ///
+    /// Context: as for [`Mm::alloc`].
+    #[doc(alias = "start_isolate_page_range")]
+    pub fn isolate(&self, pfn: Pfn) -> Result<Isolated<'_, H>, IsolateError> {
+        self.frames.isolate(&self.hw, pfn)?;
+        Ok(Isolated { mm: self, first: pfn.align_down(PAGE_BLOCK) })
+    }
+}
