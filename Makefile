@@ -1,6 +1,6 @@
 # granule's verbs. Each sets up by itself what it needs, the first time.
 #
-# A launch takes variables: BOARD=virt|raspi4b CPU=max CPUS=8 GIC=2 EL=2 MEM=8G LINEAR=4k,
+# A launch takes variables: BOARD=virt|raspi4b CPU=max CPUS=8 GIC=2 EL=2 MEM=8G NODES=2 LINEAR=4k,
 # RUN="stress all secs=3 seed=1" for commands instead of the prompt, QEMU_ARGS="…" for the rest;
 # LITMUS=FILE.litmus, or a folder of them, for `litmus run`;
 # SANITIZE=1 for an image that watches its own translation, and then MUTANT=unmap-no-tlbi for a bug;

@@ -44,10 +44,11 @@ pub(crate) fn device_tree() -> Option<&'static [u8]> {
 }
 
 /// What the kernel command line may say.
-pub(crate) static OPTIONS: [Arg; 7] = [
+pub(crate) static OPTIONS: [Arg; 8] = [
     Arg::key("run", Kind::Word, "commands to run, `;` between them; then power off").optional(),
     Arg::key("linear", Kind::OneOf(&["blocks", "4k"]), "the linear map's leaves").or("blocks"),
     Arg::key("asids", Kind::Number { min: 8, max: 16 }, "ASID bits to use at most").optional(),
+    Arg::key("movable", Kind::SIZE, "memory at the end of each node for what moves only").or("0"),
     Arg::key("maxcpus", Kind::Number { min: 1, max: 64 }, "CPUs to start at most").optional(),
     Arg::key("sanitize", Kind::OneOf(&["on", "off"]), "watch translation (images with it)")
         .or("off"),
@@ -104,6 +105,7 @@ extern "C" fn kernel_main(handover: &'static Handover) -> ! {
         linear: if pages { Level::Pte } else { Level::Pmd },
         nr_cpus: cpus::count(board),
         caps,
+        movable: options.args().maybe_number("movable").unwrap_or(0),
         #[cfg(feature = "sanitize")]
         sanitize: options.args().maybe_word("sanitize") == Some("on"),
     };

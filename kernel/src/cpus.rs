@@ -46,6 +46,13 @@ fn numbered(board: &Board) -> impl Iterator<Item = (CpuId, &Cpu)> {
     others.take(MAX_CPUS - 1).enumerate().map(|(n, cpu)| (CpuId(n as u16 + 1), cpu))
 }
 
+/// The memory node that each CPU belongs to, as the device tree numbers nodes.
+pub(crate) fn nodes(board: &Board) -> impl Iterator<Item = (CpuId, u32)> {
+    let me = arch::percpu::affinity();
+    let boot = board.cpus.iter().find(|cpu| cpu.mpidr == me).map(|cpu| (CpuId(0), cpu));
+    boot.into_iter().chain(numbered(board)).map(|(id, cpu)| (id, cpu.numa_node))
+}
+
 /// How many CPUs may ever run.
 pub(crate) fn count(board: &Board) -> usize {
     1 + numbered(board).count()

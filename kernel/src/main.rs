@@ -9,6 +9,7 @@
 //! | `console` | one serial line for all: output, the log, input |
 //! | `platform` | a machine, or an imitation of one |
 //! | `memory` | from the board's ranges to a memory manager |
+//! | `nodes` | memory nodes, and what of them is kept for what moves |
 //! | `sanitizer` | the oracle over this kernel's memory manager, in images that have it |
 //! | `heap` | the kernel heap, fed by the page allocator |
 //! | `exceptions` | faults to their space, deaths to a report |
@@ -46,6 +47,8 @@ mod interrupts;
 mod litmus;
 #[cfg(target_os = "none")]
 mod memory;
+#[cfg(target_os = "none")]
+mod nodes;
 #[cfg(target_os = "none")]
 mod platform;
 #[cfg(target_os = "none")]

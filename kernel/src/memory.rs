@@ -92,6 +92,8 @@ pub(crate) struct Plan {
     pub(crate) nr_cpus: usize,
     /// What all CPUs can do.
     pub(crate) caps: Caps,
+    /// Bytes at the end of each node to keep for what moves.
+    pub(crate) movable: u64,
     /// Whether the sanitizer is to watch.
     #[cfg(feature = "sanitize")]
     pub(crate) sanitize: bool,
@@ -150,7 +152,11 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
     let platform = plan.sanitize.then(|| crate::sanitizer::platform(board));
     #[cfg(feature = "sanitize")]
     let hw = crate::sanitizer::watch(hw, platform, span, root, free)?;
-    let mm = MM.call_once(|| Mm::new(hw, memmap));
+    let mm = MM.call_once(|| {
+        let mut mm = Mm::new(hw, memmap);
+        crate::nodes::place(&mut mm.frames, board, free.ranges(), plan.movable);
+        mm
+    });
     for range in free.ranges() {
         mm.frames.add(&LocalCpu, *range);
     }

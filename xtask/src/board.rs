@@ -77,6 +77,9 @@ pub(crate) struct Axis {
     pub(crate) machine: Option<String>,
     /// An argument of QEMU's.
     pub(crate) arg: Option<String>,
+    /// Of an axis that is a number of things: arguments of QEMU's for each of them, `{}` standing for which
+    /// it is, from 0 on, and `{mem}` for its share of the memory.
+    pub(crate) each: Option<String>,
     /// A word of the kernel command line.
     pub(crate) append: Option<String>,
     /// Values that are spelt otherwise there; those spelt empty are left out.
@@ -89,6 +92,16 @@ impl Axis {
     fn fill(&self, template: Option<&String>, value: &str) -> Option<String> {
         let spelt = self.spelling.get(value).map_or(value, String::as_str);
         template.filter(|_| !spelt.is_empty()).map(|t| t.replace("{}", spelt))
+    }
+
+    /// The arguments for each of as many things as `value` says, that share `memory`.
+    fn fill_each(&self, value: &str, memory: Option<u64>) -> Option<String> {
+        let (each, count) = (self.each.as_ref()?, self.fill(Some(&"{}".into()), value)?);
+        let count: u64 = count.parse().ok()?;
+        let share = (memory? >> 20) / count.max(1);
+        let fill =
+            |n: u64| each.replace("{mem}", &format!("{share}M")).replace("{}", &n.to_string());
+        Some((0..count).map(fill).collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -146,13 +159,15 @@ impl Board {
 
     /// What the choices say in one place of the command lines.
     pub(crate) fn spell(&self, choices: &Choices, place: Place) -> Vec<String> {
+        let memory = choices.get("mem").and_then(|size| bytes(size));
         let spell = |(name, axis): (&String, &Axis)| {
-            let template = match place {
-                Place::Machine => axis.machine.as_ref(),
-                Place::Arg => axis.arg.as_ref(),
-                Place::Append => axis.append.as_ref(),
-            };
-            axis.fill(template, choices.get(name)?)
+            let value = choices.get(name)?;
+            match place {
+                Place::Machine => axis.fill(axis.machine.as_ref(), value),
+                Place::Arg if axis.each.is_some() => axis.fill_each(value, memory),
+                Place::Arg => axis.fill(axis.arg.as_ref(), value),
+                Place::Append => axis.fill(axis.append.as_ref(), value),
+            }
         };
         self.axis.iter().filter_map(spell).collect()
     }
@@ -170,6 +185,19 @@ impl Board {
     pub(crate) fn dtb(&self) -> Option<PathBuf> {
         Some(self.folder.join(self.qemu.dts.as_ref()?).with_extension("dtb"))
     }
+}
+
+/// What QEMU takes a size to be: MiB where no unit is named.
+fn bytes(size: &str) -> Option<u64> {
+    let digits = size.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let shift = match size[digits.len()..].to_ascii_uppercase().as_str() {
+        "K" => 10,
+        "" | "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_shl(shift)
 }
 
 /// The folders of `boards/` that describe one.

@@ -118,6 +118,7 @@ impl Launch {
     pub(crate) fn summary(&self) -> String {
         let axes = self.choices.iter().map(|(axis, value)| match axis.as_str() {
             "cpus" => format!("{value} CPU{}", if value == "1" { "" } else { "s" }),
+            "nodes" => format!("{value} memory node{}", if value == "1" { "" } else { "s" }),
             "gic" => format!("GICv{value}"),
             "el" => format!("EL{value}"),
             "linear" => format!("linear={value}"),

@@ -38,6 +38,9 @@ pub(crate) struct Pick {
     /// Memory: 256M, 8G, …
     #[arg(long, env = "MEM")]
     mem: Option<String>,
+    /// How many memory nodes
+    #[arg(long, env = "NODES")]
+    nodes: Option<String>,
     /// The linear map's pages: blocks or 4k
     #[arg(long, env = "LINEAR")]
     linear: Option<String>,
@@ -67,6 +70,7 @@ impl Pick {
             ("gic", &self.gic),
             ("el", &self.el),
             ("mem", &self.mem),
+            ("nodes", &self.nodes),
             ("linear", &self.linear),
         ];
         let chosen = |(axis, value): (&str, &Option<String>)| {

@@ -2,11 +2,11 @@
 
 use super::{Context, Outcome, fail};
 use crate::{boot, heap, memory};
-use abi::{Access, Event, Order, PAGE_SHIFT, PMD_SIZE, Prot, VirtAddr};
+use abi::{Access, Event, Node, Order, PAGE_SHIFT, PMD_SIZE, Prot, VirtAddr};
 use arch::LocalCpu;
 use core::fmt::Write;
 use mm::frame::Kind;
-use mm::{FaultOutcome, Huge, Place, Space};
+use mm::{FaultOutcome, Frames, Huge, Place, Space};
 use shell::{Args, Bytes, Column, Failure, columns};
 
 pub(super) fn mem(_: &mut Context, _: &Args<'_>, out: &mut dyn Write) -> Outcome {
@@ -24,7 +24,9 @@ pub(super) fn mem(_: &mut Context, _: &Args<'_>, out: &mut dyn Write) -> Outcome
     let bytes = |pages: u64| Bytes(pages << PAGE_SHIFT);
     let managed = mm.frames.managed_pages(&LocalCpu);
     let free = mm.frames.free_pages(&LocalCpu);
-    writeln!(out, "managed {}, free {}", bytes(managed), bytes(free))?;
+    let stocked = mm.frames.stocked_pages(&LocalCpu);
+    let all = [managed, free, stocked].map(bytes);
+    writeln!(out, "managed {}, free {}, of which CPUs have {} in stock", all[0], all[1], all[2])?;
     let mut used = [("folios", 0), ("tables", 0), ("kernel", 0)];
     for (_, desc) in mm.frames.map().blocks() {
         match desc.kind() {
@@ -39,8 +41,22 @@ pub(super) fn mem(_: &mut Context, _: &Args<'_>, out: &mut dyn Write) -> Outcome
     }
     let (in_use, total) = heap::usage();
     writeln!(out, "heap {} of {}", Bytes(in_use as u64), Bytes(total as u64))?;
-    writeln!(out, "free blocks by order, those in CPUs' stocks not counted:")?;
-    let blocks = mm.frames.free_blocks(&LocalCpu);
+    for node in (0..mm.frames.nodes()).map(|node| Node(node as u8)) {
+        free_blocks(&mm.frames, node, out)?;
+    }
+    Ok(())
+}
+
+/// A node's free blocks, by order: what Linux shows as `/proc/buddyinfo`.
+fn free_blocks(frames: &Frames, node: Node, out: &mut dyn Write) -> Outcome {
+    let bytes = |pages: u64| Bytes(pages << PAGE_SHIFT);
+    let (managed, free) = frames.node_pages(&LocalCpu, node);
+    let (managed, free) = (bytes(managed), bytes(free));
+    writeln!(
+        out,
+        "node {node}: managed {managed}, free {free}, what CPUs have in stock not counted:"
+    )?;
+    let blocks = frames.node_blocks(&LocalCpu, node);
     let heads = [Column::Right("order"), Column::Right("size"), Column::Right("blocks")];
     columns(out, &heads, |row| {
         for (order, count) in blocks.iter().enumerate() {
