@@ -55,3 +55,19 @@ fn an_unknown_board_is_told_the_known_ones() {
     let refused = Board::load(&workspace::root(), "vitr");
     assert!(matches!(refused, Err(Trouble::NoBoard(_, names)) if names.contains(&"virt".into())));
 }
+
+#[test]
+fn nodes_share_the_memory() {
+    let board = virt();
+    let args = |pairs: &[(&str, &str)]| {
+        board.spell(&board.pick(&choices(pairs)).unwrap(), Place::Arg).join(" ")
+    };
+    assert!(!args(&[]).contains("numa"), "one node is what QEMU makes by itself");
+    let two = args(&[("nodes", "2"), ("mem", "1G")]);
+    for node in ["0", "1"] {
+        let memory = format!("-object memory-backend-ram,id=node{node},size=512M");
+        assert!(two.contains(&memory), "{two}");
+        assert!(two.contains(&format!("-numa node,nodeid={node},memdev=node{node}")), "{two}");
+    }
+    assert!(args(&[("nodes", "2"), ("mem", "256")]).contains("size=128M"), "MiB without a unit");
+}
