@@ -153,7 +153,7 @@ fn a_page_that_is_no_folios() {
         world.finds_entry(SMALL, Level::Pte, EntryRule::NoFolio(Kind::Table));
         world.mm.free(page);
         map(page);
-        world.finds_entry(SMALL, Level::Pte, EntryRule::NoFolio(Kind::Stocked));
+        world.finds_entry(SMALL, Level::Pte, EntryRule::NoFolio(Kind::Free));
     });
 }
 
