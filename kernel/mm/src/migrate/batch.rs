@@ -25,6 +25,8 @@ struct Move<'m, H: Hardware> {
     target: FolioRef<'m, H>,
     lock: FolioLock<'m, H>,
     _source: FolioRef<'m, H>,
+    /// Where it is now, or why it stays: until it was tried, nobody asks.
+    moved: Moved,
 }
 
 impl<'m, H: Hardware> Batch<'m, H> {
@@ -71,7 +73,14 @@ impl<'m, H: Hardware> Batch<'m, H> {
         mm.desc(target.pfn()).raise(Flag::Locked);
         let extent = Extent::of(mm, &lock);
         self.moves.try_reserve(1).map_err(|_| MigrateError::OutOfMemory(NO_HEAP))?;
-        self.moves.push(Move { extent, order, target, lock, _source: source });
+        self.moves.push(Move {
+            extent,
+            order,
+            target,
+            lock,
+            _source: source,
+            moved: Err(MigrateError::Locked),
+        });
         Ok(self.moves.len() - 1)
     }
 
@@ -88,49 +97,80 @@ impl<'m, H: Hardware> Batch<'m, H> {
     pub(crate) fn run(&mut self, mut done: impl FnMut(Moved)) {
         let mm = self.mm;
         let mut owed = Owed::new(mm);
-        for folio in &self.moves {
-            mm.try_to_migrate(&folio.extent, Blocks::Keep, &mut owed);
-        }
+        self.rows().for_each(|row| take_out(mm, row, &mut owed));
         let late = mm.commits(Mutant::TakeOutFlushLate);
         if !late {
             owed.settle();
         }
-        self.moves.iter().for_each(|folio| done(folio.finish(mm)));
+        self.moves.iter_mut().for_each(|folio| folio.moved = folio.copy(mm));
+        self.rows().for_each(|row| put_back(mm, row));
+        for folio in &self.moves {
+            mm.folio_unlock(mm.desc(folio.target.pfn()));
+            done(folio.moved);
+        }
         self.moves.clear();
         if late {
             owed.settle();
         }
     }
+
+    /// The folios in order: small ones together whose names follow each other, every other one alone.
+    fn rows(&self) -> impl Iterator<Item = &[Move<'m, H>]> {
+        self.moves.chunk_by(Move::is_followed_by)
+    }
+}
+
+/// Makes migration entries of what maps a row.
+#[doc(alias = "migrate_folio_unmap")]
+fn take_out<H: Hardware>(mm: &Mm<H>, row: &[Move<'_, H>], owed: &mut Owed<'_, H>) {
+    match row {
+        [folio] => mm.try_to_migrate(&folio.extent, Blocks::Keep, owed),
+        row => {
+            let frame = |n: u64| row[n as usize].lock.head();
+            mm.try_to_migrate_row(row[0].extent.owner(), row.len() as u64, &frame, owed);
+        }
+    }
+}
+
+/// Makes mappings of them, of where each of the row is now.
+fn put_back<H: Hardware>(mm: &Mm<H>, row: &[Move<'_, H>]) {
+    let place = |folio: &Move<'_, H>| {
+        let was = folio.lock.head();
+        (was, folio.moved.unwrap_or(was))
+    };
+    match row {
+        [folio] => mm.remove_migration(&folio.extent, place(folio).1),
+        row => {
+            let places = |n: u64| place(&row[n as usize]);
+            mm.remove_migration_row(row[0].extent.owner(), row.len() as u64, &places);
+        }
+    }
 }
 
 impl<H: Hardware> Move<'_, H> {
-    /// Copies the folio, whose mappings are gone everywhere, and puts them back; or puts them back to where
-    /// they were. The locks are released when this is dropped.
+    /// Whether both are small, and `next` is called what comes after this one.
+    fn is_followed_by(&self, next: &Self) -> bool {
+        self.order == Order::PAGE
+            && next.order == Order::PAGE
+            && self.extent.owner().word() + 1 == next.extent.owner().word()
+    }
+
+    /// Copies the folio, whose mappings are gone everywhere, if nobody else holds it.
     #[doc(alias("migrate_folio_move", "folio_migrate_mapping"))]
-    fn finish(&self, mm: &Mm<H>) -> Moved {
+    fn copy(&self, mm: &Mm<H>) -> Moved {
         let (from, to) = (self.lock.head(), self.target.pfn());
-        let frozen = mm.folio_freeze_alone(from, Mutant::MigrateHeld);
-        match frozen {
-            Ok(()) => {
-                self.copy(mm, from, to);
-                mm.remove_migration(&self.extent, to);
-                mm.count(Event::PgMigrated, self.order.pages());
-            }
-            Err(_) => {
-                mm.remove_migration(&self.extent, from);
-                mm.count(Event::PgMigrateFail, self.order.pages());
-            }
+        if let Err(counts) = mm.folio_freeze_alone(from, Mutant::MigrateHeld) {
+            mm.count(Event::PgMigrateFail, self.order.pages());
+            return Err(MigrateError::Busy { refs: counts.refs(), expected: 1 });
         }
-        mm.folio_unlock(mm.desc(to));
-        match frozen {
-            Ok(()) => Ok(to),
-            Err(counts) => Err(MigrateError::Busy { refs: counts.refs(), expected: 1 }),
-        }
+        self.become_target(mm, from, to);
+        mm.count(Event::PgMigrated, self.order.pages());
+        Ok(to)
     }
 
     /// Makes the new folio what the old one is, which is frozen; then the old one is only the caller's.
     #[doc(alias("folio_migrate_copy", "folio_migrate_flags"))]
-    fn copy(&self, mm: &Mm<H>, from: Pfn, to: Pfn) {
+    fn become_target(&self, mm: &Mm<H>, from: Pfn, to: Pfn) {
         let (old, new) = (mm.desc(from), mm.desc(to));
         mm.copy(from, to, self.order);
         new.owner.store(old.owner.load(Relaxed), Relaxed);

@@ -50,6 +50,11 @@ impl Extent {
         let owner = Owner::from_word(desc.owner.load(Ordering::Relaxed));
         Self { head, pages: desc.order().pages(), owner }
     }
+
+    /// What the pages are called.
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
 }
 
 impl<H: Hardware> Mm<H> {

@@ -17,11 +17,13 @@
 //! | `migrate` | taking all its mappings away for a while |
 //! | `take_out` | mappings become migration entries |
 //! | `put_back` | migration entries become mappings |
+//! | `row` | both, for many small folios at once |
 //!
 //! Corresponds to Linux's `anon_vma` and `page_vma_mapped_walk`.
 
 mod migrate;
 mod put_back;
+mod row;
 mod take_out;
 mod walk;
 

@@ -166,7 +166,7 @@ impl<H: Hardware> Mm<H> {
     /// entry maps it, so nobody said so before.
     #[doc(alias = "folio_add_anon_rmap_pte")]
     #[inline]
-    fn map_page_back(&self, desc: &PageDesc, kind: MigrationKind) {
+    pub(super) fn map_page_back(&self, desc: &PageDesc, kind: MigrationKind) {
         let exclusive = kind.is_exclusive() && !self.commits(Mutant::PutBackShared);
         let more = Counts::mappings(1) + if exclusive { Counts::EXCLUSIVE } else { 0 };
         let before = Counts(desc.counts.fetch_add(more, Relaxed));
