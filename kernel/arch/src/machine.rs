@@ -205,7 +205,7 @@ impl<T: Threads> Hardware for Machine<T> {
 
     #[inline]
     fn complete(&self, scope: Scope) {
-        tlbi::complete(scope, &self.caps);
+        barrier::complete(scope);
     }
 
     #[inline]

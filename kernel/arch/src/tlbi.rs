@@ -68,17 +68,6 @@ fn all(scope: Scope) {
     tlbi!(scope, "tlbi vmalle1is", "tlbi vmalle1");
 }
 
-/// Waits for the operations in `scope`. Cores with an erratum may finish the wait early; there one
-/// more operation and one more wait are known to suffice (Linux: ARM64_WORKAROUND_REPEAT_TLBI).
-#[inline]
-pub fn complete(scope: Scope, caps: &Caps) {
-    barrier::complete(scope);
-    if caps.repeat_tlbi {
-        tlbi!(scope, "tlbi vale1is", "tlbi vale1", 0u64);
-        barrier::complete(scope);
-    }
-}
-
 /// Empties this CPU's TLB and waits for it.
 pub fn flush_local() {
     all(Scope::Local);

@@ -113,7 +113,8 @@ pub trait Hardware: Wait + Sync {
     fn publish(&self, scope: Scope);
 
     /// Waits until this CPU's TLBIs in `scope`, and every access that used what they removed, are
-    /// finished: DSB ISH (or NSH), twice where the CPU has the repeat-TLBI erratum.
+    /// finished: one DSB ISH (or NSH). Where the CPU has the repeat-TLBI erratum it may end before that, and
+    /// `mm` asks for another TLBI and another barrier.
     #[doc(alias = "dsb")]
     #[cfg_attr(feature = "sanitize", track_caller)]
     fn complete(&self, scope: Scope);

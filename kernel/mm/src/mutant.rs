@@ -301,6 +301,9 @@ mutants! {
     /// When a contiguous set is marked or unmarked one of its entries is flushed.
     ContFlushOne => "cont-flush-one",
 
+    /// On a CPU whose barrier ends before what it waits for nobody repeats it (erratum, 2025).
+    TlbiNotRepeated => "tlbi-not-repeated",
+
     // Who must be held off, and who must be asked.
     /// Whether others have a page is judged by its mappings: of somebody whose mapping is just being moved,
     /// or who holds it without one, nothing is known (2020).

@@ -94,9 +94,10 @@ impl Covers {
         self.all().iter().filter(some).fold(0, |set, cover| set | cover.done(cpus))
     }
 
-    /// Whose operations nobody has waited for.
-    pub(crate) fn waiting(&self, cpus: &Cpus) -> Option<Source> {
+    /// Whose operations nobody has waited for, and when they were issued.
+    pub(crate) fn waiting(&self, cpus: &Cpus) -> Option<(Source, u64)> {
         let waits = |cover: &&Cover| cover.done(cpus) == 0;
-        self.all().iter().filter(waits).max_by_key(|cover| cover.at).map(|cover| cover.source)
+        let last = self.all().iter().filter(waits).max_by_key(|cover| cover.at);
+        last.map(|cover| (cover.source, cover.at))
     }
 }

@@ -28,8 +28,11 @@ pub(crate) struct CpuState {
     released: u64,
     /// Stores before this were released, and then some CPU executed a barrier.
     vouched: u64,
-    /// Its last full barriers: of any scope, of all CPUs.
+    /// TLBIs before these are complete: of any scope, of all CPUs. Its last full barriers, as a rule.
     completed: [u64; 2],
+    /// With the repeat-TLBI erratum: its last full barriers, and those that a TLBI has come after.
+    waited: [u64; 2],
+    followed: [u64; 2],
     /// Locks of tables held: of tables of tables, of tables of pages.
     pub(crate) held: [u8; 2],
     touched: [SlotId; TOUCHED],
@@ -43,6 +46,8 @@ impl CpuState {
         released: 0,
         vouched: 0,
         completed: [0; 2],
+        waited: [0; 2],
+        followed: [0; 2],
         held: [0; 2],
         touched: [SlotId::NONE; TOUCHED],
         nr_touched: 0,
@@ -80,6 +85,8 @@ impl CpuState {
 #[derive(Debug)]
 pub(crate) struct Cpus {
     all: Box<[CpuState]>,
+    /// A barrier may end before the TLBIs have; those that were waited for before another one are complete.
+    repeats: bool,
     /// All of them, one bit each.
     everyone: u64,
     /// And the devices that translate as they do.
@@ -90,11 +97,12 @@ pub(crate) struct Cpus {
 }
 
 impl Cpus {
-    pub(crate) fn new(nr: usize) -> Self {
+    pub(crate) fn new(nr: usize, repeats: bool) -> Self {
         assert!(nr <= 64, "a mask has a bit for each CPU");
         let devices = [Device::NONE; MAX_DEVICES as usize];
         Self {
             all: alloc::vec![CpuState::BLANK; nr].into_boxed_slice(),
+            repeats,
             everyone: u64::MAX >> (64 - nr.max(1)),
             devices,
             attached: 0,
@@ -195,11 +203,24 @@ impl Cpus {
     /// A full barrier.
     pub(crate) fn complete(&mut self, cpu: u8, scope: Scope, now: u64) {
         self.publish(cpu, scope, now);
-        let here = &mut self.all[usize::from(cpu)].completed;
-        here[0] = now;
-        if scope == Scope::InnerShareable {
-            here[1] = now;
+        let here = &mut self.all[usize::from(cpu)];
+        for wide in 0..=usize::from(scope == Scope::InnerShareable) {
+            here.completed[wide] = if self.repeats { here.followed[wide] } else { now };
+            here.waited[wide] = now;
         }
+    }
+
+    /// A TLBI was issued: what was waited for before it is complete once it was waited for too.
+    pub(crate) fn followed(&mut self, cpu: u8, scope: Scope) {
+        let here = &mut self.all[usize::from(cpu)];
+        for wide in 0..=usize::from(scope == Scope::InnerShareable) {
+            here.followed[wide] = here.waited[wide];
+        }
+    }
+
+    /// Whether `cpu` has waited for its operations since `at`, though not in the way that its CPU needs.
+    pub(crate) fn has_waited_once(&self, cpu: u8, scope: Scope, at: u64) -> bool {
+        self.repeats && self.get(cpu).waited[usize::from(scope == Scope::InnerShareable)] > at
     }
 
     /// A table's lock was released.

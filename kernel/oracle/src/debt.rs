@@ -246,8 +246,11 @@ impl Debt {
     /// What is missing now.
     pub(crate) fn missing(&self, cpus: &Cpus) -> Miss {
         match self.leaves.waiting(cpus).or_else(|| self.walks.waiting(cpus)) {
-            Some(Source::Tlbi { cpu, .. }) => return Miss::NotComplete(cpu),
-            Some(Source::Command { device, .. }) => return Miss::NotSynced(device),
+            Some((Source::Tlbi { cpu, scope }, at)) if cpus.has_waited_once(cpu, scope, at) => {
+                return Miss::NotRepeated(cpu);
+            }
+            Some((Source::Tlbi { cpu, .. }, _)) => return Miss::NotComplete(cpu),
+            Some((Source::Command { device, .. }, _)) => return Miss::NotSynced(device),
             None => {}
         }
         let is_untold = self.what.left & cpus.everyone() == 0;
@@ -262,7 +265,8 @@ impl Debt {
 
     /// Whether it was flushed and only the wait is missing.
     pub(crate) fn is_issued(&self, cpus: &Cpus) -> bool {
-        matches!(self.missing(cpus), Miss::NotComplete(_) | Miss::NotSynced(_))
+        let missing = self.missing(cpus);
+        matches!(missing, Miss::NotComplete(_) | Miss::NotRepeated(_) | Miss::NotSynced(_))
     }
 }
 

@@ -52,12 +52,12 @@ impl Oracle {
         let mut flushed = false;
         for pending in &mut broad.pending {
             let Some((asid, reach, at)) = *pending else { continue };
-            if scope == Scope::Local && reach != Scope::Local {
+            let (cpus, source) = (&self.cpus, Source::Tlbi { cpu: by.cpu, scope: reach });
+            if !cpus.is_complete(source, at) {
                 continue;
             }
             *pending = None;
             let done = if reach == Scope::Local { 1 << by.cpu } else { u64::MAX };
-            let cpus = &self.cpus;
             self.asids.flushed(asid, done, at, |asid| cpus.running(asid));
             flushed = true;
         }
@@ -72,6 +72,7 @@ impl Oracle {
             return;
         }
         let now = self.tick();
+        self.cpus.followed(by.cpu, op.scope);
         if let Target::Va { hint, .. } = &mut op.target
             && !self.caps.ttl
         {

@@ -225,7 +225,7 @@ impl Oracle {
             fresh_table: 0,
             book: Book::new(setup.debts),
             asids: asids::Asids::new(setup.asids),
-            cpus: Cpus::new(setup.cpus),
+            cpus: Cpus::new(setup.cpus, setup.caps.repeat_tlbi),
             broad: alloc::vec![Broad::NONE; setup.cpus].into_boxed_slice(),
             sites: Sites::new(),
             pairs: Box::new(Pairs::NONE),

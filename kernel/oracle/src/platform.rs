@@ -78,6 +78,7 @@ fn hides(rule: Rule, missing: Option<Miss>) -> bool {
                 | Miss::Hint(_)
                 | Miss::NotPublished
                 | Miss::NotComplete(_)
+                | Miss::NotRepeated(_)
         )
     );
     let by_rule = matches!(

@@ -24,6 +24,8 @@ pub enum Miss {
     NotPublished,
     /// There was one that this CPU has not waited for.
     NotComplete(u8),
+    /// There was one that this CPU has waited for once, and it is one that has to do so twice.
+    NotRepeated(u8),
     /// There were some, for a part.
     Part,
     /// This device was not told.
@@ -46,6 +48,9 @@ impl fmt::Display for Miss {
                 f.write_str("the TLBI came before a DSB that publishes the store")
             }
             Self::NotComplete(cpu) => write!(f, "no DSB on cpu {cpu} since its TLBI"),
+            Self::NotRepeated(cpu) => {
+                write!(f, "no second TLBI and DSB on cpu {cpu}: its first DSB may end early")
+            }
             Self::Part => f.write_str("the TLBIs covered a part of it"),
             Self::NotTold(device) => write!(f, "no command to device {device}"),
             Self::NotSynced(device) => {

@@ -330,3 +330,42 @@ fn the_first_is_kept() {
     paper.store(0, page(1), 0b11);
     assert_eq!(paper.to_string(), first);
 }
+
+/// With the erratum, what was waited for is over only when another operation was issued and waited for.
+#[test]
+fn a_barrier_that_may_end_early_is_repeated() {
+    let early = Caps { repeat_tlbi: true, ..Caps::CORTEX_A72 };
+    let flushed = |second: fn(&mut Paper)| {
+        let mut paper = cleared(early);
+        paper.flush(0, of_page(0, ALL));
+        second(&mut paper);
+        paper.free(DATA);
+        paper
+    };
+    flushed(|_| ()).misses(Rule::FrameFreed, Miss::NotRepeated(0));
+    // Another barrier alone waits for nothing more; nor does one of less, or of another CPU.
+    flushed(|paper| paper.complete(0, ALL)).misses(Rule::FrameFreed, Miss::NotRepeated(0));
+    flushed(|paper| paper.tlbi(0, of_page(9, ALL))).misses(Rule::FrameFreed, Miss::NotRepeated(0));
+    flushed(|paper| paper.flush(0, of_page(9, LOCAL)))
+        .misses(Rule::FrameFreed, Miss::NotRepeated(0));
+    flushed(|paper| paper.flush(1, of_page(9, ALL))).misses(Rule::FrameFreed, Miss::NotRepeated(0));
+    flushed(|paper| paper.flush(0, of_page(9, ALL))).is_silent();
+}
+
+/// An ASID that was flushed as a whole is as free as the barriers say.
+#[test]
+fn an_asid_is_clean_when_its_flush_was_repeated() {
+    let early = Caps { repeat_tlbi: true, ..Caps::CORTEX_A72 };
+    for again in [false, true] {
+        let mut paper = Paper::for_traces(early);
+        paper.play("map 0 A; twin; leave; tlbi.asid.nsh; dsb.nsh");
+        if again {
+            paper.play("tlbi.asid.nsh.other; dsb.nsh");
+        }
+        paper.play("enter.twin");
+        match again {
+            true => paper.is_silent(),
+            false => paper.breaks(Rule::AsidStale),
+        }
+    }
+}

@@ -57,7 +57,7 @@ impl State {
 
     /// A barrier that finishes what `cpu` has issued, and makes its stores visible. With the erratum,
     /// operations are finished for certain only when another one follows that is waited for.
-    pub(crate) fn barrier(&mut self, cpu: usize, scope: Scope) {
+    fn barrier(&mut self, cpu: usize, scope: Scope) {
         if !self.config.caps.repeat_tlbi {
             return self.complete(cpu, scope);
         }
@@ -67,16 +67,6 @@ impl State {
             here.issued = std::mem::replace(&mut here.doubtful, late);
         }
         self.complete(cpu, scope);
-    }
-
-    /// What [`Hardware::complete`] promises, also where one barrier does not do.
-    fn complete_surely(&mut self, cpu: usize, scope: Scope) {
-        let last = self.cpus[cpu].issued.last().copied();
-        self.barrier(cpu, scope);
-        if let Some(Issued { op, cpus, .. }) = last.filter(|_| self.config.caps.repeat_tlbi) {
-            self.issue_to(cpu, op, cpus);
-            self.barrier(cpu, scope);
-        }
     }
 
     /// Finishes what `cpu` has issued, and makes its stores visible.
@@ -234,7 +224,7 @@ impl Hardware for Machine {
     fn complete(&self, scope: Scope) {
         self.between(|state, cpu| {
             state.timeline.add(state.step, cpu, What::Completed(scope));
-            state.complete_surely(cpu, scope);
+            state.barrier(cpu, scope);
         });
     }
 

@@ -152,10 +152,4 @@ impl Machine {
     pub fn kernel_store(&self, va: VirtAddr, known: Known, value: u64) -> bool {
         self.state().kernel_access(self.me(), va, known, Some(value)).is_some()
     }
-
-    /// A full barrier, once, on whatever CPU: with the repeat-TLBI erratum that is not enough.
-    pub fn barrier_once(&self, scope: pte::Scope) {
-        self.step();
-        self.state().barrier(self.me(), scope);
-    }
 }

@@ -429,15 +429,20 @@ fn a_barrier_that_ends_too_early_is_repeated() {
             rig.publish();
             for _ in 0..times {
                 rig.issue(leaf_at(VA, None));
-                rig.machine.barrier_once(Scope::InnerShareable);
+                rig.complete();
             }
         }
     };
     freed_after(A72, once(1)).silent();
     freed_after(broken, once(1)).caught(OWED);
     freed_after(broken, once(2)).silent();
-    // That is what the memory manager's barrier does.
-    freed_after(broken, |rig, _| (rig.publish(), rig.flush(VA)).1).silent();
+    // Whatever the second one is of: that it comes between the barriers counts.
+    freed_after(broken, |rig, _| {
+        rig.publish();
+        rig.flush(VA);
+        rig.flush(VA + PMD_SIZE);
+    })
+    .silent();
 }
 
 /// Unlinks a table with a leaf in it, flushes as is told, and links it elsewhere with another one.

@@ -26,6 +26,7 @@ fn number(name: &str, default: u64) -> u64 {
 /// One run: how many steps it took, and what somebody said.
 fn run(name: &str, seed: u64) -> (u64, Option<String>) {
     let caps = if seed.is_multiple_of(2) { Caps::MAX } else { Caps::CORTEX_A72 };
+    let caps = Caps { repeat_tlbi: seed.is_multiple_of(3), ..caps };
     let config = Config { caps, cpus: 1 + seed as usize % 4, seed, ..Config::default() };
     let world = SimWorld::sanitized(config);
     let (limit, bytes) = (Limit::Rounds(ROUNDS), 64 << 10);

@@ -206,7 +206,6 @@ impl<H: Hardware> Mm<H> {
             self.publish(Scope::Local);
             self.tlbi(Tlbi { target: Target::All, scope: Scope::Local });
             self.complete(Scope::Local);
-            self.hw.synchronize_context();
         }
     }
 

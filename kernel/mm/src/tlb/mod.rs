@@ -67,10 +67,36 @@ impl<H: Hardware> Mm<H> {
         self.hw.publish(scope);
     }
 
-    /// Waits for the TLBIs issued here, and counts it.
+    /// Waits for the TLBIs issued here, as [`Mm::settle`] does, and counts it.
     #[inline]
     pub(crate) fn complete(&self, scope: Scope) {
         self.count(Event::DsbComplete, 1);
+        self.settle(scope);
+    }
+
+    /// Waits until the TLBIs that this CPU has issued in `scope`, and every access that used what they
+    /// removed, are finished; for this CPU's next instructions too, which may access the range from where
+    /// it is, with no exception return in between.
+    #[doc(alias = "__tlbi_sync")]
+    #[inline]
+    fn settle(&self, scope: Scope) {
+        self.hw.complete(scope);
+        if self.hw.caps().repeat_tlbi {
+            self.repeat(scope);
+        }
+        self.hw.synchronize_context();
+    }
+
+    /// On CPUs whose barrier may end before the operations have: one more operation, of an address that
+    /// nobody has anything of, and one more barrier. With it those before are finished.
+    #[doc(alias("__repeat_tlbi_sync", "ARM64_WORKAROUND_REPEAT_TLBI"))]
+    #[cold]
+    fn repeat(&self, scope: Scope) {
+        if self.commits(Mutant::TlbiNotRepeated) {
+            return;
+        }
+        let (va, asid, depth) = (VirtAddr(0), AsidMatch::Only(Asid(0)), Depth::LastLevel);
+        self.hw.tlbi(Tlbi { target: Target::Va { va, asid, depth, hint: None }, scope });
         self.hw.complete(scope);
     }
 
@@ -121,8 +147,6 @@ impl<H: Hardware> Mm<H> {
     fn wait_for(&self, scope: Scope) {
         if !self.commits(Mutant::NoComplete) {
             self.complete(scope);
-            // This CPU may access the range next, from where it is: no exception return in between.
-            self.hw.synchronize_context();
         }
     }
 
@@ -218,8 +242,7 @@ impl<H: Hardware> Mm<H> {
         let (asid, depth, hint) = (AsidMatch::Only(asid), Depth::LastLevel, Some(level));
         self.hw.tlbi(Tlbi { target: Target::Va { va, asid, depth, hint }, scope });
         if !self.commits(Mutant::NoComplete) {
-            self.hw.complete(scope);
-            self.hw.synchronize_context();
+            self.settle(scope);
         }
         let event = if scope == Scope::Local { Event::FlushPageLocal } else { Event::FlushPage };
         self.count(event, 1);
@@ -233,7 +256,6 @@ impl<H: Hardware> Mm<H> {
         self.publish(Scope::InnerShareable);
         self.tlbi(Tlbi { target: Target::Asid(asid), scope: Scope::InnerShareable });
         self.complete(Scope::InnerShareable);
-        self.hw.synchronize_context();
         Flushed(())
     }
 }

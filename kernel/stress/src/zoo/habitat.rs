@@ -10,7 +10,7 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
     match mutant {
         UnmapNoTlbi | UnmapLocalTlbi | FreeBeforeFlush | NoPublish | NoComplete | TablesLastLevel |
         WrongAsid | AsidBeforeClear | LinkBeforeZero | CpuNotedLate |
-        FirstCpuOnly | RangeOneShort | TablesBeforeFlush | SubtreeInPart => "unmap-shootdown",
+        TlbiNotRepeated | FirstCpuOnly | RangeOneShort | TablesBeforeFlush | SubtreeInPart => "unmap-shootdown",
         NoGrace | GupNoRecheck | GupNoEpoch | GupProtNone | GupSpecial | GupNoTableRecheck |
         RefsUnlimited | GupUnfenced | UnfreezeRelaxed | FreezeRelaxed |
         GupKeepsFailed => "gup-vs-unmap",

@@ -6,22 +6,30 @@
 use abi::{Event, Order, Pfn};
 use granule_machine::{Config, SimWorld, Simulated};
 use mm::frame::Flag;
+use mm::mutant::Mutant;
 use mm::{Mm, PageDesc};
 use pte::Caps;
 use stress::World;
 
 /// Machines that differ in what translation asks of software: plain Armv8.0; everything newer (range
-/// operations, level hints, hardware access flag and dirty state); few ASIDs; and an access flag set
-/// by hardware with the dirty state left to software.
+/// operations, level hints, hardware access flag and dirty state); few ASIDs, and barriers that end before
+/// what they wait for; and an access flag set by hardware with the dirty state left to software.
 pub(crate) fn machines() -> [Config; 4] {
     let base = Config { cpus: 1, ..Config::default() };
     let with = |caps| Config { caps, ..base };
     [
         base,
         with(Caps::MAX),
-        with(Caps { asid_bits: 8, ..Caps::CORTEX_A72 }),
+        with(Caps { asid_bits: 8, repeat_tlbi: true, ..Caps::CORTEX_A72 }),
         with(Caps { hw_af: true, ttl: true, ..Caps::CORTEX_A72 }),
     ]
+}
+
+/// The CPUs on which workloads commit a bug: without the newer features and with them, and those whose
+/// erratum it is about.
+pub(crate) fn cpus_for(bug: &str) -> [Caps; 2] {
+    let repeat_tlbi = bug == Mutant::TlbiNotRepeated.name();
+    [Caps::CORTEX_A72, Caps::MAX].map(|caps| Caps { repeat_tlbi, ..caps })
 }
 
 /// The memory of a world that nobody uses yet.

@@ -55,6 +55,7 @@ fn i30_t1_t4_freed_memory_is_in_no_tlb() {
         Mutant::WrongAsid,
         Mutant::ReplaceNoFlush,
         Mutant::FirstCpuOnly,
+        Mutant::TlbiNotRepeated,
     ];
     misses(scenario, &bugs);
 }
