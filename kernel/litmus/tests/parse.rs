@@ -139,6 +139,57 @@ fn what_is_unsupported_is_named() {
     assert_eq!(with("dsb ish", "LDP X1,X2,[X3]").to_string(), shown);
 }
 
+/// Two of one name, and what is said two times: whoever reads on would have to guess which is meant.
+#[test]
+fn what_is_there_twice_is_named() {
+    let twice = |what, name: &str| Problem::Twice { what, name: name.into() };
+    let cases = [
+        ("table t;", "table t; table t;", twice("the table or space", "t")),
+        ("table t;", "table init;", twice("the table or space", "init")),
+        ("space s=(asid:0x2);", "space t=(asid:2);", twice("the table or space", "t")),
+        ("int64_t y;", "int64_t y=1; y=2;", twice("the beginning of", "y")),
+        (" pte_x=", " [PTE(x)]=0; pte_x=", twice("the beginning of", "a descriptor")),
+        ("0:X2=PTE(x);", "0:X2=1; 0:W2=2;", twice("the beginning of", "W2")),
+        ("1:TTBR0=s;", "1:TTBR0=s; 1:TTBR0=init;", twice("the beginning of", "TTBR0")),
+        ("| CMP W1,#3 ", "| L0: CMP W1,#3 ", twice("the label", "L0")),
+        ("| ADR X9,L1 ", "| L1: ADR X9,L1 ", twice("the label", "L1")),
+        ("EL0=P1", "EL0=P1\nel0=P0", twice("the key", "el0")),
+        ("Base=Allowed", "Base=Allowed\nBase=Forbidden", twice("the key", "Base")),
+    ];
+    for (from, to, problem) in cases {
+        let text = WHOLE.replacen(from, to, 1);
+        assert_ne!(text, WHOLE, "{from}");
+        assert_eq!(error(&text).problem, problem, "{from} became {to}");
+    }
+    // A declaration, and then what it holds; a name of both threads; the same register of both.
+    for (from, to) in [
+        ("int64_t y;", "int64_t y; y=2;"),
+        (" MOV W0,#0x10    |", " L1: MOV W0,#0x10 |"),
+        ("1:X1=z[1];", "1:X1=z[1]; 1:X2=1;"),
+        ("EL0=P1", "EL0=P1\nVariant=vmsa"),
+    ] {
+        let text = WHOLE.replacen(from, to, 1);
+        assert_ne!(text, WHOLE, "{from}");
+        assert!(parse(&text).is_ok(), "{from} became {to}");
+    }
+}
+
+/// A key that is misspelled must not be passed over: the test would be another one. Free text is none.
+#[test]
+fn keys_of_the_header_are_known() {
+    let with = |line: &str| WHOLE.replacen("Stray line of text", line, 1);
+    for (line, key) in
+        [("EL1=P0", "EL1"), ("Bases = Allowed", "Bases"), ("variants=vmsa", "variants")]
+    {
+        let problem = Problem::Unsupported { what: "key", text: key.into() };
+        let wrong = error(&with(line));
+        assert_eq!((wrong.line, wrong.problem), (4, problem), "{line}");
+    }
+    for line in ["Hash=0123abcd", "Orig=Rfe TLBI", "\"x=1 of P0\"", "where x = 1, still", "= 3"] {
+        assert!(parse(&with(line)).is_ok(), "{line}");
+    }
+}
+
 /// Texts with pieces lost, doubled, swapped and made up: each is a test or an error.
 #[test]
 fn mangled_texts_do_not_panic() {

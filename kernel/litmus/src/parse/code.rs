@@ -93,6 +93,11 @@ pub(crate) fn read<'a, 't>(
         let start = main.cells.len() + 1;
         let moved = handler.iter().flat_map(|column| &column.labels);
         let moved = moved.map(|(label, before)| (label.clone(), start + before));
+        let known =
+            |(label, _): &&(String, usize)| main.labels.iter().any(|(other, _)| other == label);
+        if let Some((label, _)) = handler.iter().flat_map(|column| &column.labels).find(known) {
+            return Err(at.twice("the label", label.as_str()));
+        }
         let labels: Vec<_> = main.labels.iter().cloned().chain(moved).collect();
         let mut code = assemble(main, &labels)?;
         if let Some(handler) = handler {
@@ -114,6 +119,9 @@ fn row<'a, 't>(at: &mut Cursor<'a, 't>, columns: &mut [Column<'a, 't>]) -> Resul
         while let [Token { lexeme: Lexeme::Word(label), .. }, colon, rest @ ..] = tokens {
             if colon.lexeme != Lexeme::Sign(":") {
                 break;
+            }
+            if column.labels.iter().any(|(known, _)| known == label) {
+                return Err(at.twice("the label", *label));
             }
             column.labels.push((label.to_string(), column.cells.len()));
             tokens = rest;

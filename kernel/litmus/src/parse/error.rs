@@ -36,6 +36,13 @@ pub enum Problem {
         /// The name.
         name: String,
     },
+    /// A name that two have, or something that is said two times.
+    Twice {
+        /// What.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
     /// More of something than granule handles.
     TooMany(&'static str),
 }
@@ -47,6 +54,7 @@ impl fmt::Display for Error {
             Problem::Unsupported { what, text } => write!(f, "unsupported {what}: {text}"),
             Problem::Expected { what, found } => write!(f, "expected {what}, found {found}"),
             Problem::Unknown { what, name } => write!(f, "no {what} is named {name}"),
+            Problem::Twice { what, name } => write!(f, "{what} {name} is there twice"),
             Problem::TooMany(what) => write!(f, "too many {what}"),
         }
     }

@@ -5,6 +5,11 @@ use super::names::Names;
 use crate::test::{Expected, Faults, ThreadId, Verdict};
 use alloc::{string::String, string::ToString, vec::Vec};
 
+/// Keys that public catalogues have and that say nothing about what a test is: by whom it was made, from which
+/// cycle, with which sum.
+const ASIDE: &[&str] =
+    &["com", "cycle", "generator", "hash", "info", "orig", "prefetch", "relax", "safe", "stable"];
+
 /// Which threads have something.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Which {
@@ -28,6 +33,8 @@ pub(crate) struct Header {
     pub(crate) el0: Vec<ThreadId>,
     pub(crate) devices: Vec<ThreadId>,
     pub(crate) expected: Expected,
+    /// The keys so far.
+    keys: Vec<String>,
 }
 
 impl Header {
@@ -41,6 +48,7 @@ impl Header {
             el0: Vec::new(),
             devices: Vec::new(),
             expected: Expected::default(),
+            keys: Vec::new(),
         };
         let mut rest = text;
         let mut line = 0;
@@ -77,18 +85,30 @@ impl Header {
             self.name = name.trim().to_string();
             return Ok(());
         }
-        // Free text stands here too, between quotes or not.
+        // Free text stands here too, between quotes or not: a key is one word.
         let Some((key, value)) = line.split_once('=') else { return Ok(()) };
+        let is_key = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let (key, written) = (key.trim().to_ascii_lowercase(), key.trim());
+        if key.is_empty() || !key.chars().all(is_key) {
+            return Ok(());
+        }
+        // Management and variants add up.
+        let adds = matches!(key.as_str(), "tthm" | "variant");
+        if !adds && self.keys.contains(&key) {
+            return Err(Problem::Twice { what: "the key", name: written.to_string() });
+        }
         let words = value.split([',', ' ', '\t']).filter(|word| !word.is_empty());
-        match key.trim().to_ascii_lowercase().as_str() {
+        match key.as_str() {
             "tthm" => words.into_iter().try_for_each(|word| self.management(word))?,
             "variant" => words.into_iter().try_for_each(|word| self.variant(word))?,
             "el0" => self.el0 = threads(words)?,
             "device" => self.devices = threads(words)?,
             "base" => self.expected.base = Some(verdict(value)?),
             "ets2" => self.expected.ets2 = Some(verdict(value)?),
-            _ => {}
+            aside if ASIDE.contains(&aside) => {}
+            _ => return Err(unsupported("key", written)),
         }
+        self.keys.push(key);
         Ok(())
     }
 

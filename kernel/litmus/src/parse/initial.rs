@@ -16,9 +16,12 @@ const NEIGHBOURS: usize = 16;
 /// The most tables, and the most spaces: each space has tables for every variable.
 const HOLDERS: usize = 16;
 
-/// Threads' beginnings.
+/// Threads' beginnings, and what memory's beginning is known of.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Beginning {
+    /// Variables and descriptors of which it was said what they hold.
+    variables: Vec<Var>,
+    entries: Vec<Slot>,
     pub(crate) registers: Vec<(ThreadId, Reg, Value)>,
     pub(crate) spaces: Vec<(ThreadId, usize)>,
     pub(crate) preloads: Vec<(ThreadId, Var)>,
@@ -83,6 +86,7 @@ fn statement(
             if names.tables.len() == HOLDERS {
                 return Err(at.error(Problem::TooMany("tables")));
             }
+            unused(at, names, name)?;
             names.tables.push(name.to_string());
             return Ok(());
         }
@@ -107,6 +111,10 @@ fn statement(
         if bracketed {
             at.expect("]")?;
         }
+        if beginning.entries.contains(&slot) {
+            return Err(at.twice("the beginning of", "a descriptor"));
+        }
+        beginning.entries.push(slot);
         at.expect("=")?;
         return entry(at, names, slot);
     }
@@ -118,11 +126,25 @@ fn statement(
     if bracketed {
         at.expect("]")?;
     }
-    variable(at, names, var)
+    if variable(at, names, var)? {
+        if beginning.variables.contains(&var) {
+            return Err(at.twice("the beginning of", name));
+        }
+        beginning.variables.push(var);
+    }
+    Ok(())
 }
 
-/// `x`, `x=1`, `x[2]`, `x[2]={1,2}`.
-fn variable(at: &mut Cursor<'_, '_>, names: &mut Names, var: Var) -> Result<(), Error> {
+/// No space and no table has this name yet.
+fn unused(at: &Cursor<'_, '_>, names: &Names, name: &str) -> Result<(), Error> {
+    match names.holder(name) {
+        Some(_) => Err(at.twice("the table or space", name)),
+        None => Ok(()),
+    }
+}
+
+/// `x`, `x=1`, `x[2]`, `x[2]={1,2}`. Whether it was said what it holds.
+fn variable(at: &mut Cursor<'_, '_>, names: &mut Names, var: Var) -> Result<bool, Error> {
     if at.take("[") {
         let elements = at.number("a size")?;
         if elements == 0 || elements > ELEMENTS as u64 {
@@ -132,11 +154,11 @@ fn variable(at: &mut Cursor<'_, '_>, names: &mut Names, var: Var) -> Result<(), 
         names.variables[var].initial = alloc::vec![Value::Number(0); elements as usize];
     }
     if !at.take("=") {
-        return Ok(());
+        return Ok(false);
     }
     if !at.take("{") {
         names.variables[var].initial[0] = names.value(at, None)?;
-        return Ok(());
+        return Ok(true);
     }
     let mut values = Vec::new();
     loop {
@@ -152,7 +174,7 @@ fn variable(at: &mut Cursor<'_, '_>, names: &mut Names, var: Var) -> Result<(), 
     let room = names.variables[var].initial.len().max(values.len());
     values.resize(room, Value::Number(0));
     names.variables[var].initial = values;
-    Ok(())
+    Ok(true)
 }
 
 /// `[PTE(x)]=…`
@@ -208,6 +230,9 @@ fn of_thread(
     if word.eq_ignore_ascii_case("TTBR0") {
         at.expect("=")?;
         let space = names.space(at)?;
+        if beginning.spaces.iter().any(|(other, _)| *other == thread) {
+            return Err(at.twice("the beginning of", word));
+        }
         beginning.spaces.push((thread, space));
         return Ok(());
     }
@@ -215,6 +240,9 @@ fn of_thread(
     // A register's type alone says nothing.
     if at.take("=") {
         let value = names.value(at, None)?;
+        if beginning.registers.iter().any(|(t, r, _)| (*t, *r) == (thread, reg)) {
+            return Err(at.twice("the beginning of", word));
+        }
         beginning.registers.push((thread, reg, value));
     }
     Ok(())
@@ -249,6 +277,7 @@ fn space(at: &mut Cursor<'_, '_>, names: &mut Names, name: &str) -> Result<(), E
     if names.spaces.len() == HOLDERS {
         return Err(at.error(Problem::TooMany("spaces")));
     }
+    unused(at, names, name)?;
     names.spaces.push(Space { name: name.to_string(), asid });
     Ok(())
 }

@@ -252,6 +252,10 @@ impl<'a, 't> Cursor<'a, 't> {
         self.error(Problem::Unknown { what, name: name.into() })
     }
 
+    pub(crate) fn twice(&self, what: &'static str, name: impl Into<String>) -> Error {
+        self.error(Problem::Twice { what, name: name.into() })
+    }
+
     pub(crate) fn error(&self, problem: Problem) -> Error {
         Error { line: self.line(), problem }
     }
