@@ -19,7 +19,12 @@ pub(super) static ARGS: [Arg; 5] = [
     Arg::place("what", Kind::OneOf(&["list", "show", "run", "read"]), "what to do").or("list"),
     Arg::place("name", Kind::Word, "the test, or its group; else only names that contain this")
         .optional(),
-    Arg::key("runs", Kind::Number { min: 1, max: 1 << 40 }, "runs of each test").or("2000"),
+    Arg::key(
+        "runs",
+        Kind::Number { min: 1, max: 1 << 40 },
+        "runs of each test, at least: they come in batches",
+    )
+    .or("2000"),
     Arg::key(
         "preload",
         Kind::OneOf(&["none", "self", "all", "random"]),
@@ -46,8 +51,12 @@ fn list(filter: &str, out: &mut dyn Write) -> Outcome {
             match text.test() {
                 Ok(test) => {
                     let about = test.notes.first().map_or("", |note| note.as_str());
-                    let (base, ets2) =
-                        (law::word(test.expected.base), law::word(test.expected.ets2));
+                    // To ask the law would take seconds for some.
+                    let said = |verdict: Option<_>| match verdict {
+                        None => "not stated",
+                        some => law::word(some),
+                    };
+                    let (base, ets2) = (said(test.expected.base), said(test.expected.ets2));
                     row([&text.name(), &base, &ets2, &text.origin, &about]);
                 }
                 Err(why) => row([&text.name(), &"", &"", &text.origin, &why]),
@@ -99,6 +108,13 @@ fn run_texts<'a>(
     let wanted = wanted(args)?;
     let mut report = Report::default();
     let mut ktap = Ktap::begin(&mut out, planned)?;
+    if !wanted.runs.is_multiple_of(report::INSTANCES as u64) {
+        ktap.note(format_args!(
+            "runs come in batches of up to {}: of each test {} or a few more",
+            report::INSTANCES,
+            wanted.runs
+        ))?;
+    }
     for text in texts {
         let name = text.name();
         match text.test() {

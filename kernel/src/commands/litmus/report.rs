@@ -12,7 +12,7 @@ use mm::Hardware;
 use stress::World;
 
 /// Instances that run side by side.
-const INSTANCES: usize = 64;
+pub(super) const INSTANCES: usize = 64;
 
 /// Where results go.
 pub(super) type Out<'a, 'b> = Ktap<'a, &'b mut dyn Write>;
