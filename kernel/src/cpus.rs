@@ -122,5 +122,8 @@ extern "C" fn secondary_main(cpu: usize) -> ! {
         println!("# cpu {cpu} has no interrupts: {error}");
         arch::exception::park();
     }
+    if let Some(mm) = memory::mm() {
+        mm.cpu_joins();
+    }
     sched::enter_idle(stack)
 }

@@ -121,6 +121,7 @@ pub trait Hardware: Wait + Sync {
 
     /// Makes context changes and completed maintenance visible to this CPU's next instructions: ISB.
     #[doc(alias = "isb")]
+    #[cfg_attr(feature = "sanitize", track_caller)]
     fn synchronize_context(&self);
 
     /// Makes `root` the user half of this CPU, tagged `asid`: one TTBR0 write, then ISB.
@@ -161,6 +162,10 @@ pub enum Note {
     /// An operation on a part of the space with this root is over: no CPU can do more there than the
     /// tables say now.
     Done(Pfn, VirtRange),
+    /// This CPU hears no other CPU's TLBI from now on, and keeps its TLB.
+    CpuLeaves,
+    /// It hears them again; what its TLB has is of before.
+    CpuJoins,
     /// A lockless walk looks at a table at this address.
     Walk(VirtAddr),
     /// A lockless walk is about to count on the folio that it found begins here.

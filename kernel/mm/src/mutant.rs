@@ -303,6 +303,11 @@ mutants! {
 
     /// On a CPU whose barrier ends before what it waits for nobody repeats it (erratum, 2025).
     TlbiNotRepeated => "tlbi-not-repeated",
+    /// A flush does not synchronise its own CPU's context: what the CPU has worked out ahead of its program
+    /// goes by what was flushed.
+    FlushNoIsb => "flush-no-isb",
+    /// A CPU that comes back, after a time in which it heard no TLBI, runs spaces with the TLB of before.
+    CpuJoinsStale => "cpu-joins-stale",
 
     // Who must be held off, and who must be asked.
     /// Whether others have a page is judged by its mappings: of somebody whose mapping is just being moved,

@@ -241,7 +241,10 @@ impl<H: Hardware> Hardware for Sanitized<H> {
     }
 
     fn synchronize_context(&self) {
+        let site = Site::here();
+        let _here = self.hardware.mask_irqs();
         self.hardware.synchronize_context();
+        self.event(site, |oracle, by| oracle.synchronize(by));
     }
 
     fn switch_user(&self, root: Pfn, asid: Asid) {
@@ -273,6 +276,8 @@ impl<H: Hardware> Hardware for Sanitized<H> {
             Note::Done(root, range) => {
                 self.event(site, |oracle, by| oracle.done(by, root, range));
             }
+            Note::CpuLeaves => self.event(site, |oracle, by| oracle.cpu_leaves(by)),
+            Note::CpuJoins => self.event(site, |oracle, by| oracle.cpu_joins(by)),
             Note::Walk(_) | Note::Count(_) => {}
         }
         self.hardware.note(note);

@@ -4,7 +4,7 @@
 //! the operations of one CPU are joined, those of different CPUs are not: the debt is paid by whoever is
 //! done first.
 
-use crate::cpus::Cpus;
+use crate::cpus::{Cpus, Whose};
 use crate::issue::Source;
 use pte::Scope;
 
@@ -25,9 +25,17 @@ impl Cover {
     const NONE: Self =
         Self { span: (0, 0), at: 0, source: Source::Tlbi { cpu: 0, scope: Scope::Local } };
 
-    /// The CPUs that have lost what it covers by now, one bit each.
-    fn done(&self, cpus: &Cpus) -> u64 {
-        if cpus.is_complete(self.source, self.at) { cpus.reached(self.source) } else { 0 }
+    fn is_complete(&self, cpus: &Cpus) -> bool {
+        cpus.is_complete(self.source, self.at)
+    }
+
+    /// The CPUs that have lost what it covers of `whose` by now, one bit each.
+    fn done(&self, whose: Whose, cpus: &Cpus) -> u64 {
+        if !self.is_complete(cpus) {
+            return 0;
+        }
+        let ahead = cpus.is_ahead(self.source, self.at, whose).map_or(0, |cpu| 1 << cpu);
+        cpus.reached(self.source, self.at) & !ahead
     }
 
     /// Takes another one of the same CPU in, as far as the two touch.
@@ -83,21 +91,27 @@ impl Covers {
 
     /// The CPUs that have lost all of `span`, one bit each.
     #[inline]
-    pub(crate) fn done(&self, span: Span, cpus: &Cpus) -> u64 {
+    pub(crate) fn done(&self, span: Span, whose: Whose, cpus: &Cpus) -> u64 {
         let all = |cover: &&Cover| cover.span.0 <= span.0 && span.1 <= cover.span.1;
-        self.all().iter().filter(all).fold(0, |set, cover| set | cover.done(cpus))
+        self.all().iter().filter(all).fold(0, |set, cover| set | cover.done(whose, cpus))
     }
 
     /// The CPUs that have lost some of `span`: of a walk to it, that is enough.
-    pub(crate) fn done_within(&self, span: Span, cpus: &Cpus) -> u64 {
+    pub(crate) fn done_within(&self, span: Span, whose: Whose, cpus: &Cpus) -> u64 {
         let some = |cover: &&Cover| cover.span.0 < span.1 && span.0 < cover.span.1;
-        self.all().iter().filter(some).fold(0, |set, cover| set | cover.done(cpus))
+        self.all().iter().filter(some).fold(0, |set, cover| set | cover.done(whose, cpus))
     }
 
     /// Whose operations nobody has waited for, and when they were issued.
     pub(crate) fn waiting(&self, cpus: &Cpus) -> Option<(Source, u64)> {
-        let waits = |cover: &&Cover| cover.done(cpus) == 0;
+        let waits = |cover: &&Cover| !cover.is_complete(cpus);
         let last = self.all().iter().filter(waits).max_by_key(|cover| cover.at);
         last.map(|cover| (cover.source, cover.at))
+    }
+
+    /// A CPU that has waited for its own operation, and may still go by what that removed of `whose`.
+    pub(crate) fn ahead(&self, whose: Whose, cpus: &Cpus) -> Option<u8> {
+        let mut done = self.all().iter().filter(|cover| cover.is_complete(cpus));
+        done.find_map(|cover| cpus.is_ahead(cover.source, cover.at, whose))
     }
 }

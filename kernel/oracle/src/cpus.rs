@@ -17,6 +17,9 @@ use pte::Scope;
 /// Slots that a CPU has put into a state which its lock alone excuses; more are let pass.
 const TOUCHED: usize = 24;
 
+/// A space, and the number under which it was cached.
+pub(crate) type Whose = (u32, Asid);
+
 /// What is known of one CPU. Moments are the oracle's clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CpuState {
@@ -30,6 +33,10 @@ pub(crate) struct CpuState {
     vouched: u64,
     /// TLBIs before these are complete: of any scope, of all CPUs. Its last full barriers, as a rule.
     completed: [u64; 2],
+    /// When it came back: it has heard no broadcast of before.
+    joined: u64,
+    /// What was complete when it last synchronised its context: its next instructions go by that.
+    synchronized: [u64; 2],
     /// With the repeat-TLBI erratum: its last full barriers, and those that a TLBI has come after.
     waited: [u64; 2],
     followed: [u64; 2],
@@ -46,6 +53,8 @@ impl CpuState {
         released: 0,
         vouched: 0,
         completed: [0; 2],
+        joined: 0,
+        synchronized: [0; 2],
         waited: [0; 2],
         followed: [0; 2],
         held: [0; 2],
@@ -89,6 +98,9 @@ pub(crate) struct Cpus {
     repeats: bool,
     /// All of them, one bit each.
     everyone: u64,
+    /// Those that hear no broadcast now, and those that ever did not, one bit each.
+    away: u64,
+    went: u64,
     /// And the devices that translate as they do.
     devices: [Device; MAX_DEVICES as usize],
     /// Those that ever did, and those of them that hear broadcasts, one bit each.
@@ -104,6 +116,8 @@ impl Cpus {
             all: alloc::vec![CpuState::BLANK; nr].into_boxed_slice(),
             repeats,
             everyone: u64::MAX >> (64 - nr.max(1)),
+            away: 0,
+            went: 0,
             devices,
             attached: 0,
             listening: 0,
@@ -174,13 +188,37 @@ impl Cpus {
         Some(state)
     }
 
-    /// Whom an operation reaches, one bit each.
-    pub(crate) fn reached(&self, source: Source) -> u64 {
+    /// Whom an operation that was issued at `at` reaches, one bit each.
+    pub(crate) fn reached(&self, source: Source, at: u64) -> u64 {
         match source {
             Source::Tlbi { cpu, scope: Scope::Local } => 1 << cpu,
-            Source::Tlbi { scope: Scope::InnerShareable, .. } => self.everyone | self.listening,
+            Source::Tlbi { scope: Scope::InnerShareable, .. } => {
+                (self.everyone & !self.deaf(at)) | self.listening
+            }
             Source::Command { device, .. } => devices::bit(device),
         }
+    }
+
+    /// The CPUs that have not heard a broadcast of `at`, one bit each.
+    fn deaf(&self, at: u64) -> u64 {
+        if self.went == 0 {
+            return 0;
+        }
+        let late = |(_, cpu): &(usize, &CpuState)| cpu.joined > at;
+        let late = self.all.iter().enumerate().filter(late);
+        late.fold(self.away, |set, (n, _)| set | 1 << n)
+    }
+
+    /// A CPU hears no broadcasts from now on.
+    pub(crate) fn leaves(&mut self, cpu: u8) {
+        self.away |= 1 << cpu;
+        self.went |= 1 << cpu;
+    }
+
+    /// A CPU hears them again.
+    pub(crate) fn joins(&mut self, cpu: u8, now: u64) {
+        self.away &= !(1 << cpu);
+        self.all[usize::from(cpu)].joined = now;
     }
 
     /// All CPUs, one bit each.
@@ -221,6 +259,22 @@ impl Cpus {
     /// Whether `cpu` has waited for its operations since `at`, though not in the way that its CPU needs.
     pub(crate) fn has_waited_once(&self, cpu: u8, scope: Scope, at: u64) -> bool {
         self.repeats && self.get(cpu).waited[usize::from(scope == Scope::InnerShareable)] > at
+    }
+
+    /// A context synchronisation.
+    pub(crate) fn synchronize(&mut self, cpu: u8) {
+        let here = &mut self.all[usize::from(cpu)];
+        here.synchronized = here.completed;
+    }
+
+    /// Whether the CPU that issued an operation at `at` may still go by what it removed: it runs `whose`, has
+    /// worked out translations ahead of its program, and not synchronised its context since.
+    pub(crate) fn is_ahead(&self, source: Source, at: u64, whose: Whose) -> Option<u8> {
+        let Source::Tlbi { cpu, scope } = source else { return None };
+        let here = self.get(cpu);
+        let is_late = here.synchronized[usize::from(scope == Scope::InnerShareable)] <= at;
+        let runs = || whose.0 == kernel::SPACE || here.user.is_some_and(|(_, now)| now == whose.1);
+        (is_late && runs()).then_some(cpu)
     }
 
     /// A table's lock was released.

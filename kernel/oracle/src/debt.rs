@@ -9,7 +9,7 @@
 //! join.
 
 use crate::cover::{Cover, Covers, Span};
-use crate::cpus::Cpus;
+use crate::cpus::{Cpus, Whose};
 use crate::issue::{Issue, Operand, Source};
 use crate::report::Miss;
 use crate::shadow::{DebtId, SlotId};
@@ -130,6 +130,10 @@ impl Debt {
         first != u32::MAX && (first as usize..first as usize + pages).contains(&frame)
     }
 
+    const fn whose(&self) -> Whose {
+        (self.what.space, self.what.asid)
+    }
+
     fn span(&self) -> Span {
         let range = self.range();
         (range.start.0, range.end.0)
@@ -152,14 +156,14 @@ impl Debt {
     }
 
     fn is_settled_by_now(&mut self, cpus: &Cpus) -> bool {
-        let whole = self.span();
+        let (whole, whose) = (self.span(), self.whose());
         let mut done = match (self.what.is_walk, self.what.hull.0 == self.what.hull.1) {
-            (false, _) => self.leaves.done(whole, cpus),
-            (true, false) => self.leaves.done(self.what.hull, cpus),
+            (false, _) => self.leaves.done(whole, whose, cpus),
+            (true, false) => self.leaves.done(self.what.hull, whose, cpus),
             (true, true) => u64::MAX,
         };
         if self.what.is_walk {
-            done &= self.walks.done_within(whole, cpus);
+            done &= self.walks.done_within(whole, whose, cpus);
         }
         self.what.left &= !done;
         self.what.left == 0
@@ -167,10 +171,10 @@ impl Debt {
 
     /// Of a walk: the CPUs that may still have a leaf or a walk at `range` below it.
     pub(crate) fn left_below(&self, range: VirtRange, is_leaf: bool, cpus: &Cpus) -> u64 {
-        let span = (range.start.0, range.end.0);
+        let (span, whose) = ((range.start.0, range.end.0), self.whose());
         let done = match is_leaf {
-            true => self.leaves.done(span, cpus),
-            false => self.walks.done_within(span, cpus),
+            true => self.leaves.done(span, whose, cpus),
+            false => self.walks.done_within(span, whose, cpus),
         };
         self.what.left & !done
     }
@@ -182,12 +186,14 @@ impl Debt {
             return;
         }
         let Taken { va, asid, level, cpu: owner, .. } = self.what;
+        let reached = cpus.reached(*source, *at);
+        let unheard = self.what.left & !reached & cpus.everyone();
         let (asid, seen, miss) = match *source {
             Source::Tlbi { cpu, scope: Scope::Local } => {
                 (asid, cpus.is_published_to(cpu, owner, self.what.at), Miss::Local(cpu))
             }
-            Source::Tlbi { cpu, scope: Scope::InnerShareable } => {
-                (asid, cpus.is_published(owner, self.what.at), Miss::Local(cpu))
+            Source::Tlbi { scope: Scope::InnerShareable, .. } => {
+                (asid, cpus.is_published(owner, self.what.at), Miss::Away)
             }
             Source::Command { device, .. } => {
                 let user = cpus.device(device).and_then(|device| device.user);
@@ -197,11 +203,11 @@ impl Debt {
                 (asid, cpus.is_published(owner, self.what.at), Miss::NotTold(device))
             }
         };
-        let reached = cpus.reached(*source);
         if self.what.left & reached == 0 {
-            return if matches!(source, Source::Tlbi { scope: Scope::Local, .. }) {
+            if unheard != 0 && matches!(source, Source::Tlbi { .. }) {
                 self.missed(miss);
-            };
+            }
+            return;
         }
         let is_kernels = self.is_kernels();
         if !is_kernels && !op.covers_asid(asid) {
@@ -214,7 +220,7 @@ impl Debt {
         if !seen {
             return self.missed(Miss::NotPublished);
         }
-        if self.what.left & !reached & cpus.everyone() != 0 {
+        if unheard != 0 {
             self.missed(miss);
         }
         let cover = |span| Cover { span, at: *at, source: *source };
@@ -253,6 +259,11 @@ impl Debt {
             Some((Source::Command { device, .. }, _)) => return Miss::NotSynced(device),
             None => {}
         }
+        let whose = self.whose();
+        let ahead = self.leaves.ahead(whose, cpus).or_else(|| self.walks.ahead(whose, cpus));
+        if let Some(cpu) = ahead.filter(|cpu| self.what.left >> cpu & 1 != 0) {
+            return Miss::NotSynchronized(cpu);
+        }
         let is_untold = self.what.left & cpus.everyone() == 0;
         match self.miss {
             Miss::Nothing if is_untold && self.what.left != 0 => {
@@ -261,6 +272,12 @@ impl Debt {
             Miss::Nothing if !self.leaves.is_none() => Miss::Part,
             miss => miss,
         }
+    }
+
+    /// Whether it is in no TLB any more, and one CPU may still have worked out something by it.
+    pub(crate) fn is_flushed(&mut self, cpus: &Cpus) -> bool {
+        !self.is_settled(cpus)
+            && matches!(self.missing(cpus), Miss::NotSynchronized(cpu) if self.what.left == 1 << cpu)
     }
 
     /// Whether it was flushed and only the wait is missing.

@@ -57,13 +57,19 @@ impl Oracle {
                 continue;
             }
             *pending = None;
-            let done = if reach == Scope::Local { 1 << by.cpu } else { u64::MAX };
+            let done = cpus.reached(source, at);
             self.asids.flushed(asid, done, at, |asid| cpus.running(asid));
             flushed = true;
         }
         if flushed {
             self.new_epoch();
         }
+    }
+
+    /// A CPU synchronised its context: an ISB, or whatever does the same. Its next instructions go by what
+    /// was complete.
+    pub fn synchronize(&mut self, by: By) {
+        self.cpus.synchronize(by.cpu);
     }
 
     /// A CPU is about to issue a TLBI.

@@ -74,11 +74,13 @@ fn hides(rule: Rule, missing: Option<Miss>) -> bool {
         missing,
         Some(
             Miss::OtherAsid(_)
+                | Miss::Away
                 | Miss::LastLevel
                 | Miss::Hint(_)
                 | Miss::NotPublished
                 | Miss::NotComplete(_)
                 | Miss::NotRepeated(_)
+                | Miss::NotSynchronized(_)
         )
     );
     let by_rule = matches!(

@@ -14,6 +14,8 @@ pub enum Miss {
     Nothing,
     /// There was one on this CPU, of its own scope.
     Local(u8),
+    /// There was one, while a CPU that may have it was away; and that has dropped nothing since.
+    Away,
     /// There was one, for another ASID.
     OtherAsid(Asid),
     /// There was one that leaves walk caches alone.
@@ -26,6 +28,8 @@ pub enum Miss {
     NotComplete(u8),
     /// There was one that this CPU has waited for once, and it is one that has to do so twice.
     NotRepeated(u8),
+    /// This CPU has waited for its own one, and not synchronised its context since.
+    NotSynchronized(u8),
     /// There were some, for a part.
     Part,
     /// This device was not told.
@@ -39,6 +43,7 @@ impl fmt::Display for Miss {
         match self {
             Self::Nothing => f.write_str("no TLBI for it since"),
             Self::Local(cpu) => write!(f, "the TLBI was local to cpu {cpu}"),
+            Self::Away => f.write_str("the CPU was away at the TLBI, and came back with its TLB"),
             Self::OtherAsid(asid) => write!(f, "the TLBI was for asid {asid}"),
             Self::LastLevel => f.write_str("the TLBI left walk caches alone (last level only)"),
             Self::Hint(level) => {
@@ -51,6 +56,7 @@ impl fmt::Display for Miss {
             Self::NotRepeated(cpu) => {
                 write!(f, "no second TLBI and DSB on cpu {cpu}: its first DSB may end early")
             }
+            Self::NotSynchronized(cpu) => write!(f, "no ISB on cpu {cpu} since its DSB"),
             Self::Part => f.write_str("the TLBIs covered a part of it"),
             Self::NotTold(device) => write!(f, "no command to device {device}"),
             Self::NotSynced(device) => {

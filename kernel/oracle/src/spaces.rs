@@ -69,12 +69,24 @@ impl Oracle {
         }
     }
 
-    /// A CPU has no user half any more.
+    /// A CPU has no user half any more. The switch synchronises its context.
     pub fn leave(&mut self, by: By) {
         let now = self.tick();
+        self.cpus.synchronize(by.cpu);
         if let Some((_, asid)) = self.cpus.get_mut(by.cpu).user.take() {
             self.asids.leave(asid, now);
             self.new_epoch();
         }
+    }
+
+    /// A CPU hears no TLBI of others from now on, and keeps what it has.
+    pub fn cpu_leaves(&mut self, by: By) {
+        self.cpus.leaves(by.cpu);
+    }
+
+    /// It hears them again. What it has missed it has still.
+    pub fn cpu_joins(&mut self, by: By) {
+        let now = self.tick();
+        self.cpus.joins(by.cpu, now);
     }
 }

@@ -131,6 +131,9 @@ impl Oracle {
         let id = self.tables[change.table].slots[change.slot.index()].debt;
         let Some(debt) = self.book.of_slot(id, change.slot) else { return };
         match pte::change(change.level, debt.what.old, change.new, &self.caps) {
+            // What only a CPU's next instructions may go by is beside nothing in a TLB.
+            Care::BreakBeforeMake(_)
+                if self.book.get_mut(id).is_some_and(|debt| debt.is_flushed(&self.cpus)) => {}
             Care::BreakBeforeMake(_) => self.demand(id, Rule::BreakIncomplete, by, None),
             // What may be cached may do no more than what is there now.
             Care::Free | Care::InPlace => self.book.remove(id),

@@ -132,6 +132,53 @@ const PROBES: &[Row] = &[
 
 /// What it has no word for.
 const BEYOND: &[Row] = &[
+    (
+        "a CPU that was away has what was flushed meanwhile",
+        "1: enter; map 0 A; 1: leave; 1: away; clear 0; dsb.st; tlbi 0; dsb; free A; 1: back; 1: enter",
+        "asid-trap",
+    ),
+    (
+        "it drops all when it comes back",
+        "1: enter; map 0 A; 1: leave; 1: away; clear 0; dsb.st; tlbi 0; dsb; free A; 1: back; \
+         1: tlbi.all.nsh; 1: dsb.nsh; 1: enter",
+        "silent",
+    ),
+    (
+        "it hears what is issued after it came back",
+        "1: enter; map 0 A; 1: leave; 1: away; 1: back; clear 0; dsb.st; tlbi 0; dsb; free A; 1: enter",
+        "silent",
+    ),
+    (
+        "an ASID that was flushed while it was away is not clean there",
+        "leave; 1: enter; map 0 A; 1: leave; twin; 1: away; tlbi.asid; dsb; 1: back; 1: enter.twin",
+        "asid-stale",
+    ),
+    (
+        "no ISB: the CPU itself may have worked out its next access",
+        "map 0 A; clear 0; dsb.st; tlbi 0; dsb.alone; free A",
+        "frame-freed",
+    ),
+    ("an ISB", "map 0 A; clear 0; dsb.st; tlbi 0; dsb.alone; isb; free A", "silent"),
+    (
+        "an ISB before the DSB",
+        "map 0 A; clear 0; dsb.st; tlbi 0; isb; dsb.alone; free A",
+        "frame-freed",
+    ),
+    (
+        "a switch in its place",
+        "map 0 A; clear 0; dsb.st; tlbi 0; dsb.alone; leave; free A",
+        "silent",
+    ),
+    (
+        "a make after the break needs none",
+        "map 0 A; clear 0; dsb.st; tlbi 0; dsb.alone; map 0 B",
+        "silent",
+    ),
+    (
+        "fewer rights, and no ISB",
+        "map 0 A; map 0 A ro; dsb.st; tlbi 0; dsb.alone; done",
+        "done-early",
+    ),
     ("DSB ST before the TLBI is enough", "map 0 A; clear 0; dsb.st; tlbi 0; dsb; free A", "silent"),
     (
         "DSB LD before it publishes nothing",

@@ -9,7 +9,10 @@ use abi::{Access, PAGE_SIZE, VirtAddr, VirtRange};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use mm::audit::Audit;
 use mm::{FaultOutcome, Mm, Space};
-use sync::{Class, SpinLock};
+use sync::{Class, Cpu, SpinLock};
+
+/// Turns of waiting that a deep sleep takes: about as long as a few operations of others.
+const DEPTH: u32 = 64;
 
 /// When a workload ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,6 +176,15 @@ impl<'w, W: World> Run<'w, W> {
         let mut result = Ok(());
         self.world.inside(space, &mut || result = body());
         result
+    }
+
+    /// This CPU sleeps for a while, too deep to hear TLBIs, and comes back. Context: inside no space.
+    pub fn sleep_deeply(&self) {
+        let mm = self.mm();
+        let _here = mm.hw.mask_irqs();
+        mm.cpu_leaves();
+        (0..DEPTH).for_each(|_| mm.hw.relax());
+        mm.cpu_joins();
     }
 
     /// Loads a word that must be there.

@@ -2,14 +2,15 @@
 //! program comes to later. It holds, whatever happens to tables and TLBs, until the CPU synchronises its
 //! context; or until another CPU's TLBI, which waits for what it removes to be used up.
 //!
-//! Kept for the kernel's half only. Between a system call's work in the lower half and the program's next
-//! access there is always an exception return, which synchronises.
+//! Which ones it has worked out is kept for the kernel's half only. Of the lower half it is kept what a CPU's
+//! own operations have removed since it synchronised last: until then it may go by that, and nobody may
+//! rely on its having lost it.
 //!
 //! Source: Arm ARM, "Context synchronization event", "Ordering of memory accesses from translation table
 //! walks"; FEAT_ETS2. Linux `flush_cache_vmap`, `emit_pte_barriers`.
 
 use crate::State;
-use abi::{PAGE_SIZE, VirtAddr, VirtRange};
+use abi::{Asid, PAGE_SIZE, VirtAddr, VirtRange};
 use oracle::tlb::Cached;
 use pte::Tlbi;
 
@@ -47,6 +48,11 @@ impl State {
         if self.config.caps.ets2 {
             self.cpus[cpu].ahead.clear();
         }
+    }
+
+    /// The number of the user half by which a CPU may have worked out something.
+    pub(crate) fn runs_ahead(&self, cpu: usize) -> Option<Asid> {
+        self.cpus[cpu].user.filter(|_| cpu < self.config.cpus).map(|(_, asid)| asid)
     }
 
     /// An operation that `issuer` waited for was carried out on `cpus`. It waited for the others'

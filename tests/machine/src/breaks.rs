@@ -45,6 +45,10 @@ impl State {
             reach: Reach::One,
         };
         let clashes = |stale: &Stale| {
+            // What only a CPU's next instructions may go by is beside nothing in a TLB.
+            if stale.is_flushed() {
+                return false;
+            }
             let stale = stale.cached();
             stale.space == place.space && stale.range().overlaps(&here.range()) && {
                 let va = stale.va.max(place.va);

@@ -110,6 +110,7 @@ impl State {
             self.violate(cpu, &Concern::default(), what);
         }
         let now = self.tick();
+        self.synchronize(cpu);
         self.stays.leave(cpu, now);
         self.timeline.add(self.step, cpu, What::Runs(Some((root, asid))));
         self.cpus[cpu].user = Some((root, asid));
@@ -143,6 +144,7 @@ impl State {
     /// `cpu` runs no space.
     pub(crate) fn leave(&mut self, cpu: usize) {
         let now = self.tick();
+        self.synchronize(cpu);
         self.stays.leave(cpu, now);
         self.cpus[cpu].user = None;
         self.enter_kernel(cpu, Asid(0));

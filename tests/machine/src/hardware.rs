@@ -5,7 +5,7 @@ use crate::rules::How;
 use crate::schedule::Go;
 use crate::stale::Stale;
 use crate::timeline::{Concern, What};
-use crate::{Issued, Machine, State};
+use crate::{CpuState, Issued, Machine, State};
 use abi::{Asid, Order, PAGE_SIZE, Pfn, PhysAddr};
 use mm::{Hardware, Note, Slot};
 use pte::{Caps, Scope, Target, Tlbi};
@@ -18,7 +18,11 @@ impl State {
     fn in_scope(&self, cpu: usize, scope: Scope) -> u64 {
         match scope {
             Scope::Local => 1 << cpu,
-            Scope::InnerShareable => u64::MAX >> (64 - self.config.cpus),
+            Scope::InnerShareable => {
+                let hears = |(_, state): &(usize, &CpuState)| !state.away;
+                let cpus = self.cpus[..self.config.cpus].iter().enumerate().filter(hears);
+                cpus.fold(0, |set, (cpu, _)| set | 1 << cpu)
+            }
         }
     }
 
@@ -83,17 +87,39 @@ impl State {
                 }
             }
             self.forget_ahead(cpu, &op, cpus);
-            let (memory, stays) = (&self.memory, &self.stays);
-            let walking =
-                |stale: &Stale| stays.has_run(stale.cached().space, stale.cpu, stale.asid, at);
-            let resident = |stale: &Stale| memory.read(stale.slot) == Some(stale.cached().word);
-            self.stale.completed(&op, at, cpus, walking, resident);
+            let runs = self.runs_ahead(cpu);
+            let kernel = self.tables.kernel();
+            let ahead = |stale: &Stale| {
+                stale.cpu == cpu && runs == Some(stale.asid) && Some(stale.cached().space) != kernel
+            };
+            self.lose(&op, at, cpus, ahead);
+            if runs.is_some() && cpus >> cpu & 1 != 0 {
+                self.cpus[cpu].unsynchronized.push((op, at));
+            }
             self.stays.completed(&op, at, cpus);
         }
         if self.hidden.made_sure(cpu) {
             self.recheck_visibility(None);
         }
         self.publish(cpu, scope);
+    }
+
+    /// `cpus` have carried out an operation that was issued at `at`: what it covers they have no more, but for
+    /// what they have worked out by it.
+    fn lose(&mut self, op: &Tlbi, at: u64, cpus: u64, ahead: impl Fn(&Stale) -> bool) {
+        let (memory, stays) = (&self.memory, &self.stays);
+        let walking =
+            |stale: &Stale| stays.has_run(stale.cached().space, stale.cpu, stale.asid, at);
+        let resident = |stale: &Stale| memory.read(stale.slot) == Some(stale.cached().word);
+        self.stale.completed(op, at, cpus, walking, resident, ahead);
+    }
+
+    /// `cpu` synchronises its context: its next instructions go by what its own operations have left.
+    pub(crate) fn synchronize(&mut self, cpu: usize) {
+        self.cpus[cpu].ahead.clear();
+        for (op, at) in std::mem::take(&mut self.cpus[cpu].unsynchronized) {
+            self.lose(&op, at, 1 << cpu, |_| false);
+        }
     }
 
     /// An exchange found `words.1` in place of `words.0`. How often now in a row, with nothing new.
@@ -230,7 +256,10 @@ impl Hardware for Machine {
 
     fn synchronize_context(&self) {
         self.step();
-        self.state().cpus[self.me()].ahead.clear();
+        let mut state = self.state();
+        let step = state.step;
+        state.timeline.add(step, self.me(), What::Synchronized);
+        state.synchronize(self.me());
     }
 
     fn switch_user(&self, root: Pfn, asid: Asid) {
@@ -251,6 +280,12 @@ impl Hardware for Machine {
             Note::TableFree(pfn, level) => state.table_free(cpu, pfn, level),
             // What it says is the oracle's to judge.
             Note::Done(..) => {}
+            Note::CpuLeaves | Note::CpuJoins => {
+                let away = note == Note::CpuLeaves;
+                let step = state.step;
+                state.timeline.add(step, cpu, What::Hears(!away));
+                state.cpus[cpu].away = away;
+            }
             Note::Walk(va) => {
                 state.remember(va.align_down(PAGE_SIZE));
                 if takes_part() {

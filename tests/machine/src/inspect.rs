@@ -140,6 +140,7 @@ impl Machine {
             let doubtful = std::mem::take(&mut state.cpus[cpu].doubtful);
             state.cpus[cpu].issued.splice(0..0, doubtful);
             state.complete(cpu, Scope::InnerShareable);
+            state.synchronize(cpu);
         }
     }
 

@@ -31,6 +31,8 @@
 //! their stamps.
 //!
 //! * Without FEAT_nTLBPA a walker may take for what is at a place what it once read there, on another way.
+//! * What a CPU's own TLBI removes it may go by until it synchronises its context.
+//! * A CPU that is away hears no broadcast, and has its TLB still when it comes back.
 //! * In the kernel's half, a translation or a fault may be worked out before the program comes to it, and
 //!   holds until the context is synchronised.
 //! * A device has a TLB of its own, which only commands reach.
@@ -151,8 +153,13 @@ pub(crate) struct CpuState {
     pub(crate) tlb: Tlb,
     /// The user table and its ASID; `None` while there is no user half.
     pub(crate) user: Option<(Pfn, Asid)>,
+    /// It hears no broadcast.
+    pub(crate) away: bool,
     /// Translations, and faults, that the CPU has worked out ahead of its program.
     pub(crate) ahead: Vec<ahead::Ahead>,
+    /// Its own operations that are complete, and when they were issued: it has not synchronised its context
+    /// since.
+    pub(crate) unsynchronized: Vec<(pte::Tlbi, u64)>,
     /// TLBIs issued here and not yet completed.
     pub(crate) issued: Vec<Issued>,
     /// TLBIs whose barrier has ended, and may have ended too early (an erratum).
@@ -247,7 +254,7 @@ impl Machine {
         Self::with(config, strategy, true)
     }
 
-    fn with(config: Config, strategy: Box<dyn Strategy>, recorded: bool) -> Self {
+    pub(crate) fn with(config: Config, strategy: Box<dyn Strategy>, recorded: bool) -> Self {
         assert!((1..=MAX_CPUS).contains(&config.cpus));
         let state = State {
             config,

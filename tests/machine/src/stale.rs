@@ -28,6 +28,8 @@ pub(crate) struct Stale {
     pub(crate) cause: (PhysAddr, u64),
     /// Since when this CPU's walkers cannot find it any more.
     visible: Option<u64>,
+    /// It is in no TLB any more, and its CPU may have worked out something by it.
+    flushed: bool,
     /// What has happened that it must not be used after.
     trap: Option<String>,
 }
@@ -39,6 +41,11 @@ impl Keyed for Stale {
 }
 
 impl Stale {
+    /// Whether only what a CPU has worked out already is left of it.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.flushed
+    }
+
     /// The translation, with its ASID.
     pub(crate) fn cached(&self) -> Cached {
         Cached { asid: self.asid, ..self.cached }
@@ -102,12 +109,22 @@ impl StaleSet {
         let known = self.all.near_mut(cached.level, cached.va).iter_mut().find(same);
         if let Some(known) = known {
             known.cause = cause;
+            known.flushed = false;
             self.findable += usize::from(known.visible.take().is_some());
             return;
         }
         self.findable += 1;
         self.walks += usize::from(cached.reach == Reach::Walk);
-        self.all.push(Stale { cached, asid, cpu, slot, cause, visible: None, trap: None });
+        self.all.push(Stale {
+            cached,
+            asid,
+            cpu,
+            slot,
+            cause,
+            visible: None,
+            flushed: false,
+            trap: None,
+        });
     }
 
     /// A CPU enters a space: what its walkers can still find there, it may have too. `hides` says which
@@ -153,7 +170,8 @@ impl StaleSet {
 
     /// An operation issued at `issued` has been carried out on `cpus`. What it covers is gone, but for
     /// what a walker could find again after it: `walking` says whether the CPU has run the space under
-    /// its ASID since it was issued, `resident` whether the descriptor is still where it was.
+    /// its ASID since it was issued, `resident` whether the descriptor is still where it was. Of what `ahead`
+    /// says the CPU keeps what it has worked out.
     pub(crate) fn completed(
         &mut self,
         op: &Tlbi,
@@ -161,6 +179,7 @@ impl StaleSet {
         cpus: u64,
         walking: impl Fn(&Stale) -> bool,
         resident: impl Fn(&Stale) -> bool,
+        ahead: impl Fn(&Stale) -> bool,
     ) {
         if self.all.is_empty() {
             return;
@@ -171,7 +190,11 @@ impl StaleSet {
                 && (stale.visible.is_some_and(|visible| visible <= issued) || !walking(stale))
         };
         let (mut walks, mut findable) = (0, 0);
-        let mut drop_it = |stale: &Stale| {
+        let mut drop_it = |stale: &mut Stale| {
+            if ahead(stale) {
+                stale.flushed = true;
+                return true;
+            }
             walks += usize::from(stale.cached.reach == Reach::Walk);
             findable += usize::from(stale.visible.is_none());
             false

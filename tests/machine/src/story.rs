@@ -101,7 +101,14 @@ fn unflushed(timeline: &Timeline, cause: &Event, cached: &Cached) -> Option<Stri
     let completes = |event: &Event| {
         event.cpu == issued.cpu && matches!(event.what, What::Completed(scope) if scope == wide)
     };
-    (!from(issued).any(completes)).then(|| wait(issued.cpu))
+    let Some(completed) = from(issued).find(|event| completes(event)) else {
+        return Some(wait(issued.cpu));
+    };
+    let synchronizes = |event: &Event| {
+        event.cpu == issued.cpu && matches!(event.what, What::Synchronized | What::Runs(_))
+    };
+    let late = !from(completed).any(synchronizes);
+    late.then(|| format!("cpu {} synchronises its context (ISB)", issued.cpu))
 }
 
 /// A store over a live entry, where that was itself the end.

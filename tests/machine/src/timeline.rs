@@ -25,6 +25,10 @@ pub(crate) enum What {
     Published(Scope),
     /// A barrier for TLBIs.
     Completed(Scope),
+    /// A context synchronisation.
+    Synchronized,
+    /// A CPU hears broadcasts, or none from now on.
+    Hears(bool),
     /// A space was entered; `None`: left.
     Runs(Option<(Pfn, Asid)>),
     /// A block changed hands.
@@ -93,9 +97,12 @@ impl Concern {
             What::Table { pfn, .. } => {
                 self.slot.is_some_and(|slot| slot.pfn() == *pfn) || self.is_of_frames(*pfn, 1)
             }
+            What::Hears(_) => true,
             What::Runs(Some((_, asid))) => self.asid == Some(*asid),
             // These are told for what came before them.
-            What::Published(_) | What::Completed(_) | What::Runs(None) => false,
+            What::Published(_) | What::Completed(_) | What::Synchronized | What::Runs(None) => {
+                false
+            }
         }
     }
 }
@@ -128,6 +135,9 @@ impl fmt::Display for Event {
                 write!(f, "makes its stores visible (DSB {}ST)", domain(scope))
             }
             What::Completed(scope) => write!(f, "waits for its TLBIs (DSB {})", domain(scope)),
+            What::Hears(true) => f.write_str("hears TLBIs again"),
+            What::Hears(false) => f.write_str("hears no TLBI of others"),
+            What::Synchronized => f.write_str("synchronises its context (ISB)"),
             What::Runs(Some((root, asid))) => write!(f, "runs root {root} under asid {asid}"),
             What::Runs(None) => write!(f, "runs no user space"),
             What::Frame { pfn, order, owned } => {

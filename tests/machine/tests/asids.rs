@@ -311,3 +311,33 @@ fn every_machine_runs_more_spaces_than_numbers() {
         untouched.check(&world);
     }
 }
+
+/// A CPU that heard nothing of what was unmapped meanwhile has nothing of it when it comes back.
+#[test]
+fn a_cpu_that_comes_back_has_lost_what_it_knew() {
+    let scenario = |bug: Option<Mutant>| {
+        let world = on(FEW, 2, 1);
+        let mm = world.mm();
+        mm.arm(bug);
+        let space = std::mem::ManuallyDrop::new(Space::new(mm).expect("memory"));
+        space.map(Place::At(VA), PMD_SIZE, Prot::ReadWrite, Huge::Never).expect("free");
+        let visit = || world.inside(&space, &mut || _ = world.mm().hw.user_load(VA));
+        let away = |cpu: usize, body: &dyn Fn()| {
+            mm.hw.on(cpu, || mm.cpu_leaves());
+            body();
+            mm.hw.on(cpu, || mm.cpu_joins());
+            mm.hw.on(cpu, visit);
+        };
+        for _ in 0..2 {
+            drop(space.gup(VA, Access::Write).expect("memory"));
+            mm.hw.on(1, visit);
+            away(1, &|| space.unmap(VirtRange::from_size(VA, PAGE_SIZE)).expect("memory"));
+            space.map(Place::At(VA), PAGE_SIZE, Prot::ReadWrite, Huge::Never).expect("free");
+        }
+        world.violation().map(|found| found.what)
+    };
+    assert_eq!(scenario(None), None);
+    let bug = Mutant::CpuJoinsStale;
+    let what = evidence::model(bug.name(), || scenario(Some(bug))).expect("caught");
+    assert!(what.starts_with("asid 1 taken up with leaf"), "{what}");
+}

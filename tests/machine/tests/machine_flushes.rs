@@ -81,6 +81,7 @@ fn a_local_barrier_is_for_oneself() {
     rig.machine.publish(Scope::Local);
     rig.machine.tlbi(Tlbi { target: leaf_at(VA, None), scope: Scope::Local });
     rig.machine.complete(Scope::Local);
+    rig.machine.synchronize_context();
     rig.free(pfn, Order::PAGE);
     rig.silent();
 }
@@ -279,6 +280,7 @@ fn a_barrier_vouches_for_what_was_seen_before() {
         rig.machine.on(1, || {
             rig.publish();
             rig.flush(VA);
+            rig.machine.synchronize_context();
         });
         rig.free(pfn, Order::PAGE);
         rig
@@ -418,6 +420,39 @@ fn who_enters_first_may_find_what_nobody_had() {
     rig.publish();
     rig.free(pfn, Order::PAGE);
     rig.caught(OWED);
+}
+
+/// What a CPU's own operation removes it may have worked out already, for its next instructions.
+#[test]
+fn a_cpu_loses_what_it_flushes_when_it_synchronises() {
+    let flushed = |then: &dyn Fn(&Rig)| {
+        freed_after(A72, |rig, _| {
+            rig.publish();
+            rig.machine.on(1, || {
+                rig.flush(VA);
+                then(rig);
+            });
+        })
+    };
+    flushed(&|_| ()).caught(OWED);
+    flushed(&|rig| rig.publish()).caught(OWED);
+    flushed(&|rig| rig.machine.synchronize_context()).silent();
+    flushed(&|rig| rig.machine.switch_user_off()).silent();
+    // A new translation is beside nothing in a TLB, though somebody may yet go by the old one.
+    let rig = Rig::new(A72);
+    let (old, new) = (rig.page(), rig.page());
+    let slot = rig.map(VA, dirty(old));
+    rig.machine.on(1, || {
+        rig.swap(slot, Level::Pte, 0);
+        rig.flush(VA);
+        rig.set(slot, Level::Pte, dirty(new).word());
+    });
+    rig.silent();
+    // Another one's context has nothing to do with it.
+    let other = |rig: &Rig| rig.machine.on(0, || rig.machine.synchronize_context());
+    flushed(&other).caught(OWED);
+    // Nor does it owe one to the CPU that issued it for others.
+    freed_after(A72, |rig, _| (rig.publish(), rig.flush(VA)).1).silent();
 }
 
 /// With the erratum, operations are over for certain only when another one was waited for as well.

@@ -103,6 +103,8 @@ const CAUGHT: &[(Mutant, &str, &str)] = &[
     (Mutant::ForkFlushLate, "contpte", "done-early"),
     (Mutant::ContFlushOne, "contpte", "break-incomplete"),
     (Mutant::TlbiNotRepeated, "fault-4k", "frame-freed"),
+    (Mutant::FlushNoIsb, "fault-4k", "frame-freed"),
+    (Mutant::CpuJoinsStale, "asid-rollover", "frame-freed"),
 ];
 
 /// The first report on a bug, with few tries.

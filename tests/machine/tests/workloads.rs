@@ -67,7 +67,9 @@ fn workloads_are_silent_without_a_bug_with_all_features() {
 /// has a suite of its own; [`each_known_bug_has_a_test`] sees to it that none is forgotten.
 const fn habitat(mutant: Mutant) -> &'static [&'static str] {
     match mutant {
-        Mutant::RolloverNoFlush | Mutant::RolloverForgetsActive => &["asid-rollover"],
+        Mutant::RolloverNoFlush | Mutant::RolloverForgetsActive | Mutant::CpuJoinsStale => {
+            &["asid-rollover"]
+        }
         Mutant::GupNoRecheck | Mutant::NoGrace => &["gup-vs-unmap"],
         Mutant::GupNoEpoch => &["gup-vs-unmap"],
         Mutant::SplitNoBreak => &["thp-split", "unmap-shootdown"],
@@ -94,7 +96,8 @@ const fn habitat(mutant: Mutant) -> &'static [&'static str] {
         | Mutant::WrongAsid
         | Mutant::LinkBeforeZero
         | Mutant::FirstCpuOnly
-        | Mutant::TlbiNotRepeated => &["unmap-shootdown", "fault-4k"],
+        | Mutant::TlbiNotRepeated
+        | Mutant::FlushNoIsb => &["unmap-shootdown", "fault-4k"],
         _ => &[],
     }
 }

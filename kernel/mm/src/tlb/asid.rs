@@ -10,7 +10,7 @@
 
 use super::Context;
 use crate::mutant::Mutant;
-use crate::{Hardware, Mm};
+use crate::{Hardware, Mm, Note};
 use abi::{Asid, Event};
 use alloc::boxed::Box;
 use pte::{Scope, Target, Tlbi};
@@ -198,14 +198,42 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Drops this CPU's whole TLB if it has not since the generation began.
-    #[doc(alias = "local_flush_tlb_all")]
     pub(crate) fn pay_generation(&self) {
         let bit = 1 << self.hw.id().index();
         let owes = self.asids.owing.fetch_and(!bit, Ordering::Relaxed) & bit != 0;
         if owes && !self.commits(Mutant::RolloverNoFlush) {
-            self.publish(Scope::Local);
-            self.tlbi(Tlbi { target: Target::All, scope: Scope::Local });
-            self.complete(Scope::Local);
+            self.drop_all_here();
+        }
+    }
+
+    /// Drops all that this CPU's TLB has.
+    #[doc(alias = "local_flush_tlb_all")]
+    fn drop_all_here(&self) {
+        self.publish(Scope::Local);
+        self.tlbi(Tlbi { target: Target::All, scope: Scope::Local });
+        self.complete(Scope::Local);
+    }
+
+    /// This CPU hears no TLBI of others from now on: it is about to be switched off, or to sleep too deep for
+    /// that. What its TLB has may stay there.
+    ///
+    /// Context: interrupts masked; it runs no space, and none before [`Mm::cpu_joins`].
+    #[doc(alias("cpu_pm_enter", "takedown_cpu"))]
+    #[cfg_attr(feature = "sanitize", track_caller)]
+    pub fn cpu_leaves(&self) {
+        self.hw.note(Note::CpuLeaves);
+    }
+
+    /// This CPU takes part from now on, after its start or [`Mm::cpu_leaves`]. Whatever its TLB has is of before,
+    /// under numbers that spaces still have: all of it goes.
+    ///
+    /// Context: interrupts masked; it runs no space yet.
+    #[doc(alias("cpu_pm_exit", "secondary_start_kernel"))]
+    #[cfg_attr(feature = "sanitize", track_caller)]
+    pub fn cpu_joins(&self) {
+        self.hw.note(Note::CpuJoins);
+        if !self.commits(Mutant::CpuJoinsStale) {
+            self.drop_all_here();
         }
     }
 

@@ -84,7 +84,9 @@ impl<H: Hardware> Mm<H> {
         if self.hw.caps().repeat_tlbi {
             self.repeat(scope);
         }
-        self.hw.synchronize_context();
+        if !self.commits(Mutant::FlushNoIsb) {
+            self.hw.synchronize_context();
+        }
     }
 
     /// On CPUs whose barrier may end before the operations have: one more operation, of an address that

@@ -157,8 +157,10 @@ impl Paper {
         self.oracle.tlbi(by(cpu), op);
     }
 
+    /// A full barrier, and then an ISB.
     pub(crate) fn complete(&mut self, cpu: u8, scope: Scope) {
         self.oracle.complete(by(cpu), scope);
+        self.oracle.synchronize(by(cpu));
     }
 
     /// All three, as a flush does it.

@@ -8,10 +8,12 @@
 //! | `clear N`, `soft N`, `drop T N` | an empty word; a migration entry; an empty word in `T` |
 //! | `table T`, `link N T`, `unlink N`, `release T` | a new table; block `N` leads there; no more; it is freed |
 //! | `dsb`, `dsb.st`, `dsb.ld` | barriers; `.nsh` for the CPU itself |
+//! | `isb` | comes by itself with a full barrier, but with `dsb.alone` |
 //! | `tlbi N`, `tlbi.walk N`, `tlbi.asid`, `tlbi.all` | operations; `.nsh`; `.other` for another ASID |
 //! | `free F`, `take F`, `done` | frames change hands; an operation on everything is over |
 //! | `lock`, `unlock`, `scribble N` | locks of tables; a store that nobody tells of |
 //! | `enter`, `enter.other`, `leave` | the space is run; under another ASID |
+//! | `away`, `back` | the CPU hears no broadcasts; it does again |
 //! | `twin`, `enter.twin` | a second space; it is run under the first one's ASID |
 //! | `attach`, `attach.listens`, `attach.twin`, `detach` | device 0 translates by the space, as ASID 77 |
 //! | `cmd N`, `cmd.walk N`, `cmd.asid`, `cmd.all`, `sync` | it is told; `.other` for another ASID; it is done |
@@ -113,7 +115,11 @@ impl Paper {
                     _ => Waits::All,
                 };
                 self.oracle.dsb(by(cpu), waits, scope);
+                if waits == Waits::All && !kinds.contains(&"alone") {
+                    self.oracle.synchronize(by(cpu));
+                }
             }
+            "isb" => self.oracle.synchronize(by(cpu)),
             "tlbi" => {
                 let target = target(Asid(ASID.0 + other), kind, args.first().copied());
                 self.tlbi(cpu, Tlbi { target, scope });
@@ -138,6 +144,8 @@ impl Paper {
             }
             "enter" if kind == "twin" => self.oracle.enter(by(cpu), table("Z"), ASID),
             "enter" => self.enter(cpu, Asid(ASID.0 + other)),
+            "away" => self.oracle.cpu_leaves(by(cpu)),
+            "back" => self.oracle.cpu_joins(by(cpu)),
             "leave" => self.oracle.leave(by(cpu)),
             "attach" => {
                 let root = if kind == "twin" { table("Z") } else { TABLES[0] };

@@ -2,7 +2,8 @@
 //! stamps whichever number it runs under, and whoever had that number before.
 //!
 //! Besides these, all CPUs share one space that CPU 0 maps and unmaps: a space that runs on several
-//! CPUs must keep one number through every roll-over, or its unmapping misses some of them.
+//! CPUs must keep one number through every roll-over, or its unmapping misses some of them; and a CPU that
+//! heard nothing of an unmapping must not come back with what it knew.
 
 use super::shared::Shared;
 use crate::rng::Rng;
@@ -92,13 +93,23 @@ fn meet<W: World>(
     if cpu == 0 {
         return shared.change(run, cpu, rng);
     }
-    run.inside(&shared.space, || {
-        for _ in 0..16 {
-            shared.look(run, cpu, rng)?;
-            run.world.yield_now();
-        }
-        Ok(())
-    })
+    // Now and then somebody sleeps between two visits, and hears nothing of what is unmapped meanwhile.
+    let sleeps = rng.one_in(2);
+    let mut visit = || {
+        run.inside(&shared.space, || {
+            for _ in 0..16 {
+                shared.look(run, cpu, rng)?;
+                run.world.yield_now();
+            }
+            Ok(())
+        })
+    };
+    visit()?;
+    if sleeps {
+        run.sleep_deeply();
+        visit()?;
+    }
+    Ok(())
 }
 
 /// The page must be fresh or carry this space's stamp, of whichever version; `newest` is what a report

@@ -10,12 +10,12 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
     match mutant {
         UnmapNoTlbi | UnmapLocalTlbi | FreeBeforeFlush | NoPublish | NoComplete | TablesLastLevel |
         WrongAsid | AsidBeforeClear | LinkBeforeZero | CpuNotedLate |
-        TlbiNotRepeated | FirstCpuOnly | RangeOneShort | TablesBeforeFlush | SubtreeInPart => "unmap-shootdown",
+        TlbiNotRepeated | FlushNoIsb | FirstCpuOnly | RangeOneShort | TablesBeforeFlush | SubtreeInPart => "unmap-shootdown",
         NoGrace | GupNoRecheck | GupNoEpoch | GupProtNone | GupSpecial | GupNoTableRecheck |
         RefsUnlimited | GupUnfenced | UnfreezeRelaxed | FreezeRelaxed |
         GupKeepsFailed => "gup-vs-unmap",
         RolloverNoFlush | RolloverForgetsActive | RolloverFirstReserved |
-        RolloverFlushLate => "asid-rollover",
+        RolloverFlushLate | CpuJoinsStale => "asid-rollover",
         SplitNoBreak | SplitPreread => "thp-split",
         ZapKeepsDeposit | DontneedFlushLate => "dontneed-race",
         ProtectNoFlush | ProtectThroughNone | ProtectDropsDirty | ProtectWritableShared |

@@ -56,6 +56,7 @@ fn i30_t1_t4_freed_memory_is_in_no_tlb() {
         Mutant::ReplaceNoFlush,
         Mutant::FirstCpuOnly,
         Mutant::TlbiNotRepeated,
+        Mutant::FlushNoIsb,
     ];
     misses(scenario, &bugs);
 }
