@@ -32,7 +32,7 @@ mutants: ## who catches which known bug, tried now: ONLY="part of a name" QEMU=n
 	@sh xtask/setup.sh test
 	@$(XTASK) mutants
 
-silent: ## each workload on the model without a bug, both judges listening: STEPS=10000000 SEED=1
+silent: ## each workload on the model without a bug, both judges listening: STEPS=10000000 SEED=1 STRATEGY=random|pct|exhaustive
 	@sh xtask/setup.sh test
 	@$(XTASK) silent
 

@@ -91,6 +91,9 @@ enum Verb {
         /// The first seed
         #[arg(long, env = "SEED", default_value_t = 1)]
         seed: u64,
+        /// How schedules are chosen: random, pct or exhaustive
+        #[arg(long, env = "STRATEGY", default_value = "random")]
+        strategy: String,
     },
     /// Change the pure code in every small way, and print which changes no test notices
     Survivors {
@@ -128,7 +131,9 @@ fn act(verb: Verb) -> Result<ExitCode> {
         Verb::Soak { minutes, secs, seed } => suite::soak(minutes, secs, seed).map(passed),
         Verb::Bench(pick) => bench::bench(&pick).map(passed),
         Verb::Mutants(pick) => mutants::mutants(&pick).map(passed),
-        Verb::Silent { steps, seed } => mutants::silent(steps, seed).map(passed),
+        Verb::Silent { steps, seed, strategy } => {
+            mutants::silent(steps, seed, &strategy).map(passed)
+        }
         Verb::Survivors { only } => mutants::survivors(&only).map(passed),
         Verb::Symbolize => run::symbolize().map(|()| ExitCode::SUCCESS),
         Verb::Dtb => checks::write_device_trees().map(|()| ExitCode::SUCCESS),

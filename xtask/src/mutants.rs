@@ -58,7 +58,7 @@ pub(crate) fn mutants(pick: &Pick) -> Result<bool> {
     let file = workspace::out_dir().join("evidence.txt");
     // Left over from another run, it would answer in this one's name.
     image::write_if_changed(&file, b"")?;
-    let mut whole = !pick.is_whole() || silent(STEPS, SEED)?;
+    let mut whole = !pick.is_whole() || silent(STEPS, SEED, "random")?;
     for (what, mut suite) in suites::arming(&file, &pick.only)? {
         let began = Instant::now();
         eprintln!("{what} …");

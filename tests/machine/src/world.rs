@@ -1,6 +1,6 @@
 //! The workloads' trait on the simulated machine. Time is steps: a nanosecond each.
 
-use crate::explore::Strategy;
+use crate::explore::{Schedule, Strategy};
 use crate::memory::RAM;
 use crate::timeline::Concern;
 use crate::{Config, Machine, Violation};
@@ -68,10 +68,20 @@ impl SimWorld<Machine> {
 impl SimWorld<Sanitized<Machine>> {
     /// As [`SimWorld::new`], with an oracle in between, whose verdict counts.
     pub fn sanitized(config: Config) -> Self {
+        Self::watching(config, Machine::new(config))
+    }
+
+    /// As [`SimWorld::sanitized`], under one schedule.
+    pub fn sanitized_under(config: Config, schedule: &Schedule) -> Self {
+        let machine = Machine::with(config, schedule.strategy(config.cpus), false);
+        Self::watching(config, machine)
+    }
+
+    fn watching(config: Config, machine: Machine) -> Self {
         let (model, pages) = (Platform::Model, config.pages as usize);
         let setup = oracle::Setup::owned(config.caps, config.cpus, model, RAM, pages);
         let oracle = Some(Oracle::new(setup));
-        Self::on(config, Sanitized::new(Machine::new(config), oracle, |_| {}))
+        Self::on(config, Sanitized::new(machine, oracle, |_| {}))
     }
 
     /// What the oracle says, if it has seen a rule broken.

@@ -84,11 +84,13 @@ fn below(folder: &Path) -> Result<Vec<PathBuf>> {
     entries.map(|entry| Ok(entry.map_err(trouble)?.path())).collect()
 }
 
-/// Each workload for so many steps on the model, the oracle over it: whether all was silent.
-pub(crate) fn silent(steps: u64, seed: u64) -> Result<bool> {
+/// Each workload for so many steps on the model, the oracle over it, under schedules chosen by `strategy`: whether
+/// all was silent.
+pub(crate) fn silent(steps: u64, seed: u64, strategy: &str) -> Result<bool> {
     let mut cargo = workspace::cargo("test");
     cargo.args(["--quiet", "--package", "granule-machine", "--test", "silence"]);
-    cargo.args(["--", "--ignored", "--nocapture"]);
+    cargo.args(["--", "--ignored", "--exact", "--nocapture", "workloads_are_silent_for_long"]);
+    cargo.env("STRATEGY", strategy);
     cargo.env("STEPS", steps.to_string()).env("SEED", seed.to_string());
     ended(&mut cargo)
 }
