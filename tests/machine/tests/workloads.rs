@@ -5,6 +5,7 @@ mod common;
 
 use common::cpus_for;
 use evidence::Judge;
+use granule_machine::explore::Schedule;
 use granule_machine::{Config, SimWorld};
 use mm::mutant::Mutant;
 use pte::Caps;
@@ -14,8 +15,17 @@ use stress::{Limit, Options, workloads, zoo};
 
 /// What a run showed: the machine's violation, or the workload's own failure.
 fn outcome(config: Config, name: &str, mutant: Option<Mutant>, rounds: u64) -> Option<String> {
-    let world = SimWorld::new(config);
-    stress::World::mm(&world).arm(mutant);
+    outcome_on(&SimWorld::new(config), config, name, mutant, rounds)
+}
+
+fn outcome_on(
+    world: &SimWorld,
+    config: Config,
+    name: &str,
+    mutant: Option<Mutant>,
+    rounds: u64,
+) -> Option<String> {
+    stress::World::mm(world).arm(mutant);
     let options = Options {
         cpus: config.cpus,
         limit: Limit::Rounds(rounds),
@@ -23,7 +33,7 @@ fn outcome(config: Config, name: &str, mutant: Option<Mutant>, rounds: u64) -> O
         bytes: 64 << 10,
     };
     let mut report = String::new();
-    let run = || stress::run_all(&world, options, &|n| n == name, &mut report, &mut |_, _, _| {});
+    let run = || stress::run_all(world, options, &|n| n == name, &mut report, &mut |_, _, _| {});
     // The memory manager's own assertions may be what catches a bug.
     let summary = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
         Ok(summary) => summary.expect("writing to a string works"),
@@ -162,6 +172,7 @@ fn known_bugs_in_every_workload() {
             let said = what.lines().find(|line| line.contains(" failed: ")).unwrap_or(&what);
             Some((name, said.to_owned()))
         });
+        let caught = caught.or_else(|| by_priorities(bug));
         let (name, said) = caught.unzip();
         let test = name.map_or("all workloads".into(), |name| format!("stress {name}"));
         evidence::note(Judge::Model, bug, &test, said.as_deref(), started.elapsed());
@@ -170,6 +181,24 @@ fn known_bugs_in_every_workload() {
         let said = "an assertion of the memory manager ends the process";
         evidence::note(Judge::Model, bug, "all workloads", Some(said), took);
     });
+}
+
+/// What dice have not shown, priorities may: of a dozen bugs whose schedules are rare they found one at once that
+/// dice did not find in 46 runs, `rollover-first-reserved`; most others dice found sooner. So they come second,
+/// and at the bug's home only.
+fn by_priorities(bug: &str) -> Option<(&'static str, String)> {
+    let mutant = zoo::find(bug)?;
+    let (home, mut length) = (zoo::habitat(mutant), 1);
+    (1..7).zip(cpus_for(bug).into_iter().cycle()).find_map(|(seed, caps)| {
+        let config = Config { caps, seed, ..Config::default() };
+        let schedule = Schedule::Pct { seed, depth: seed as u32, length };
+        let world = SimWorld::deciding(config, schedule.strategy(config.cpus));
+        let what = outcome_on(&world, config, home, Some(mutant), 20);
+        length = length.max(stress::World::mm(&world).hw.turns());
+        let what = what?;
+        let said = what.lines().find(|line| line.contains(" failed: ")).unwrap_or(&what);
+        Some((home, format!("{schedule}: {said}")))
+    })
 }
 
 /// Every workload on either machine, the bug's home first.
