@@ -13,18 +13,24 @@
 //! Only builds with the `sanitize` feature have it; there, `None` for an oracle is a machine that is not
 //! watched.
 
+mod untold;
+
 use crate::{Hardware, Note, Slot};
 use abi::{Asid, CpuId, Level, Order, Pfn, PhysAddr};
+use alloc::boxed::Box;
 use core::ops::Deref;
 use oracle::{By, How, Oracle, Report, Site};
 use pte::{Caps, Scope, Tlbi};
 use sync::atomic::{AtomicBool, Ordering};
 use sync::{Class, Cpu, IrqState, SpinLock, Wait, WaitKey};
+use untold::Untold;
 
 /// Hardware, and perhaps an oracle that watches it.
 pub struct Sanitized<H> {
     hardware: H,
     oracle: Option<SpinLock<Oracle>>,
+    /// For each CPU.
+    untold: Box<[Untold]>,
     /// Who is told of the first broken rule, once. Interrupts are masked, and no lock of the oracle's held.
     tell: fn(&Report),
     told: AtomicBool,
@@ -48,11 +54,28 @@ impl<H: Cpu> Cpu for Unwatched<'_, H> {
     }
 }
 
+/// The same CPU, with its interrupts masked already.
+struct Masked<'a, H>(&'a H);
+
+impl<H: Cpu> Cpu for Masked<'_, H> {
+    fn id(&self) -> CpuId {
+        self.0.id()
+    }
+    fn irq_save(&self) -> IrqState {
+        IrqState(0)
+    }
+    fn irq_restore(&self, _: IrqState) {}
+    fn relax(&self) {
+        self.0.relax();
+    }
+}
+
 impl<H: Hardware> Sanitized<H> {
     /// `hardware`, watched by `oracle`; `tell` hears of the first broken rule.
     pub fn new(hardware: H, oracle: Option<Oracle>, tell: fn(&Report)) -> Self {
         let oracle = oracle.map(|oracle| SpinLock::new(Class::Console, oracle));
-        Self { hardware, oracle, tell, told: AtomicBool::new(false) }
+        let untold = (0..hardware.nr_cpus()).map(|_| Untold::none()).collect();
+        Self { hardware, oracle, untold, tell, told: AtomicBool::new(false) }
     }
 
     /// The hardware itself, whose steps nobody hears of.
@@ -74,11 +97,56 @@ impl<H: Hardware> Sanitized<H> {
         // First the lock, whose holder stays on its CPU.
         let mut oracle = oracle.lock(&cpu);
         let by = By { cpu: cpu.id().0 as u8, site };
+        self.untold(&cpu).tell(&mut oracle, &Masked(&self.hardware));
         event(&mut oracle, by);
         if oracle.report().is_some() {
             let report = oracle.report().copied();
             drop(oracle);
             self.tell_once(report);
+        }
+    }
+
+    /// What this CPU has not told yet. Interrupts are masked.
+    #[inline]
+    fn untold(&self, cpu: &impl Cpu) -> &Untold {
+        &self.untold[usize::from(cpu.id().0)]
+    }
+
+    /// Tells it of a store, or keeps that for later.
+    #[inline]
+    fn stored(&self, site: Site, slot: Slot, old: u64, new: u64, how: How) {
+        if self.oracle.is_none() {
+            return;
+        }
+        let _here = self.hardware.mask_irqs();
+        let cpu = Masked(&self.hardware);
+        if !self.untold(&cpu).keep(site, slot, old, new, how, &cpu) {
+            self.store_now(site, slot, old, new, how);
+        }
+    }
+
+    #[inline(never)]
+    fn store_now(&self, site: Site, slot: Slot, old: u64, new: u64, how: How) {
+        self.event(site, |oracle, by| oracle.store(by, slot.0, old, new, how));
+    }
+
+    /// A lock of a table with entries of `level` is about to be taken.
+    #[inline(never)]
+    fn lock_table(&self, level: Level) {
+        if self.oracle.is_some() {
+            let cpu = Unwatched(&self.hardware);
+            self.event(Site::Unknown, |oracle, by| oracle.lock(by, level));
+            self.untold(&cpu).lock(&cpu);
+        }
+    }
+
+    /// One is about to be released.
+    #[inline(never)]
+    fn unlock_table(&self, level: Level) {
+        if self.oracle.is_some() {
+            let cpu = Unwatched(&self.hardware);
+            self.untold(&cpu).unlock(&cpu);
+            self.event(Site::Unknown, |oracle, by| oracle.unlock(by, level));
         }
     }
 
@@ -128,20 +196,20 @@ impl<H: Hardware> Cpu for Sanitized<H> {
     fn lock_wanted(&self, class: Class) {
         self.hardware.lock_wanted(class);
         if let Some(level) = guarded(class) {
-            self.event(Site::Unknown, |oracle, by| oracle.lock(by, level));
+            self.lock_table(level);
         }
     }
 
     fn lock_tried(&self, class: Class) {
         self.hardware.lock_tried(class);
         if let Some(level) = guarded(class) {
-            self.event(Site::Unknown, |oracle, by| oracle.lock(by, level));
+            self.lock_table(level);
         }
     }
 
     fn lock_dropped(&self, class: Class) {
         if let Some(level) = guarded(class) {
-            self.event(Site::Unknown, |oracle, by| oracle.unlock(by, level));
+            self.unlock_table(level);
         }
         self.hardware.lock_dropped(class);
     }
@@ -181,20 +249,20 @@ impl<H: Hardware> Hardware for Sanitized<H> {
             return self.hardware.store(slot, word);
         }
         let old = self.hardware.swap(slot, word);
-        self.event(site, |oracle, by| oracle.store(by, slot.0, old, word, How::Store));
+        self.stored(site, slot, old, word, How::Store);
     }
 
     fn swap(&self, slot: Slot, word: u64) -> u64 {
         let site = Site::here();
         let old = self.hardware.swap(slot, word);
-        self.event(site, |oracle, by| oracle.store(by, slot.0, old, word, How::Exchange));
+        self.stored(site, slot, old, word, How::Exchange);
         old
     }
 
     fn compare_exchange(&self, slot: Slot, old: u64, new: u64) -> Result<(), u64> {
         let site = Site::here();
         self.hardware.compare_exchange(slot, old, new)?;
-        self.event(site, |oracle, by| oracle.store(by, slot.0, old, new, How::Exchange));
+        self.stored(site, slot, old, new, How::Exchange);
         Ok(())
     }
 

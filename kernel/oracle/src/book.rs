@@ -1,5 +1,5 @@
-//! The book of debts: a pool of them, found by page for a TLBI that names one, by frame for whoever frees
-//! it, and one after the other for what names neither.
+//! The book of debts: a pool of them, found by page for a TLBI that names one, and one after the other for
+//! what names none.
 //!
 //! Nothing is done when a debt is paid: that is noticed when somebody next looks at it. So a barrier costs
 //! nothing however many are outstanding, and paid debts are swept out when the pool is full.
@@ -10,16 +10,18 @@ use crate::shadow::{DebtId, Shadow, SlotId};
 use abi::{Level, VirtAddr};
 use alloc::boxed::Box;
 
-/// Chains of debts by page, and by frame.
+/// Chains of debts by page.
 const CHAINS: usize = 1024;
+/// Behind them, that of everything larger.
+const LARGE: usize = CHAINS;
+/// And that of runs of pages.
+const RUNS: usize = CHAINS + 1;
 
 /// Debts that are not known to be paid.
 pub(crate) struct Book {
     pool: Shadow<Debt>,
-    /// By page: of leaves of pages. The last one: everything larger.
+    /// By page: of leaves of pages. Behind them, everything larger, and runs.
     pages: Box<[DebtId]>,
-    /// By the first frame, those that lead to one.
-    frames: Box<[DebtId]>,
     first: DebtId,
     /// Never used from here on; before it, what was freed is chained by `after`.
     fresh: usize,
@@ -27,23 +29,24 @@ pub(crate) struct Book {
     pub(crate) len: usize,
 }
 
-fn of_page(level: Level, va: VirtAddr) -> usize {
-    if level == Level::Pte { va.page() as usize % CHAINS } else { CHAINS }
+fn of_page(va: VirtAddr) -> usize {
+    va.page() as usize % CHAINS
 }
 
-fn of_frame(frame: u32) -> Option<usize> {
-    (frame != u32::MAX).then_some(frame as usize % CHAINS)
+/// The chain of a debt.
+fn chain(what: &Taken) -> usize {
+    match (what.level, what.is_run()) {
+        (Level::Pte, false) => of_page(what.va),
+        (Level::Pte, true) => RUNS,
+        _ => LARGE,
+    }
 }
-
-/// The field of a debt that a chain goes on with.
-type Next = fn(&mut Links) -> &mut DebtId;
 
 impl Book {
     pub(crate) fn new(pool: Shadow<Debt>) -> Self {
         Self {
             pool,
-            pages: alloc::vec![DebtId::NONE; CHAINS + 1].into_boxed_slice(),
-            frames: alloc::vec![DebtId::NONE; CHAINS].into_boxed_slice(),
+            pages: alloc::vec![DebtId::NONE; RUNS + 1].into_boxed_slice(),
             first: DebtId::NONE,
             fresh: 0,
             free: DebtId::NONE,
@@ -61,7 +64,17 @@ impl Book {
 
     /// The debt `id`, if it still is one of `slot`.
     pub(crate) fn of_slot(&self, id: DebtId, slot: SlotId) -> Option<&Debt> {
-        self.get(id).filter(|debt| debt.what.slot == slot)
+        self.get(id).filter(|debt| debt.what.is_of(slot))
+    }
+
+    /// Whether `slot` does not owe the debt `id`, or not any more: then that is taken out.
+    pub(crate) fn is_paid(&mut self, id: DebtId, slot: SlotId, cpus: &Cpus) -> bool {
+        let Some(debt) = self.get_mut(id).filter(|debt| debt.what.is_of(slot)) else { return true };
+        let is_paid = debt.is_settled(cpus);
+        if is_paid {
+            self.remove(id);
+        }
+        is_paid
     }
 
     fn links(&mut self, id: DebtId) -> Option<&mut Links> {
@@ -97,12 +110,9 @@ impl Book {
     #[inline(always)]
     pub(crate) fn add(&mut self, what: &Taken, cpus: &Cpus) -> Option<DebtId> {
         let id = self.take(cpus)?;
-        let page = &mut self.pages[of_page(what.level, what.va)];
-        let mut links = Links { in_use: true, after: self.first, page: *page, ..Links::NONE };
+        let page = &mut self.pages[chain(what)];
+        let links = Links { in_use: true, after: self.first, page: *page, ..Links::NONE };
         *page = id;
-        if let Some(frame) = of_frame(what.frame) {
-            links.frame = core::mem::replace(&mut self.frames[frame], id);
-        }
         let debt = &mut self.pool[usize::from(id.0)];
         debt.begin(what);
         debt.links = links;
@@ -117,8 +127,7 @@ impl Book {
     /// Takes a debt out.
     pub(crate) fn remove(&mut self, id: DebtId) {
         let Some(debt) = self.get(id) else { return };
-        let (Links { before, after, page, frame, .. }, what) = (debt.links, &debt.what);
-        let (of_page, of_frame) = (of_page(what.level, what.va), of_frame(what.frame));
+        let (Links { before, after, page, .. }, chain) = (debt.links, chain(&debt.what));
         match self.links(before) {
             Some(before) => before.after = after,
             None => self.first = after,
@@ -126,15 +135,10 @@ impl Book {
         if let Some(after) = self.links(after) {
             after.before = before;
         }
-        if self.pages[of_page] == id {
-            self.pages[of_page] = page;
+        if self.pages[chain] == id {
+            self.pages[chain] = page;
         } else {
-            self.skip(self.pages[of_page], id, page, |links| &mut links.page);
-        }
-        match of_frame {
-            Some(head) if self.frames[head] == id => self.frames[head] = frame,
-            Some(head) => self.skip(self.frames[head], id, frame, |links| &mut links.frame),
-            None => {}
+            self.skip(self.pages[chain], id, page);
         }
         let free = self.free;
         if let Some(mine) = self.links(id) {
@@ -145,30 +149,33 @@ impl Book {
     }
 
     /// Lets the one before `id` in the chain that begins `at` go on with `next`.
-    fn skip(&mut self, mut at: DebtId, id: DebtId, next: DebtId, field: Next) {
-        while let Some(links) = self.links(at) {
-            let link = field(links);
-            if *link == id {
-                *link = next;
+    fn skip(&mut self, mut at: DebtId, id: DebtId, next: DebtId) {
+        while let Some(Links { page, .. }) = self.links(at) {
+            if *page == id {
+                *page = next;
                 return;
             }
-            at = *link;
+            at = *page;
         }
     }
 
-    /// The next debt after `id`, or the first of all, for a leaf that began with `frame`.
-    pub(crate) fn on_frame(&self, frame: usize, id: Option<DebtId>) -> Option<DebtId> {
-        let mut at = match id {
-            Some(id) => self.get(id)?.links.frame,
-            None => self.frames[of_frame(frame as u32)?],
-        };
+    /// The first unpaid run at `at` or behind it in their chain, and the one behind that.
+    pub(crate) fn next_run(&mut self, mut at: DebtId, cpus: &Cpus) -> Option<(DebtId, DebtId)> {
         loop {
-            let debt = self.get(at)?;
-            if debt.what.frame as usize == frame {
-                return Some(at);
+            let debt = self.get_mut(at)?;
+            let (id, next) = (at, debt.links.page);
+            if !debt.is_settled(cpus) {
+                return Some((id, next));
             }
-            at = debt.links.frame;
+            self.remove(id);
+            at = next;
         }
+    }
+
+    /// Where the chain of runs begins.
+    #[inline]
+    pub(crate) fn first_run(&self) -> DebtId {
+        self.pages[RUNS]
     }
 
     /// Shows each debt to `look`, which says whether it stays.
@@ -185,7 +192,7 @@ impl Book {
 
     /// As [`Book::each`], for the debts that an operation on the page at `va` may be for.
     pub(crate) fn near(&mut self, va: VirtAddr, mut look: impl FnMut(&mut Debt) -> bool) {
-        for head in [of_page(Level::Pte, va), CHAINS] {
+        for head in [of_page(va), LARGE, RUNS] {
             let mut at = self.pages[head];
             while let Some(debt) = self.get_mut(at) {
                 let (id, next) = (at, debt.links.page);
@@ -197,22 +204,26 @@ impl Book {
         }
     }
 
-    /// The first unpaid debt that `wanted` accepts. Paid ones on the way are taken out.
+    /// Of the unpaid debts that `wanted` accepts, all of which it is shown, the latest. Paid ones on the way
+    /// are taken out.
     pub(crate) fn find(
         &mut self,
         cpus: &Cpus,
         mut wanted: impl FnMut(&mut Debt) -> bool,
     ) -> Option<DebtId> {
-        let mut at = self.first;
+        let (mut at, mut found) = (self.first, None);
         while let Some(debt) = self.get_mut(at) {
             let (id, next) = (at, debt.links.after);
             if debt.is_settled(cpus) {
                 self.remove(id);
             } else if wanted(debt) {
-                return Some(id);
+                let last = debt.what.last();
+                if found.is_none_or(|(best, _)| best < last) {
+                    found = Some((last, id));
+                }
             }
             at = next;
         }
-        None
+        found.map(|(_, id)| id)
     }
 }

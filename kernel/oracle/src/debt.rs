@@ -20,12 +20,16 @@ use pte::{Scope, Target, Tlbi};
 /// What was taken away.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
-    /// Where its descriptor was, and is not any more in full.
+    /// Where its descriptor was, and is not any more in full. Of a run, the first.
     pub(crate) slot: SlotId,
+    /// How many entries of one table it was, side by side.
+    pub(crate) nr: u16,
+    /// Stores from one of them to the next.
+    pub(crate) stride: u8,
     pub(crate) level: Level,
     /// The first address that it translates.
     pub(crate) va: VirtAddr,
-    /// The descriptor.
+    /// The descriptor. Those of a run are like it but for their addresses, which the slots still know.
     pub(crate) old: u64,
     /// It led to a table.
     pub(crate) is_walk: bool,
@@ -40,8 +44,27 @@ pub(crate) struct Taken {
     pub(crate) site: SiteId,
     /// Of a walk: the addresses that leaves below it translate; empty if none does.
     pub(crate) hull: Span,
-    /// The first frame of a leaf, counted from the first of all; none that is watched: all ones.
+    /// The first frame of a leaf, counted from the first of all; none that is watched, or a run: all ones.
     pub(crate) frame: u32,
+}
+
+impl Taken {
+    /// Whether it is one of several entries.
+    #[inline]
+    pub(crate) const fn is_run(&self) -> bool {
+        self.nr > 1
+    }
+
+    /// Whether `slot` is one of its entries.
+    #[inline]
+    pub(crate) const fn is_of(&self, slot: SlotId) -> bool {
+        slot.0.wrapping_sub(self.slot.0) < self.nr as u32
+    }
+
+    /// When the last of its entries was taken away.
+    pub(crate) const fn last(&self) -> u64 {
+        self.at + (self.nr as u64 - 1) * self.stride as u64
+    }
 }
 
 /// A translation that was taken away, and what was done about it.
@@ -54,7 +77,7 @@ pub struct Debt {
     pub(crate) miss: Miss,
     /// Something has happened after which it must not be used; its CPU runs something else meanwhile.
     pub(crate) is_trap: bool,
-    /// In the book: neighbours in the list of all, the next of its page, the next of its frame.
+    /// In the book: neighbours in the list of all, the next of its page.
     pub(crate) links: Links,
 }
 
@@ -65,17 +88,11 @@ pub(crate) struct Links {
     pub(crate) before: DebtId,
     pub(crate) after: DebtId,
     pub(crate) page: DebtId,
-    pub(crate) frame: DebtId,
 }
 
 impl Links {
-    pub(crate) const NONE: Self = Self {
-        in_use: false,
-        before: DebtId::NONE,
-        after: DebtId::NONE,
-        page: DebtId::NONE,
-        frame: DebtId::NONE,
-    };
+    pub(crate) const NONE: Self =
+        Self { in_use: false, before: DebtId::NONE, after: DebtId::NONE, page: DebtId::NONE };
 }
 
 impl Debt {
@@ -83,6 +100,8 @@ impl Debt {
     pub const BLANK: Self = Self {
         what: Taken {
             slot: SlotId::NONE,
+            nr: 1,
+            stride: 1,
             level: Level::Pte,
             va: VirtAddr(0),
             old: 0,
@@ -111,6 +130,12 @@ impl Debt {
         self.is_trap = false;
     }
 
+    /// What was done about `whole` was done about this part of it.
+    pub(crate) fn inherit(&mut self, whole: &Self) {
+        (self.leaves, self.walks) = (whole.leaves, whole.walks);
+        (self.miss, self.is_trap) = (whole.miss, whole.is_trap);
+    }
+
     /// Whatever was done about it was not for this.
     fn forget(&mut self) {
         self.leaves.clear();
@@ -120,7 +145,7 @@ impl Debt {
 
     /// The addresses it translates.
     pub(crate) fn range(&self) -> VirtRange {
-        VirtRange::from_size(self.what.va, self.what.level.span())
+        VirtRange::from_size(self.what.va, self.what.level.span() * u64::from(self.what.nr))
     }
 
     /// Whether it is one of a leaf that led to a frame.

@@ -103,6 +103,9 @@ impl Oracle {
         if self.book.len == 0 {
             return;
         }
+        if let Some(span) = issue.span {
+            self.cut_runs(span, None);
+        }
         let cpus = &self.cpus;
         let look = |debt: &mut crate::Debt| {
             if debt.is_settled(cpus) {

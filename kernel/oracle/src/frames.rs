@@ -1,7 +1,7 @@
 //! Frames and tables change hands, and operations end: what leaves its owner must be in no TLB that is in
 //! use.
 
-use crate::shadow::{DebtId, Kind, SlotId};
+use crate::shadow::{DebtId, Kind, Owed, SlotId};
 use crate::stores::Change;
 use crate::tables::Place;
 use crate::{By, How, Oracle, Rule};
@@ -82,14 +82,45 @@ impl Oracle {
 
     /// Nothing is owed for a translation that begins with the frame `at` and leads to `frame`.
     fn must_be_paid(&mut self, at: usize, frame: usize, by: By) {
-        let mut debt = self.book.on_frame(at, None);
-        while let Some(id) = debt {
-            debt = self.book.on_frame(at, Some(id));
-            if self.book.get(id).is_some_and(|debt| debt.leads_to(frame)) {
-                self.demand(id, Rule::FrameFreed, by, Some((self.first + frame as u64).base()));
+        let Self { book, cpus, frames, .. } = self;
+        let shadow = &mut frames[at];
+        let is_unpaid = match (shadow.owed, book.get_mut(shadow.debt)) {
+            (Owed::Nothing, _) => return,
+            (Owed::One, Some(debt)) if debt.what.is_run() || debt.what.frame as usize == at => {
+                let is_paid = debt.is_settled(cpus);
+                if is_paid {
+                    book.remove(shadow.debt);
+                }
+                !is_paid
             }
+            (Owed::One, _) => false,
+            (Owed::Some, _) => book.len > 0,
+        };
+        if is_unpaid {
+            self.must_be_paid_by_all(at, frame, by);
+        } else {
+            shadow.owed = Owed::Nothing;
         }
-        self.frames[at].is_owed = self.book.on_frame(at, None).is_some();
+    }
+
+    /// As [`Oracle::must_be_paid`], where somebody may owe it.
+    #[cold]
+    fn must_be_paid_by_all(&mut self, at: usize, frame: usize, by: By) {
+        self.part_from_runs(at);
+        let (cpus, mut owed) = (&self.cpus, Owed::Nothing);
+        let found = self.book.find(cpus, |debt| {
+            if debt.what.frame as usize != at {
+                return false;
+            }
+            owed = Owed::Some;
+            let leads = debt.leads_to(frame);
+            debt.is_trap |= leads;
+            leads && debt.what.left & cpus.users(debt.what.space, debt.what.asid) != 0
+        });
+        self.frames[at].owed = owed;
+        if let Some(id) = found {
+            self.demand(id, Rule::FrameFreed, by, Some((self.first + frame as u64).base()));
+        }
     }
 
     /// A frame goes while an entry maps it: that is right only if no walker comes to the entry any more,
@@ -99,7 +130,8 @@ impl Oracle {
             return;
         }
         let Some(table) = self.table_at(slot.frame()) else { return };
-        let (level, word) = (self.tables[table].level, self.tables[table].slots[slot.index()].word);
+        let (level, word) =
+            (self.tables[table].level, self.tables[table].slots[slot.index()].word());
         let leads = Self::leads_to(level, word).and_then(|(pfn, pages)| {
             let first = self.frame_of(pfn)?;
             (first..first + pages as usize).contains(&frame).then_some(())
@@ -193,7 +225,7 @@ impl Oracle {
         }
         let shadow = &mut self.frames[frame];
         (shadow.kind, shadow.link, shadow.maps) = (Kind::Data, u32::MAX, 0);
-        (shadow.is_owed, shadow.blocks) = (false, 0);
+        (shadow.owed, shadow.blocks) = (Owed::Nothing, 0);
     }
 
     /// No walk leads to a table that goes.
@@ -259,18 +291,17 @@ impl Oracle {
             return;
         }
         let space = self.tables[root].space;
+        self.cut_runs((range.start.0, range.end.0), Some(space));
         let cpus = &self.cpus;
-        let mut usable = 0;
         let found = self.book.find(cpus, |debt| {
             if debt.what.space != space || !range.overlaps(&debt.range()) {
                 return false;
             }
-            usable = debt.what.left & cpus.users(debt.what.space, debt.what.asid);
             debt.is_trap = true;
-            usable != 0
+            debt.what.left & cpus.users(debt.what.space, debt.what.asid) != 0
         });
-        if let Some(debt) = found.and_then(|id| self.book.get(id)).copied() {
-            self.unpaid(&debt, usable, Rule::DoneEarly, by, None);
+        if let Some(id) = found {
+            self.demand(id, Rule::DoneEarly, by, None);
         }
     }
 }

@@ -63,7 +63,7 @@ impl Oracle {
         for index in 0..ENTRIES {
             let slot = SlotId::new(frame, index);
             let word = read(self.address(slot));
-            self.tables[table].slots[index].word = word;
+            self.tables[table].slots[index].put(word);
             self.tables[table].live += u16::from(word & VALID != 0);
             if let Entry::Table(next) = pte::decode(level, word)
                 && let (Some(next), Some(below)) = (self.frame_of(next.pfn()), level.down())

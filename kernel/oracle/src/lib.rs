@@ -16,8 +16,9 @@
 //!    │                       └────────┘      └─────────┘
 //!    └── a table taken out: its slots are frozen, and its page quarantined, until the walks are gone
 //! ```
-//! What is between *live* and *clean* is a [`debt::Debt`], owed to the operation that made it; it is
-//! *deferred* once that has released the table's lock. [`Oracle::state`] tells where a slot stands.
+//! What is between *live* and *clean* is a [`debt::Debt`], owed to the operation that made it, one for many
+//! slots side by side as long as they share their fate; it is *deferred* once that has released the table's
+//! lock. [`Oracle::state`] tells where a slot stands.
 //!
 //! # The rules
 //! [`Rule`] names them. A new translation never meets an old one (break-before-make, contiguous sets,
@@ -56,6 +57,7 @@
 //! | `asids` | what is left under which number |
 //! | `stores`, `words`, `owing` | a descriptor changes; which words may follow which; what is owed for it |
 //! | `routine`, `reach`, `pairs` | the short way of most stores, and what it knows |
+//! | `runs`, `parts` | the shortest, of many at once; one debt for all, and what parts it |
 //! | `tables` | links: where a slot is reached, what leaves with a table |
 //! | `flush` | barriers and TLBIs |
 //! | `frames` | frames and tables change hands, operations end |
@@ -82,11 +84,13 @@ mod kernel;
 mod locks;
 mod owing;
 mod pairs;
+mod parts;
 mod platform;
 mod reach;
 mod report;
 mod routine;
 mod rule;
+mod runs;
 mod shadow;
 mod site;
 mod spaces;
@@ -104,6 +108,7 @@ pub use flush::Waits;
 pub use platform::Platform;
 pub use report::{Miss, Report, Step, Subject};
 pub use rule::Rule;
+pub use runs::Stored;
 pub use shadow::{BYTES_PER_FRAME, BYTES_PER_SLOT, FrameShadow, Shadow, SlotShadow, TableShadow};
 pub use site::Site;
 pub use state::SlotState;

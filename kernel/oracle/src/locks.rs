@@ -48,7 +48,7 @@ impl Oracle {
     fn judge_unlocked(&mut self, table: usize, slot: SlotId, by: By) {
         let Some(place @ Place::Root { .. }) = self.place(slot) else { return };
         let level = self.tables[table].level;
-        let word = self.tables[table].slots[slot.index()].word;
+        let word = self.tables[table].slots[slot.index()].word();
         let (cpu, how) = (by.cpu, How::Store);
         let change = Change { cpu, slot, table, level, old: word, new: word, how, place };
         if self.holders(&change) == 0 {
@@ -69,18 +69,18 @@ impl Oracle {
         let first = index / RUN * RUN;
         let run = &shadow.slots[first..first + RUN];
         let marked = |word: u64| matches!(pte::decode(shadow.level, word), Entry::Leaf(leaf) if leaf.is_contiguous());
-        let Some(one) = run.iter().map(|slot| slot.word).find(|word| marked(*word)) else {
+        let Some(one) = run.iter().map(|slot| slot.word()).find(|word| marked(*word)) else {
             return false;
         };
         let shape = |word: u64| {
             let dirty = if word & WRITE != 0 { RDONLY | DIRTY } else { DIRTY };
             word & !(ADDRESS | AF | dirty)
         };
-        let base = run[0].word & ADDRESS;
+        let base = run[0].word() & ADDRESS;
         let span = shadow.level.span();
         let aligned = base & (RUN as u64 * span - 1) == 0;
         let fits = |(n, slot): (usize, &crate::SlotShadow)| {
-            let word = slot.word;
+            let word = slot.word();
             marked(word) && shape(word) == shape(one) && word & ADDRESS == base + n as u64 * span
         };
         !(aligned && run.iter().enumerate().all(fits))

@@ -2,7 +2,7 @@
 
 use crate::Oracle;
 use crate::debt::Taken;
-use crate::shadow::DebtId;
+use crate::shadow::{DebtId, Owed};
 use crate::site::SiteId;
 use crate::stores::Change;
 use crate::tables::Place;
@@ -19,11 +19,13 @@ impl Oracle {
         let left = self.holders(change);
         if let Some(debt) = self.book.get_mut(known)
             && debt.what.slot == slot
-            && debt.what.space == space
-            && (debt.what.old ^ old) & ADDRESS == 0
         {
-            debt.renew(now, cpu, site, left);
-            return known;
+            if debt.is_settled(&self.cpus) {
+                self.book.remove(known);
+            } else if debt.what.space == space && (debt.what.old ^ old) & ADDRESS == 0 {
+                debt.renew(now, cpu, site, left);
+                return known;
+            }
         }
         let is_walk = matches!(pte::decode(level, old), Entry::Table(_));
         let below = self.child(level, old).filter(|_| is_walk);
@@ -32,8 +34,23 @@ impl Oracle {
         // Fewer rights to what the kernel's half maps are no matter of who owns it.
         let is_frames = !self.is_kernels(change) || change.new & VALID == 0;
         let (at, frame) = (now, if is_frames { self.leaf_frame(level, old) } else { u32::MAX });
-        let what =
-            Taken { slot, level, va, old, is_walk, space, asid, left, at, cpu, site, hull, frame };
+        let what = Taken {
+            slot,
+            nr: 1,
+            stride: 1,
+            level,
+            va,
+            old,
+            is_walk,
+            space,
+            asid,
+            left,
+            at,
+            cpu,
+            site,
+            hull,
+            frame,
+        };
         self.enter_in_book(&what)
     }
 
@@ -47,12 +64,33 @@ impl Oracle {
     #[inline(always)]
     pub(crate) fn enter_in_book(&mut self, what: &Taken) -> DebtId {
         let Some(id) = self.book.add(what, &self.cpus) else {
-            self.blind.debts += 1;
+            self.blind.debts += u64::from(what.nr);
             return DebtId::NONE;
         };
-        if let Some(frame) = self.frames.get_mut(what.frame as usize) {
-            frame.is_owed = true;
+        if (what.frame as usize) < self.frames.len() {
+            self.owe_frame(what.frame as usize, id);
         }
         id
+    }
+
+    /// `id` is a debt for a leaf that began at `frame`.
+    #[inline(always)]
+    pub(crate) fn owe_frame(&mut self, frame: usize, id: DebtId) {
+        let shadow = &mut self.frames[frame];
+        if shadow.owed == Owed::Nothing {
+            (shadow.owed, shadow.debt) = (Owed::One, id);
+        } else {
+            self.owe_frame_more(frame, id);
+        }
+    }
+
+    /// As [`Oracle::owe_frame`], where there was a debt before: it may be one of the same run.
+    fn owe_frame_more(&mut self, frame: usize, id: DebtId) {
+        let Self { frames, book, cpus, .. } = self;
+        let shadow = &mut frames[frame];
+        if book.get_mut(shadow.debt).is_some_and(|debt| !debt.is_settled(cpus)) {
+            shadow.owed = Owed::Some;
+        }
+        shadow.debt = id;
     }
 }

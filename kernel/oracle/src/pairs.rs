@@ -11,7 +11,7 @@ use pte::{Change as Care, Entry, Soft};
 
 /// Two words that were judged right.
 #[derive(Clone, Copy, Debug)]
-struct Pair {
+pub(crate) struct Pair {
     old: u64,
     new: u64,
     /// The bits that must agree: all but the address, and all of them where there is nothing.
@@ -19,8 +19,8 @@ struct Pair {
     of_new: u64,
     how: How,
     /// Both have the same address.
-    same: bool,
-    facts: Facts,
+    pub(crate) same: bool,
+    pub(crate) facts: Facts,
 }
 
 /// What is known of a pair.
@@ -81,8 +81,9 @@ impl Word {
         };
         match pte::decode(Level::Pte, word) {
             Entry::None => Some(Self { care: u64::MAX, names_frame: false, ..blank }),
-            Entry::Leaf(leaf) if !leaf.is_special() => {
-                Some(Self { is_young: leaf.is_young(), ..blank })
+            // Of a special one nobody is asked whose frame it is.
+            Entry::Leaf(leaf) => {
+                Some(Self { is_young: leaf.is_young(), names_frame: !leaf.is_special(), ..blank })
             }
             Entry::PresentInvalid(leaf) if !leaf.is_special() => {
                 Some(Self { locks_only: true, ..blank })
@@ -116,7 +117,8 @@ impl Pair {
         let care = pte::change(level, old, new, &oracle.caps);
         // What hardware has written since then is in one old word and not in the next.
         let loses_history = how == How::Store && was.is_valid && oracle.history() != 0;
-        let moves = was.is_valid && is.is_valid && !same;
+        // Each leads somewhere else: what belongs to a frame is no matter of two.
+        let moves = was.care == is.care && !same;
         if loses_history || moves || matches!(care, Care::BreakBeforeMake(_)) {
             return None;
         }
@@ -136,8 +138,8 @@ impl Pair {
     }
 
     /// Whether a store of `new` over `old` is one like this.
-    #[inline]
-    fn is_like(&self, old: u64, new: u64, how: How) -> bool {
+    #[inline(always)]
+    pub(crate) fn is_like(&self, old: u64, new: u64, how: How) -> bool {
         let differ = (old ^ self.old) & self.of_old | (new ^ self.new) & self.of_new;
         differ == 0 && how == self.how && ((old ^ new) & ADDRESS == 0) == self.same
     }
@@ -157,9 +159,9 @@ impl Pairs {
 
     /// What is known of the pair that a store is one of.
     #[inline]
-    pub(crate) fn find(&self, old: u64, new: u64, how: How) -> Option<Facts> {
+    pub(crate) fn find(&self, old: u64, new: u64, how: How) -> Option<&Pair> {
         let pair = &self.0[Self::index(old, new)];
-        pair.is_like(old, new, how).then_some(pair.facts)
+        pair.is_like(old, new, how).then_some(pair)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Where a table is reached and by whom, remembered in its shadow while nothing of that changes.
 
 use crate::Oracle;
-use crate::stores::Change;
+use crate::shadow::SlotId;
 use crate::tables::Place;
-use abi::{Asid, VirtAddr};
+use abi::{Asid, Level, VirtAddr};
 
 /// What is known of a table as a whole.
 #[derive(Clone, Copy, Debug)]
@@ -32,34 +32,35 @@ impl Oracle {
         self.epoch += 1;
     }
 
-    /// What is known of a table, if it still holds.
+    /// What is known of a table of pages of a space; found out anew if that does not hold any more.
     #[inline]
-    pub(crate) fn reach(&self, table: usize) -> Option<Reach> {
+    pub(crate) fn reach(&mut self, table: usize) -> Option<Reach> {
         let reach = self.tables[table].reach;
-        (reach.epoch == self.epoch).then_some(reach)
+        if reach.epoch == self.epoch { Some(reach) } else { self.find_reach(table) }
     }
 
-    /// Remembers where the table of a change is reached.
-    pub(crate) fn note_reach(&mut self, change: &Change) {
+    fn find_reach(&mut self, table: usize) -> Option<Reach> {
+        let shadow = &self.tables[table];
+        if shadow.level != Level::Pte || shadow.is_kernels {
+            return None;
+        }
         let epoch = self.epoch;
-        let reach = match change.place {
-            Place::Root { va, root } => {
-                let into = change.slot.index() as u64 * change.level.span();
-                let space = self.tables[root].space;
-                Reach {
-                    epoch,
-                    base: VirtAddr(va.0 - into),
-                    holders: self.holders(change),
-                    root: Some(root as u32),
-                    is_running: self.cpus.running_space(space) != 0,
-                }
-            }
+        let place = self.place(SlotId::new(shadow.frame as usize, 0))?;
+        let reach = match place {
+            Place::Root { va, root } => Reach {
+                epoch,
+                base: va,
+                holders: self.holders_at(place),
+                root: Some(root as u32),
+                is_running: self.cpus.running_space(self.tables[root].space) != 0,
+            },
             Place::Loose { top, .. } if self.walk_debt(top).is_none() => {
                 Reach { epoch, ..Reach::UNKNOWN }
             }
-            Place::Loose { .. } => return,
+            Place::Loose { .. } => return None,
         };
-        self.tables[change.table].reach = reach;
+        self.tables[table].reach = reach;
+        Some(reach)
     }
 
     /// The space of a root and the ASID that it ran under last.

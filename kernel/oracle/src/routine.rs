@@ -21,7 +21,6 @@ impl Oracle {
     /// A store was right, the long way: the next like it may go the short one.
     pub(crate) fn learn(&mut self, change: &Change) {
         if !self.is_thorough {
-            self.note_reach(change);
             self.note_pair(change);
         }
     }
@@ -40,7 +39,9 @@ impl Oracle {
         now: u64,
     ) -> bool {
         let Some(reach) = self.reach(table) else { return false };
-        let Some(facts) = self.pairs.find(old, new, how) else { return false };
+        let Some(facts) = self.pairs.find(old, new, how).map(|pair| pair.facts) else {
+            return false;
+        };
         let kept = self.tables[table].slots[slot.index()];
         let (was, is) = (old & VALID != 0, new & VALID != 0);
         let ours = if was { !self.history() } else { u64::MAX };
@@ -50,7 +51,7 @@ impl Oracle {
         let meets = (is || takes) && self.book.of_slot(kept.debt, slot).is_some();
         let needs_lock = reach.root.is_some() && (reach.is_running || facts.is_locks_only());
         let is_locked = self.cpus.get(by.cpu).held[usize::from(true)] != 0;
-        if (old ^ kept.word) & ours != 0 || meets || (needs_lock && !is_locked) {
+        if (old ^ kept.word()) & ours != 0 || meets || (needs_lock && !is_locked) {
             return false;
         }
         let frame = self.frame_of(Pfn(((old | new) & ADDRESS) >> PAGE_SHIFT));
@@ -83,7 +84,8 @@ impl Oracle {
             shadow.filled = (now, by.cpu);
         }
         let kept = &mut shadow.slots[slot.index()];
-        (kept.word, kept.site, kept.cpu, kept.debt) = (new, site, by.cpu, debt);
+        kept.put(new);
+        (kept.site, kept.cpu, kept.debt) = (site, by.cpu, debt);
         kept.cached = is && cached;
         true
     }
@@ -102,8 +104,23 @@ impl Oracle {
         let (space, asid) = self.space_of(root);
         let va = reach.base + slot.index() as u64 * PAGE_SIZE;
         let (level, left, is_walk, hull) = (Level::Pte, reach.holders, false, (0, 0));
-        let what =
-            Taken { slot, level, va, old, is_walk, space, asid, left, at, cpu, site, hull, frame };
+        let what = Taken {
+            slot,
+            nr: 1,
+            stride: 1,
+            level,
+            va,
+            old,
+            is_walk,
+            space,
+            asid,
+            left,
+            at,
+            cpu,
+            site,
+            hull,
+            frame,
+        };
         self.enter_in_book(&what)
     }
 }

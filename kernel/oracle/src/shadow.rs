@@ -86,8 +86,8 @@ impl DebtId {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct SlotShadow {
-    /// What software stored there last.
-    pub(crate) word: u64,
+    /// What software stored there last; or what that replaced, if the slot is `emptied`.
+    pub(crate) held: u64,
     /// Where in the program that was.
     pub(crate) site: SiteId,
     /// What its change owes, if that is still in the book.
@@ -97,18 +97,33 @@ pub struct SlotShadow {
     /// A TLB may have what the slot gave since it was last empty, though the word by itself would not be
     /// cached: its access flag was taken away.
     pub(crate) cached: bool,
-    pub(crate) spare: u16,
+    /// There is nothing in it, and a debt for a run of entries that must know what was.
+    pub(crate) emptied: bool,
+    pub(crate) spare: u8,
 }
 
 impl SlotShadow {
     const BLANK: Self = Self {
-        word: 0,
+        held: 0,
         site: SiteId::UNKNOWN,
         debt: DebtId::NONE,
         cpu: 0,
         cached: false,
+        emptied: false,
         spare: 0,
     };
+
+    /// What software stored there last.
+    #[inline(always)]
+    pub(crate) const fn word(&self) -> u64 {
+        if self.emptied { 0 } else { self.held }
+    }
+
+    /// Software stores `word`.
+    #[inline(always)]
+    pub(crate) const fn put(&mut self, word: u64) {
+        (self.held, self.emptied) = (word, false);
+    }
 }
 
 /// What is remembered of one table: the slot that leads to it, and its own slots.
@@ -178,13 +193,25 @@ pub(crate) enum Kind {
     Table,
 }
 
+/// What may be owed for the leaves that began at a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Owed {
+    /// Nothing.
+    Nothing,
+    /// One debt, if that is still in the book.
+    One,
+    /// There may be several: the book finds them.
+    Some,
+}
+
 /// What is remembered of one frame.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct FrameShadow {
     pub(crate) kind: Kind,
-    /// There may be debts for leaves that began here; the book finds them.
-    pub(crate) is_owed: bool,
+    /// Whether something is owed for leaves that began here.
+    pub(crate) owed: Owed,
     /// Who gave or took it last.
     pub(crate) site: SiteId,
     /// Valid leaves that lead to this page alone.
@@ -192,23 +219,26 @@ pub struct FrameShadow {
     /// Of data: the slot that mapped it last. Of a table: its shadow.
     pub(crate) link: u32,
     /// Valid blocks that begin here.
-    pub(crate) blocks: u32,
+    pub(crate) blocks: u16,
+    /// The debt for a leaf that began here, if it is one.
+    pub(crate) debt: DebtId,
 }
 
 impl FrameShadow {
     /// Of a frame that nobody has spoken of.
     pub const BLANK: Self = Self {
         kind: Kind::Unknown,
-        is_owed: false,
+        owed: Owed::Nothing,
         site: SiteId::UNKNOWN,
         maps: 0,
         link: u32::MAX,
         blocks: 0,
+        debt: DebtId::NONE,
     };
 
     /// Whether an entry leads here, or did and may not be paid for.
     pub(crate) fn is_remembered(&self) -> bool {
-        self.maps | self.blocks != 0 || self.is_owed
+        self.maps | u32::from(self.blocks) != 0 || self.owed != Owed::Nothing
     }
 }
 

@@ -28,7 +28,7 @@ impl Site {
 
     /// Whether it is the same one, without a look at the names of files.
     #[inline]
-    fn is(self, other: Self) -> bool {
+    pub(crate) fn is(self, other: Self) -> bool {
         match (self, other) {
             (Self::Unknown, Self::Unknown) => true,
             (Self::Source(one), Self::Source(other)) => core::ptr::eq(one, other),

@@ -49,7 +49,7 @@ impl Oracle {
         let frame = self.frame_of(slot.pfn())?;
         let id = SlotId::new(frame, (slot.0 % PAGE_SIZE / 8) as usize);
         let shadow = self.tables[self.table_at(frame)?].slots[id.index()];
-        let is_live = shadow.word & VALID != 0;
+        let is_live = shadow.word() & VALID != 0;
         if let Place::Loose { top, .. } = self.place(id)? {
             let was_linked = self.tables[top].unlinked != DebtId::NONE;
             let debt = self.walk_debt(top);

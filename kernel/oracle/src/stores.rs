@@ -46,6 +46,7 @@ impl Oracle {
             }
             return;
         };
+        self.part_from_run(table, id);
         if self.is_routine(by, table, id, old, new, how, now) {
             return;
         }
@@ -56,8 +57,8 @@ impl Oracle {
         let shadow = self.tables[table].slots[id.index()];
         // Hardware's own writes are no one's store.
         let ours = if old & VALID != 0 { !self.history() } else { u64::MAX };
-        if (old ^ shadow.word) & ours != 0 {
-            let word = shadow.word;
+        if (old ^ shadow.word()) & ours != 0 {
+            let word = shadow.word();
             let subject = self.subject(&Change { old: word, new: old, ..change });
             return self.broken(Rule::ForeignStore, by, Some(subject), Some(id));
         }
@@ -85,7 +86,12 @@ impl Oracle {
 
     /// CPUs and devices that may have something of the space of the slot.
     pub(crate) fn holders(&self, change: &Change) -> u64 {
-        let Place::Root { root, .. } = change.place else { return 0 };
+        self.holders_at(change.place)
+    }
+
+    /// As [`Oracle::holders`], of the space that leads to a place.
+    pub(crate) fn holders_at(&self, place: Place) -> u64 {
+        let Place::Root { root, .. } = place else { return 0 };
         let root = &self.tables[root];
         if root.is_kernels {
             return self.cpus.everyone();
@@ -183,7 +189,8 @@ impl Oracle {
         let shadow = &mut self.tables[table];
         shadow.live = shadow.live + u16::from(is) - u16::from(was);
         let kept = &mut shadow.slots[slot.index()];
-        (kept.word, kept.site, kept.cpu, kept.debt) = (new, site, by.cpu, debt);
+        kept.put(new);
+        (kept.site, kept.cpu, kept.debt) = (site, by.cpu, debt);
         kept.cached = is && cached;
     }
 
@@ -207,6 +214,7 @@ impl Oracle {
             Some(_) => {}
             None => return,
         }
+        self.dissolve_runs(frame);
         let crate::TableShadow { level, is_kernels, .. } = &self.tables[table];
         let (level, is_pages) = (*level, *level == Level::Pte && !*is_kernels);
         let (mut replaced, mut live) = (false, self.tables[table].live);
@@ -214,8 +222,9 @@ impl Oracle {
             let new = word.wrapping_add(step.wrapping_mul((index - start.index()) as u64));
             let slot = SlotId::new(frame, index);
             let kept = &mut self.tables[table].slots[index];
-            let old = kept.word;
-            (kept.word, kept.site, kept.cpu, kept.cached) = (new, site, by.cpu, false);
+            let old = kept.word();
+            kept.put(new);
+            (kept.site, kept.cpu, kept.cached) = (site, by.cpu, false);
             for (word, is_mapped) in [(old, false), (new, true)] {
                 match (word & VALID != 0, is_pages) {
                     (false, _) => continue,

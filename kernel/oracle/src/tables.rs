@@ -90,7 +90,7 @@ impl Oracle {
             if live == 0 {
                 break;
             }
-            let word = shadow.slots[index].word;
+            let word = shadow.slots[index].word();
             if word & VALID == 0 {
                 continue;
             }
@@ -145,13 +145,14 @@ impl Oracle {
     pub(crate) fn unwatch(&mut self, frame: usize) {
         let Some(table) = self.table_at(frame) else { return };
         self.new_epoch();
+        self.dissolve_runs(frame);
         let level = self.tables[table].level;
         for index in 0..ENTRIES {
             let shadow = &mut self.tables[table];
             if shadow.live == 0 {
                 break;
             }
-            let word = shadow.slots[index].word;
+            let word = shadow.slots[index].word();
             if word & VALID != 0 {
                 shadow.live -= 1;
                 match (level, shadow.is_kernels) {

@@ -88,8 +88,11 @@ impl Oracle {
         if self.report.is_some() {
             return;
         }
+        // Of a run, the entry that was taken away last.
+        let debt =
+            &Debt { what: self.part_of(&debt.what, debt.what.nr - 1..debt.what.nr), ..*debt };
         let table = self.table_at(debt.what.slot.frame());
-        let new = table.map_or(0, |table| self.tables[table].slots[debt.what.slot.index()].word);
+        let new = table.map_or(0, |table| self.tables[table].slots[debt.what.slot.index()].word());
         self.report = Some(Report {
             rule,
             subject: Some(Subject {

@@ -99,7 +99,7 @@ impl Oracle {
         };
         let sets_af = self.caps.hw_af && change.old & AF == 0;
         let sets_dirty = self.caps.hw_dirty && change.old & (WRITE | RDONLY) == WRITE | RDONLY;
-        let left = self.tables[change.table].slots[change.slot.index()].word;
+        let left = self.tables[change.table].slots[change.slot.index()].word();
         let was_set = change.old & !left & AF != 0 && change.new & (AF | VALID) == VALID;
         ((sets_af || sets_dirty || was_set) && pfn == old.pfn()).then_some(Rule::PlainStore)
     }

@@ -77,6 +77,22 @@ fn an_event_costs_so_much() {
         }
         4 * 512 + 3
     });
+    measure("the same, told together", |paper| {
+        paper.run(0, (0..512).map(|at| (page(at), leaf(FRAMES + at as u64, Prot::ReadWrite))));
+        paper.run(0, (0..512).map(|at| (page(at), 0)));
+        paper.flush(0, everything(ALL));
+        for at in 0..512 {
+            paper.free(FRAMES + at);
+            paper.alloc(FRAMES + at, Order::PAGE);
+        }
+        4 * 512 + 3
+    });
+    measure("only the stores of it", |paper| {
+        paper.run(0, (0..512).map(|at| (page(at), leaf(FRAMES + at as u64, Prot::ReadWrite))));
+        paper.run(0, (0..512).map(|at| (page(at), 0)));
+        paper.flush(0, everything(ALL));
+        2 * 512
+    });
     measure("a barrier with 512 debts outstanding", |paper| {
         if paper.oracle.outstanding() == 0 {
             for at in 0..512 {

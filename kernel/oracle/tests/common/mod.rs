@@ -4,9 +4,10 @@
 #![allow(dead_code, reason = "each suite uses its part of it")]
 
 pub(crate) mod trace;
+pub(crate) mod twins;
 
 use abi::{Asid, Level, Order, Pfn, PhysAddr, Prot, VirtAddr, VirtRange};
-use granule_oracle::{By, How, Miss, Oracle, Platform, Rule, Setup};
+use granule_oracle::{By, How, Miss, Oracle, Platform, Rule, Setup, Site, Stored};
 use pte::{AsidMatch, Caps, Depth, Leaf, Scope, Table, Target, Tlbi};
 
 /// RAM begins here.
@@ -132,6 +133,15 @@ impl Paper {
         let old = self.write(slot, word);
         self.oracle.store(by(cpu), slot, old, word, How::Exchange);
         old
+    }
+
+    /// Exchanges that are told together, as a kernel tells them that holds the lock of their table.
+    #[track_caller]
+    pub(crate) fn run(&mut self, cpu: u8, stores: impl IntoIterator<Item = (PhysAddr, u64)>) {
+        let (how, site) = (How::Exchange, Site::here());
+        let store = |(slot, new)| Stored { slot, old: self.write(slot, new), new, how, site };
+        let made: Vec<_> = stores.into_iter().map(store).collect();
+        made.chunks(64).for_each(|some| self.oracle.stores(cpu, some));
     }
 
     /// What is in a slot.
