@@ -156,7 +156,7 @@ fn storm_in(config: Config, mix: &[Do], mutant: Option<Mutant>) -> Option<String
 
 fn config(seed: u64) -> Config {
     let caps = machines()[seed as usize % 4].caps;
-    Config { caps, seed, cpus: 3, pages: 4096 }
+    Config { caps, seed, cpus: 3, pages: 4096, ..Config::default() }
 }
 
 #[test]

@@ -1,30 +1,30 @@
 //! A batch: folios on their way, all of them at the same step.
 
 use super::{MigrateError, Moved};
-use crate::frame::{Flag, FolioLock, FolioRef, OutOfMemory};
+use crate::frame::{Flag, FolioRef, OutOfMemory};
 use crate::mutant::Mutant;
-use crate::rmap::{Blocks, Extent, NO_HEAP};
+use crate::rmap::{Blocks, Extent, NO_HEAP, Owner};
 use crate::tlb::Owed;
 use crate::{Hardware, Mm};
 use abi::{Event, Order, Pfn};
 use alloc::vec::Vec;
+use core::mem::forget;
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Folios that are moved together.
 #[must_use = "run() moves the folios; without it they are only locked for a while"]
 pub(crate) struct Batch<'m, H: Hardware> {
     mm: &'m Mm<H>,
-    moves: Vec<Move<'m, H>>,
+    moves: Vec<Move>,
 }
 
-/// One folio, locked, and where it goes.
-struct Move<'m, H: Hardware> {
-    extent: Extent,
+/// One folio and where it goes: both locked, and a reference to each, which the batch gives up.
+struct Move {
+    from: Pfn,
+    to: Pfn,
+    /// What the folio is called.
+    owner: u64,
     order: Order,
-    // Given up in this order: who waits for the lock finds the folio still there.
-    target: FolioRef<'m, H>,
-    lock: FolioLock<'m, H>,
-    _source: FolioRef<'m, H>,
     /// Where it is now, or why it stays: until it was tried, nobody asks.
     moved: Moved,
 }
@@ -68,25 +68,20 @@ impl<'m, H: Hardware> Batch<'m, H> {
         if refs != expected && !mm.commits(Mutant::MigrateHeld) {
             return Err(MigrateError::Busy { refs, expected });
         }
-        let target = target(order)?;
-        // Nobody else has it yet; who meets it in an entry finds it locked as the old one is.
-        mm.desc(target.pfn()).raise(Flag::Locked);
-        let extent = Extent::of(mm, &lock);
         self.moves.try_reserve(1).map_err(|_| MigrateError::OutOfMemory(NO_HEAP))?;
-        self.moves.push(Move {
-            extent,
-            order,
-            target,
-            lock,
-            _source: source,
-            moved: Err(MigrateError::Locked),
-        });
+        let target = target(order)?;
+        let (from, to, owner) = (head, target.pfn(), desc.owner.load(Relaxed));
+        // Nobody else has it yet; who meets it in an entry finds it locked as the old one is.
+        mm.desc(to).raise(Flag::Locked);
+        self.moves.push(Move { from, to, owner, order, moved: Err(MigrateError::Locked) });
+        // From here on they are the batch's.
+        forget((target, lock, source));
         Ok(self.moves.len() - 1)
     }
 
     /// Which one of the batch this folio is. Asked for those that are locked: the last one, nearly always.
     fn find(&self, head: Pfn) -> Option<usize> {
-        self.moves.iter().rposition(|folio| folio.lock.head() == head)
+        self.moves.iter().rposition(|folio| folio.from == head)
     }
 
     /// Moves the folios and empties the batch. Tells `done` of each, in the order in which they came, where
@@ -104,81 +99,93 @@ impl<'m, H: Hardware> Batch<'m, H> {
         }
         self.moves.iter_mut().for_each(|folio| folio.moved = folio.copy(mm));
         self.rows().for_each(|row| put_back(mm, row));
-        for folio in &self.moves {
-            mm.folio_unlock(mm.desc(folio.target.pfn()));
-            done(folio.moved);
-        }
-        self.moves.clear();
+        self.moves.iter().for_each(|folio| done(folio.moved));
+        self.release();
         if late {
             owed.settle();
         }
     }
 
+    /// Gives up locks and references: the old frames of what was moved, and the new ones of what was not,
+    /// are freed.
+    fn release(&mut self) {
+        let mm = self.mm;
+        for folio in self.moves.drain(..) {
+            for head in [folio.to, folio.from] {
+                mm.folio_unlock(mm.desc(head));
+                mm.head_put(head, 1);
+            }
+        }
+    }
+
     /// The folios in order: small ones together whose names follow each other, every other one alone.
-    fn rows(&self) -> impl Iterator<Item = &[Move<'m, H>]> {
+    fn rows(&self) -> impl Iterator<Item = &[Move]> {
         self.moves.chunk_by(Move::is_followed_by)
+    }
+}
+
+impl<H: Hardware> Drop for Batch<'_, H> {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 
 /// Makes migration entries of what maps a row.
 #[doc(alias = "migrate_folio_unmap")]
-fn take_out<H: Hardware>(mm: &Mm<H>, row: &[Move<'_, H>], owed: &mut Owed<'_, H>) {
+fn take_out<H: Hardware>(mm: &Mm<H>, row: &[Move], owed: &mut Owed<'_, H>) {
     match row {
-        [folio] => mm.try_to_migrate(&folio.extent, Blocks::Keep, owed),
+        [folio] => mm.try_to_migrate(&folio.extent(), Blocks::Keep, owed),
         row => {
-            let frame = |n: u64| row[n as usize].lock.head();
-            mm.try_to_migrate_row(row[0].extent.owner(), row.len() as u64, &frame, owed);
+            let frame = |n: u64| row[n as usize].from;
+            mm.try_to_migrate_row(Owner::from_word(row[0].owner), row.len() as u64, &frame, owed);
         }
     }
 }
 
 /// Makes mappings of them, of where each of the row is now.
-fn put_back<H: Hardware>(mm: &Mm<H>, row: &[Move<'_, H>]) {
-    let place = |folio: &Move<'_, H>| {
-        let was = folio.lock.head();
-        (was, folio.moved.unwrap_or(was))
-    };
+fn put_back<H: Hardware>(mm: &Mm<H>, row: &[Move]) {
     match row {
-        [folio] => mm.remove_migration(&folio.extent, place(folio).1),
+        [folio] => mm.remove_migration(&folio.extent(), folio.now()),
         row => {
-            let places = |n: u64| place(&row[n as usize]);
-            mm.remove_migration_row(row[0].extent.owner(), row.len() as u64, &places);
+            let places = |n: u64| (row[n as usize].from, row[n as usize].now());
+            mm.remove_migration_row(Owner::from_word(row[0].owner), row.len() as u64, &places);
         }
     }
 }
 
-impl<H: Hardware> Move<'_, H> {
+impl Move {
+    fn extent(&self) -> Extent {
+        Extent::new(self.from, self.order.pages(), Owner::from_word(self.owner))
+    }
+
+    /// Where it is.
+    fn now(&self) -> Pfn {
+        self.moved.unwrap_or(self.from)
+    }
+
     /// Whether both are small, and `next` is called what comes after this one.
     fn is_followed_by(&self, next: &Self) -> bool {
-        self.order == Order::PAGE
-            && next.order == Order::PAGE
-            && self.extent.owner().word() + 1 == next.extent.owner().word()
+        self.order == Order::PAGE && next.order == Order::PAGE && self.owner + 1 == next.owner
     }
 
     /// Copies the folio, whose mappings are gone everywhere, if nobody else holds it.
     #[doc(alias("migrate_folio_move", "folio_migrate_mapping"))]
-    fn copy(&self, mm: &Mm<H>) -> Moved {
-        let (from, to) = (self.lock.head(), self.target.pfn());
-        if let Err(counts) = mm.folio_freeze_alone(from, Mutant::MigrateHeld) {
+    fn copy<H: Hardware>(&self, mm: &Mm<H>) -> Moved {
+        if let Err(counts) = mm.folio_freeze_alone(self.from, Mutant::MigrateHeld) {
             mm.count(Event::PgMigrateFail, self.order.pages());
             return Err(MigrateError::Busy { refs: counts.refs(), expected: 1 });
         }
-        self.become_target(mm, from, to);
-        mm.count(Event::PgMigrated, self.order.pages());
-        Ok(to)
-    }
-
-    /// Makes the new folio what the old one is, which is frozen; then the old one is only the caller's.
-    #[doc(alias("folio_migrate_copy", "folio_migrate_flags"))]
-    fn become_target(&self, mm: &Mm<H>, from: Pfn, to: Pfn) {
-        let (old, new) = (mm.desc(from), mm.desc(to));
-        mm.copy(from, to, self.order);
-        new.owner.store(old.owner.load(Relaxed), Relaxed);
+        let (old, new) = (mm.desc(self.from), mm.desc(self.to));
+        mm.copy(self.from, self.to, self.order);
+        new.owner.store(self.owner, Relaxed);
         for flag in [Flag::Anon, Flag::Dirty, Flag::Lazy] {
             if old.has(flag) && !(flag == Flag::Dirty && mm.commits(Mutant::MigrateForgetsDirt)) {
                 new.raise(flag);
             }
         }
+        // From here on it is only the batch's.
         mm.folio_unfreeze(old);
+        mm.count(Event::PgMigrated, self.order.pages());
+        Ok(self.to)
     }
 }

@@ -51,9 +51,9 @@ impl Extent {
         Self { head, pages: desc.order().pages(), owner }
     }
 
-    /// What the pages are called.
-    pub(crate) fn owner(&self) -> Owner {
-        self.owner
+    /// The same, of what is known already.
+    pub(crate) const fn new(head: Pfn, pages: u64, owner: Owner) -> Self {
+        Self { head, pages, owner }
     }
 }
 

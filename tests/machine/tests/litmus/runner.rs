@@ -80,7 +80,7 @@ impl<'t> Board<'t> {
         let ha = hd || test.threads.iter().any(|thread| thread.ha);
         let caps = Caps { hw_af: ha, hw_dirty: hd, tlb_range: true, ttl: true, ..Caps::CORTEX_A72 };
         let pages = (2 + groups as u64) * Level::Pmd.span() / PAGE_SIZE;
-        let config = Config { caps, cpus: test.threads.len(), pages, seed: 0 };
+        let config = Config { caps, cpus: test.threads.len(), pages, seed: 0, ..Config::default() };
         let way = Renaming::new(test, &layout, &Layout::law(test));
         Some(Self { test, layout, way, config })
     }
