@@ -77,7 +77,7 @@ const CAUGHT: &[(Mutant, &str, &str)] = &[
     (Mutant::SplitNoBreak, "thp-split", "break-before-make"),
     (Mutant::LinkBeforeZero, "fault-4k", "link-unpublished"),
     (Mutant::FirstCpuOnly, "fault-4k", "frame-freed"),
-    (Mutant::UnmapReleasesEarly, "chaos", "break-incomplete"),
+    (Mutant::UnmapReleasesEarly, "chaos", "done-early"),
     (Mutant::ProtectNoFlush, "contpte", "done-early"),
     (Mutant::RemapNoFlush, "mremap", "done-early"),
     (Mutant::RemapClaimable, "mremap", "break-before-make"),
@@ -104,7 +104,7 @@ const CAUGHT: &[(Mutant, &str, &str)] = &[
     (Mutant::ContFlushOne, "contpte", "break-incomplete"),
     (Mutant::TlbiNotRepeated, "fault-4k", "frame-freed"),
     (Mutant::FlushNoIsb, "fault-4k", "frame-freed"),
-    (Mutant::CpuJoinsStale, "asid-rollover", "frame-freed"),
+    (Mutant::CpuJoinsStale, "asid-rollover", "asid-trap"),
 ];
 
 /// The first report on a bug, with few tries.
