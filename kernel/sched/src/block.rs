@@ -121,7 +121,7 @@ impl<E: Engine> Scheduler<E> {
     pub(crate) fn begin_block(&self, me: Slot, deadline_ns: u64) {
         let here = &self.cpus[self.engine.id().index()];
         let thread = self.table.thread(me);
-        let mut rq = here.lock(&self.engine);
+        let mut rq = here.lock.lock(&self.engine);
         thread.set_state(State::Blocked);
         thread.deadline_ns.store(deadline_ns, Ordering::Relaxed);
         if deadline_ns != u64::MAX {
@@ -134,7 +134,7 @@ impl<E: Engine> Scheduler<E> {
     pub(crate) fn cancel_block(&self, me: Slot) {
         let here = &self.cpus[self.engine.id().index()];
         let thread = self.table.thread(me);
-        let mut rq = here.lock(&self.engine);
+        let mut rq = here.lock.lock(&self.engine);
         if thread.deadline_ns.swap(u64::MAX, Ordering::Relaxed) != u64::MAX {
             rq.remove_sleeper(&self.table, me);
             self.arm(&mut rq);
@@ -149,7 +149,7 @@ impl<E: Engine> Scheduler<E> {
         let queue = loop {
             let home = thread.home();
             let queue = &self.cpus[home.index()];
-            let rq = queue.lock(&self.engine);
+            let rq = queue.lock.lock(&self.engine);
             // It may have moved before the lock was taken; then the lock says nothing about it.
             if thread.home() == home {
                 break (queue, rq);

@@ -54,7 +54,10 @@ impl Calls {
     pub(crate) const fn new() -> Self {
         Self {
             slots: [const {
-                CallSlot { function: SpinLock::unclassed(None), waiting: AtomicCpuSet::new() }
+                CallSlot {
+                    function: SpinLock::new(Class::Sched, None),
+                    waiting: AtomicCpuSet::new(),
+                }
             }; SLOTS],
             taken: AtomicU64::new(0),
             inboxes: [const { Inbox(AtomicU64::new(0)) }; MAX_CPUS],
@@ -86,7 +89,7 @@ impl<E: Engine> Scheduler<E> {
             self.serve_while_waiting();
         };
         let call = &self.calls.slots[n];
-        *call.function.lock_as(&self.engine, Class::Sched) = Some(forget_lifetime(function));
+        *call.function.lock(&self.engine) = Some(forget_lifetime(function));
         {
             // Neither preempted nor moved while it is decided who "the others" are.
             let _irqs = self.engine.mask_irqs();
@@ -109,7 +112,7 @@ impl<E: Engine> Scheduler<E> {
         while !call.waiting.load().is_empty() {
             self.serve_while_waiting();
         }
-        *call.function.lock_as(&self.engine, Class::Sched) = None;
+        *call.function.lock(&self.engine) = None;
         self.calls.release(n);
     }
 
@@ -128,7 +131,7 @@ impl<E: Engine> Scheduler<E> {
         while posted != 0 {
             let call = &self.calls.slots[posted.trailing_zeros() as usize];
             posted &= posted - 1;
-            let function = *call.function.lock_as(&self.engine, Class::Sched);
+            let function = *call.function.lock(&self.engine);
             if let Some(function) = function {
                 function(here);
             }

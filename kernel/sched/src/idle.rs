@@ -60,7 +60,7 @@ impl<E: Engine> Scheduler<E> {
         let Some(slot) = self.victims(cpu).find_map(|victim| self.steal(victim, cpu)) else {
             return;
         };
-        let mut rq = here.lock(&self.engine);
+        let mut rq = here.lock.lock(&self.engine);
         self.table.thread(slot).set_state(State::Ready);
         rq.push(&self.table, slot);
         here.show(&rq);
@@ -68,7 +68,7 @@ impl<E: Engine> Scheduler<E> {
 
     fn steal(&self, victim: CpuId, thief: CpuId) -> Option<Slot> {
         let queue = &self.cpus[victim.index()];
-        let mut rq = queue.lock(&self.engine);
+        let mut rq = queue.lock.lock(&self.engine);
         let slot = rq.steal(&self.table)?;
         queue.show(&rq);
         let thread = self.table.thread(slot);

@@ -12,7 +12,7 @@ use crate::table::{List, Table};
 use crate::thread::{Affinity, Slot};
 use abi::CpuId;
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use sync::{Class, Cpu, SpinGuard, SpinLock};
+use sync::{Class, SpinLock};
 
 /// How long a thread runs while another one is ready: 10 ms.
 pub const SLICE_NS: u64 = 10_000_000;
@@ -47,18 +47,18 @@ impl RunQueue {
 
     pub(crate) fn push(&mut self, table: &Table, slot: Slot) {
         self.movable += u32::from(is_movable(table, slot));
-        self.ready.push_back(table.run_links, slot);
+        self.ready.push_back(&table.run_links, slot);
     }
 
     pub(crate) fn pop(&mut self, table: &Table) -> Option<Slot> {
-        let slot = self.ready.pop_front(table.run_links)?;
+        let slot = self.ready.pop_front(&table.run_links)?;
         self.movable -= u32::from(is_movable(table, slot));
         Some(slot)
     }
 
     /// Gives away the thread that has waited longest among those that may run elsewhere.
     pub(crate) fn steal(&mut self, table: &Table) -> Option<Slot> {
-        let slot = self.ready.remove_first(table.run_links, |slot| is_movable(table, slot))?;
+        let slot = self.ready.remove_first(&table.run_links, |slot| is_movable(table, slot))?;
         self.movable -= 1;
         Some(slot)
     }
@@ -67,11 +67,11 @@ impl RunQueue {
     pub(crate) fn add_sleeper(&mut self, table: &Table, slot: Slot) {
         let deadline = deadline_of(table, slot);
         let later = |other| deadline_of(table, other) > deadline;
-        self.sleepers.insert_before(table.run_links, slot, later);
+        self.sleepers.insert_before(&table.run_links, slot, later);
     }
 
     pub(crate) fn remove_sleeper(&mut self, table: &Table, slot: Slot) {
-        self.sleepers.remove_first(table.run_links, |other| other == slot);
+        self.sleepers.remove_first(&table.run_links, |other| other == slot);
     }
 
     /// Takes out the first sleeper, if its time has come.
@@ -80,7 +80,7 @@ impl RunQueue {
         if deadline_of(table, first) > now_ns {
             return None;
         }
-        self.sleepers.pop_front(table.run_links)
+        self.sleepers.pop_front(&table.run_links)
     }
 
     /// When the timer has to fire.
@@ -104,7 +104,7 @@ fn deadline_of(table: &Table, slot: Slot) -> u64 {
 /// A run queue with what others may see of it without its lock.
 #[repr(align(128))]
 pub(crate) struct CpuQueue {
-    queue: SpinLock<RunQueue>,
+    pub(crate) lock: SpinLock<RunQueue>,
     /// Written under the lock.
     current: AtomicU16,
     nr_ready: AtomicU32,
@@ -120,7 +120,7 @@ pub(crate) struct CpuQueue {
 impl CpuQueue {
     pub(crate) const fn new() -> Self {
         Self {
-            queue: SpinLock::unclassed(RunQueue::new()),
+            lock: SpinLock::new(Class::Sched, RunQueue::new()),
             current: AtomicU16::new(0),
             nr_ready: AtomicU32::new(0),
             nr_movable: AtomicU32::new(0),
@@ -128,10 +128,6 @@ impl CpuQueue {
             resched: AtomicBool::new(false),
             sent: AtomicU64::new(0),
         }
-    }
-
-    pub(crate) fn lock<'a, C: Cpu>(&'a self, cpu: &'a C) -> SpinGuard<'a, RunQueue, C> {
-        self.queue.lock_as(cpu, Class::Sched)
     }
 
     /// Who runs. Exact on this CPU with interrupts masked, and under the lock.

@@ -52,13 +52,13 @@ pub struct Scheduler<E: Engine> {
     pub(crate) engine: E,
     pub(crate) hooks: Once<Hooks>,
     pub(crate) table: Table,
-    pub(crate) cpus: &'static [CpuQueue; MAX_CPUS],
+    pub(crate) cpus: [CpuQueue; MAX_CPUS],
     /// CPUs that run threads.
     pub(crate) online: AtomicCpuSet,
     /// CPUs that will look at the queues before they sleep only if they are interrupted.
     pub(crate) idle: AtomicCpuSet,
     pub(crate) waits: WaitTable,
-    pub(crate) calls: &'static Calls,
+    pub(crate) calls: Calls,
     pub(crate) stop: Stop,
     /// Detached threads that have returned and whose stacks wait to be freed.
     pub(crate) dead: SpinLock<List>,
@@ -71,11 +71,11 @@ impl<E: Engine> Scheduler<E> {
             engine,
             hooks: Once::new(),
             table: Table::new(records),
-            cpus: &records.cpus,
+            cpus: [const { CpuQueue::new() }; MAX_CPUS],
             online: AtomicCpuSet::new(),
             idle: AtomicCpuSet::new(),
             waits: WaitTable::new(records),
-            calls: &records.calls,
+            calls: Calls::new(),
             stop: Stop::new(),
             dead: SpinLock::new(Class::Sched, List::new()),
         }
@@ -150,7 +150,7 @@ impl<E: Engine> Scheduler<E> {
         while let Some(slot) = self.pop_expired(here, now_ns) {
             self.arrive(slot);
         }
-        let mut rq = here.lock(&self.engine);
+        let mut rq = here.lock.lock(&self.engine);
         if rq.slice_end_ns.is_some_and(|end| end <= now_ns) {
             rq.slice_end_ns = None;
             here.resched.store(rq.nr_ready() != 0, Ordering::Relaxed);
@@ -161,7 +161,7 @@ impl<E: Engine> Scheduler<E> {
     }
 
     fn pop_expired(&self, here: &CpuQueue, now_ns: u64) -> Option<Slot> {
-        let mut rq = here.lock(&self.engine);
+        let mut rq = here.lock.lock(&self.engine);
         let slot = rq.pop_expired(&self.table, now_ns)?;
         let thread = self.table.thread(slot);
         thread.deadline_ns.store(u64::MAX, Ordering::Relaxed);
@@ -175,7 +175,7 @@ impl<E: Engine> Scheduler<E> {
     /// a slice without a timer.
     pub fn on_irq_reschedule(&self) {
         let Some(here) = self.here() else { return };
-        let mut rq = here.lock(&self.engine);
+        let mut rq = here.lock.lock(&self.engine);
         self.arm(&mut rq);
     }
 
@@ -248,7 +248,7 @@ impl<E: Engine> Scheduler<E> {
         let thread = self.table.thread(slot);
         let is_movable = thread.affinity() == Affinity::Any;
         let (begins_slice, must_queue) = {
-            let mut rq = queue.lock(&self.engine);
+            let mut rq = queue.lock.lock(&self.engine);
             thread.set_home(cpu);
             thread.set_state(State::Ready);
             rq.push(&self.table, slot);
@@ -316,7 +316,7 @@ impl<E: Engine> Scheduler<E> {
 
     /// Decides who runs next. `None`: the current thread goes on.
     fn pick(&self, here: &CpuQueue, cpu: CpuId, leave: Leave, now_ns: u64) -> Option<(Slot, Slot)> {
-        let mut rq = here.lock(&self.engine);
+        let mut rq = here.lock.lock(&self.engine);
         let from = here.current();
         let leaving = self.table.thread(from);
         match leave {

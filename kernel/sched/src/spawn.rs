@@ -176,7 +176,7 @@ impl<E: Engine> Scheduler<E> {
     /// Takes apart the detached threads that have returned.
     fn bury(&self) {
         loop {
-            let slot = self.dead.lock(&self.engine).pop_front(self.table.run_links);
+            let slot = self.dead.lock(&self.engine).pop_front(&self.table.run_links);
             let Some(slot) = slot else { return };
             self.take_apart(slot);
         }
@@ -205,11 +205,11 @@ impl<E: Engine> Scheduler<E> {
         let thread = self.table.thread(me);
         thread.result.store(result, Ordering::Relaxed);
         {
-            let _rq = here.lock(&self.engine);
+            let _rq = here.lock.lock(&self.engine);
             thread.set_state(State::Exited);
         }
         if Life::of_word(thread.life.load(Ordering::Acquire)).1 == Life::Detached {
-            self.dead.lock(&self.engine).push_back(self.table.run_links, me);
+            self.dead.lock(&self.engine).push_back(&self.table.run_links, me);
         } else {
             self.wake(WaitKey::of(&thread.life));
         }

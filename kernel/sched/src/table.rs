@@ -1,10 +1,8 @@
 //! The thread table: a fixed number of slots, so that a spawn can fail but the table cannot move,
 //! and the lists that run through it.
 
-use crate::cross_call::Calls;
-use crate::run_queue::CpuQueue;
 use crate::thread::{Life, Slot, Thread, ThreadId};
-use crate::wait_table::{BUCKETS, Bucket, Note};
+use crate::wait_table::Note;
 use abi::MAX_CPUS;
 use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
@@ -13,16 +11,11 @@ pub const MAX_THREADS: usize = 1024;
 
 const WORDS: usize = MAX_THREADS / 64;
 
-/// What there is of each thread, CPU and list, all bytes zero at first: beside the scheduler, which is not,
-/// so that an image need not bring them along.
+/// The threads' records, all bytes zero at first: beside the scheduler, which is not, so that an image need
+/// not bring them along.
 pub struct Records {
     threads: [Thread; MAX_THREADS],
-    run_links: Links,
-    wait_links: Links,
     pub(crate) notes: [Note; MAX_THREADS],
-    pub(crate) buckets: [Bucket; BUCKETS],
-    pub(crate) cpus: [CpuQueue; MAX_CPUS],
-    pub(crate) calls: Calls,
 }
 
 impl Records {
@@ -30,12 +23,7 @@ impl Records {
     pub const fn blank() -> Self {
         Self {
             threads: [const { Thread::blank() }; MAX_THREADS],
-            run_links: Links::new(),
-            wait_links: Links::new(),
             notes: [const { Note::blank() }; MAX_THREADS],
-            buckets: [const { Bucket::new() }; BUCKETS],
-            cpus: [const { CpuQueue::new() }; MAX_CPUS],
-            calls: Calls::new(),
         }
     }
 }
@@ -44,9 +32,9 @@ impl Records {
 pub(crate) struct Table {
     threads: &'static [Thread; MAX_THREADS],
     /// For run queues, sleepers and the list of the dead: a thread is in one of them at most.
-    pub(crate) run_links: &'static Links,
+    pub(crate) run_links: Links,
     /// For wait buckets: a thread that sleeps with a deadline is in two lists.
-    pub(crate) wait_links: &'static Links,
+    pub(crate) wait_links: Links,
     /// A bit per slot: taken.
     taken: [AtomicU64; WORDS],
 }
@@ -55,8 +43,8 @@ impl Table {
     pub(crate) const fn new(records: &'static Records) -> Self {
         Self {
             threads: &records.threads,
-            run_links: &records.run_links,
-            wait_links: &records.wait_links,
+            run_links: Links::new(),
+            wait_links: Links::new(),
             taken: [const { AtomicU64::new(0) }; WORDS],
         }
     }
@@ -117,9 +105,9 @@ impl Table {
     }
 }
 
-/// Names no slot of a list's: it is an idle thread's, which is in none.
-const END: u16 = 0;
-const _: () = assert!(MAX_THREADS <= 1 << u16::BITS && MAX_CPUS.is_multiple_of(64));
+/// Names no slot.
+const END: u16 = u16::MAX;
+const _: () = assert!(MAX_THREADS < END as usize && MAX_CPUS.is_multiple_of(64));
 
 /// One link per thread. A thread is in at most one list of the same links at a time; the list's lock
 /// guards the links of its members.

@@ -261,7 +261,7 @@ impl Thread {
             since_ns: AtomicU64::new(0),
             switches: AtomicU64::new(0),
             deadline_ns: AtomicU64::new(0),
-            private: SpinLock::unclassed(Private { job: None, owned_stack: None }),
+            private: SpinLock::new(Class::Asid, Private { job: None, owned_stack: None }),
         }
     }
 

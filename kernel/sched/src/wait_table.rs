@@ -11,9 +11,9 @@ use crate::table::{List, MAX_THREADS, Records, Table};
 use crate::thread::Slot;
 use abi::MAX_CPUS;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-use sync::{Class, Cpu, SpinGuard, SpinLock, WaitKey};
+use sync::{Class, Cpu, SpinLock, WaitKey};
 
-pub(crate) const BUCKETS: usize = 64;
+const BUCKETS: usize = 64;
 /// How many waiters are taken out of a bucket under one hold of its lock.
 pub(crate) const BATCH: usize = 16;
 
@@ -34,20 +34,9 @@ impl Batch {
 }
 
 #[repr(align(128))]
-pub(crate) struct Bucket {
+struct Bucket {
     waiters: AtomicU32,
     list: SpinLock<Inner>,
-}
-
-impl Bucket {
-    pub(crate) const fn new() -> Self {
-        let inner = Inner { list: List::new(), next_ticket: 0 };
-        Self { waiters: AtomicU32::new(0), list: SpinLock::unclassed(inner) }
-    }
-
-    fn lock<'a, C: Cpu>(&'a self, cpu: &'a C) -> SpinGuard<'a, Inner, C> {
-        self.list.lock_as(cpu, Class::Sched)
-    }
 }
 
 struct Inner {
@@ -73,13 +62,21 @@ pub(crate) struct Horizon(u64);
 
 /// All waiting threads.
 pub(crate) struct WaitTable {
-    buckets: &'static [Bucket; BUCKETS],
+    buckets: [Bucket; BUCKETS],
     notes: &'static [Note; MAX_THREADS],
 }
 
 impl WaitTable {
     pub(crate) const fn new(records: &'static Records) -> Self {
-        Self { buckets: &records.buckets, notes: &records.notes }
+        Self {
+            buckets: [const {
+                Bucket {
+                    waiters: AtomicU32::new(0),
+                    list: SpinLock::new(Class::Sched, Inner { list: List::new(), next_ticket: 0 }),
+                }
+            }; BUCKETS],
+            notes: &records.notes,
+        }
     }
 
     fn bucket(&self, key: WaitKey) -> &Bucket {
@@ -93,12 +90,12 @@ impl WaitTable {
         debug_assert!(slot.index() >= MAX_CPUS, "an idle thread does not wait");
         let bucket = self.bucket(key);
         {
-            let mut inner = bucket.lock(cpu);
+            let mut inner = bucket.list.lock(cpu);
             let note = &self.notes[slot.index()];
             note.key.store(key.0, Ordering::Relaxed);
             note.ticket.store(inner.next_ticket, Ordering::Relaxed);
             inner.next_ticket += 1;
-            inner.list.push_back(table.wait_links, slot);
+            inner.list.push_back(&table.wait_links, slot);
             bucket.waiters.store(inner.list.len() as u32, Ordering::Relaxed);
         }
         fence(Ordering::SeqCst);
@@ -107,8 +104,8 @@ impl WaitTable {
     /// Takes `slot` out, if no waker has done so.
     pub(crate) fn leave<C: Cpu>(&self, cpu: &C, table: &Table, key: WaitKey, slot: Slot) {
         let bucket = self.bucket(key);
-        let mut inner = bucket.lock(cpu);
-        inner.list.remove_first(table.wait_links, |other| other == slot);
+        let mut inner = bucket.list.lock(cpu);
+        inner.list.remove_first(&table.wait_links, |other| other == slot);
         bucket.waiters.store(inner.list.len() as u32, Ordering::Relaxed);
     }
 
@@ -129,7 +126,7 @@ impl WaitTable {
     ) -> Batch {
         let bucket = self.bucket(key);
         let mut batch = Batch { slots: [Slot(0); BATCH], len: 0 };
-        let mut inner = bucket.lock(cpu);
+        let mut inner = bucket.list.lock(cpu);
         let Horizon(end) = *horizon.get_or_insert(Horizon(inner.next_ticket));
         while batch.len < BATCH {
             let wanted = |slot: Slot| {
@@ -137,7 +134,7 @@ impl WaitTable {
                 note.key.load(Ordering::Relaxed) == key.0
                     && note.ticket.load(Ordering::Relaxed) < end
             };
-            let Some(slot) = inner.list.remove_first(table.wait_links, wanted) else { break };
+            let Some(slot) = inner.list.remove_first(&table.wait_links, wanted) else { break };
             batch.slots[batch.len] = slot;
             batch.len += 1;
         }

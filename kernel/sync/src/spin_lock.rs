@@ -62,14 +62,6 @@ impl<T> SpinLock<T> {
         Self { class, inner: Raw::new(value) }
     }
 
-    /// A lock whose class is said whenever it is taken, by [`SpinLock::lock_as`]. All its bytes are zero
-    /// where those of `value` are, so that an image need not bring them along.
-    #[cfg(not(loom))]
-    pub const fn unclassed(value: T) -> Self {
-        // The one that is zero.
-        Self::new(Class::Asid, value)
-    }
-
     /// A lock of `class` around `value`.
     #[cfg(loom)]
     pub fn new(class: Class, value: T) -> Self {

@@ -93,7 +93,8 @@ fn check((sched, recorder): Recorded, threads: &[ThreadId]) {
         let has = move |id: &&ThreadId| sched.table.thread(Slot(id.slot)).state() == state;
         threads.iter().filter(has).count()
     };
-    let queued: usize = cpus().map(|c| sched.cpus[c.index()].lock(&sched.engine).nr_ready()).sum();
+    let queued: usize =
+        cpus().map(|c| sched.cpus[c.index()].lock.lock(&sched.engine).nr_ready()).sum();
     assert_eq!(queued, of(State::Ready), "ready is being in one queue");
     let busy: Vec<CpuId> = cpus().filter(|c| !sched.cpus[c.index()].current().is_idle()).collect();
     assert_eq!(busy.len(), of(State::Running), "running is being current");
@@ -286,7 +287,7 @@ fn a_death_under_a_run_queues_lock_can_still_be_reported() {
     sched.waits.enter(&sched.engine, &sched.table, key, waiter);
     // Locks that their dead holders never release.
     for cpu in &sched.cpus[..2] {
-        core::mem::forget(cpu.lock(&sched.engine));
+        core::mem::forget(cpu.lock.lock(&sched.engine));
     }
     recorder.take_sent();
     assert!(
