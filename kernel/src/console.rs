@@ -36,13 +36,19 @@ impl Log {
 }
 
 static LOG: SpinLock<Log> = SpinLock::new(Class::Console, Log { written: 0 });
-static INPUT: SpinLock<TypeAhead> = SpinLock::new(Class::Console, TypeAhead::new());
+/// What was typed ahead. Made when it is first asked for: so it is zero until then, and takes no room in the image
+/// either.
+static INPUT: Once<SpinLock<TypeAhead>> = Once::new();
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn input() -> &'static SpinLock<TypeAhead> {
+    INPUT.call_once(|| SpinLock::new(Class::Console, TypeAhead::new()))
+}
 
 /// Makes `uart` the console; what it had received before comes first.
 pub(crate) fn attach(uart: Uart, carried: &Carried) {
     UART.call_once(|| uart);
-    let mut input = INPUT.lock(&LocalCpu);
+    let mut input = input().lock(&LocalCpu);
     carried.bytes().iter().for_each(|&byte| accept(&mut input, byte));
 }
 
@@ -145,7 +151,7 @@ pub(crate) fn on_receive() {
     let Some(uart) = UART.get() else { return };
     // Held from a byte's reading until it is kept: an interrupt, or another CPU, in between would put those
     // behind it before it.
-    let mut input = INPUT.lock(&LocalCpu);
+    let mut input = input().lock(&LocalCpu);
     uart.acknowledge_receive_interrupt();
     let mut taken = 0;
     for received in core::iter::from_fn(|| uart.read()).take(BATCH) {
@@ -169,7 +175,7 @@ fn drain_flood() {
 }
 
 fn input_key() -> WaitKey {
-    WaitKey::of(&INPUT)
+    WaitKey::of(input())
 }
 
 /// What the prompt gets from the line.
@@ -189,7 +195,7 @@ pub(crate) fn read() -> Input {
             input = if INTERRUPTED.swap(false, Ordering::Relaxed) {
                 Some(Input::Interrupt)
             } else {
-                INPUT.lock(&LocalCpu).take().map(Input::Byte)
+                self::input().lock(&LocalCpu).take().map(Input::Byte)
             };
             input.is_some() || FLOODED.load(Ordering::Relaxed)
         });
@@ -207,7 +213,7 @@ pub(crate) fn interrupted() -> bool {
 
 /// Bytes that were typed and lost for want of room, since boot.
 pub(crate) fn lost() -> u64 {
-    INPUT.lock(&LocalCpu).dropped()
+    input().lock(&LocalCpu).dropped()
 }
 
 /// Forgets a Ctrl-C: a new command begins.

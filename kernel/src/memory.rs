@@ -27,17 +27,6 @@ use sync::{Class, SpinLock};
 static MM: Once<Mm<Hw>> = Once::new();
 static KERNEL_MAP: Once<SpinLock<KernelMap>> = Once::new();
 
-/// The boot's lists: what is free, and what is mapped linearly. Large for a stack, and needed once.
-struct BootRanges {
-    free: EarlyMemory,
-    mapped: EarlyMemory,
-}
-
-static BOOT_RANGES: SpinLock<BootRanges> = SpinLock::new(
-    Class::Image,
-    BootRanges { free: EarlyMemory::new(), mapped: EarlyMemory::new() },
-);
-
 /// The memory manager; `None` until the boot has made it.
 pub(crate) fn mm() -> Option<&'static Mm<Hw>> {
     MM.get()
@@ -101,8 +90,8 @@ pub(crate) struct Plan {
 
 /// Builds everything; afterwards [`mm`] answers, and the early tables are gone.
 pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<(), MemoryError> {
-    let mut ranges = BOOT_RANGES.lock(&LocalCpu);
-    let BootRanges { free, mapped } = &mut *ranges;
+    // What is free, and what is mapped linearly: some 4 KiB, for which the boot's stack is large enough.
+    let (mut free, mut mapped) = (EarlyMemory::new(), EarlyMemory::new());
     for memory in &board.memory {
         free.add(memory.range)?;
     }
@@ -151,7 +140,7 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
     #[cfg(feature = "sanitize")]
     let platform = plan.sanitize.then(|| crate::sanitizer::platform(board));
     #[cfg(feature = "sanitize")]
-    let hw = crate::sanitizer::watch(hw, platform, span, root, free)?;
+    let hw = crate::sanitizer::watch(hw, platform, span, root, &mut free)?;
     let mm = MM.call_once(|| {
         let mut mm = Mm::new(hw, memmap);
         crate::nodes::place(&mut mm.frames, board, free.ranges(), plan.movable);

@@ -5,17 +5,12 @@ use crate::console::{self, Console, Input, println};
 use crate::power;
 use core::fmt::Write;
 use shell::{Event, LineEditor, ShellError, Show, Status, Terminal};
-use sync::{Class, SpinLock};
 
 /// What the far side of the line is taken for.
 const TERMINAL: Terminal = Terminal::new(Show::Ansi);
 
 /// What the line editor knows an interrupt by.
 const CTRL_C: u8 = 0x03;
-
-/// Here and not on a stack, for which it is large. The prompt takes it, once.
-static EDITOR: SpinLock<Option<LineEditor>> =
-    SpinLock::new(Class::Image, Some(LineEditor::new(TERMINAL, "granule> ")));
 
 /// The last call of the boot: runs `script` and ends, or plays the tour if wanted and prompts.
 pub(crate) fn main(script: Option<&str>, tour: bool) -> ! {
@@ -28,11 +23,7 @@ pub(crate) fn main(script: Option<&str>, tour: bool) -> ! {
         run(&mut context, "tour");
     }
     println!("`help` lists the commands.");
-    let editor = EDITOR.lock(&arch::LocalCpu).take();
-    match editor {
-        Some(mut editor) => prompt(&mut editor, &mut context),
-        None => power::off(1),
-    }
+    prompt(&mut context)
 }
 
 /// Runs one line of commands.
@@ -44,7 +35,8 @@ fn run(context: &mut Context, script: &str) -> Status {
     status
 }
 
-fn prompt(editor: &mut LineEditor, context: &mut Context) -> ! {
+fn prompt(context: &mut Context) -> ! {
+    let mut editor = LineEditor::new(TERMINAL, "granule> ");
     let out = &mut Console;
     let mut known_lost = 0;
     editor.start(out);

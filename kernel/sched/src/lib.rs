@@ -69,5 +69,5 @@ pub use run_queue::SLICE_NS;
 pub use scheduler::Scheduler;
 pub use spawn::{JoinError, SpawnError, Spec};
 pub use stop::Stopped;
-pub use table::{MAX_THREADS, Records};
+pub use table::MAX_THREADS;
 pub use thread::{Affinity, Entry, Fate, Name, Slot, State, ThreadId};

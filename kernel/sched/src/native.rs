@@ -8,7 +8,7 @@ use crate::ps::ThreadInfo;
 use crate::scheduler::Scheduler;
 use crate::spawn::{JoinError, SpawnError, Spec};
 use crate::stop::Stopped;
-use crate::table::{MAX_THREADS, Records};
+use crate::table::MAX_THREADS;
 use crate::thread::{Entry, Slot, ThreadId};
 use abi::{CpuId, VirtRange};
 use arch::LocalCpu;
@@ -32,9 +32,7 @@ unsafe impl Sync for Saved {}
 static CONTEXTS: [Saved; MAX_THREADS] =
     [const { Saved(UnsafeCell::new(MaybeUninit::uninit())) }; MAX_THREADS];
 
-static RECORDS: Records = Records::blank();
-
-static SCHEDULER: Scheduler<Native> = Scheduler::new(Native, &RECORDS);
+static SCHEDULER: Scheduler<Native> = Scheduler::new(Native);
 
 fn set_context(slot: Slot, context: Context) {
     let saved = CONTEXTS[slot.index()].0.get();
@@ -136,13 +134,21 @@ impl arch::Threads for KernelThreads {
     }
 }
 
+// Never inlined, though small: each is called from many places, and what it stands for is not small.
 macro_rules! face {
     ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {$(
         #[doc = concat!("[`Scheduler::", stringify!($name), "`], of the kernel's scheduler.")]
+        #[inline(never)]
         pub fn $name($($arg: $type),*) -> $result {
             SCHEDULER.$name($($arg),*)
         }
     )*};
+}
+
+/// [`Scheduler::space`], of the kernel's scheduler: what every fault asks first.
+#[inline]
+pub fn space() -> usize {
+    SCHEDULER.space()
 }
 
 face! {
@@ -155,7 +161,6 @@ face! {
     join(id: ThreadId) -> Result<usize, JoinError>;
     exit(result: usize) -> !;
     current() -> Option<ThreadId>;
-    space() -> usize;
     set_space(new: usize) -> usize;
     yield_now() -> ();
     sleep_until(deadline_ns: u64) -> ();

@@ -26,7 +26,7 @@ use crate::cross_call::Calls;
 use crate::port::{Engine, Hooks, Sgi};
 use crate::run_queue::{CpuQueue, RunQueue, SLICE_NS};
 use crate::stop::Stop;
-use crate::table::{List, Records, Table};
+use crate::table::{List, Table};
 use crate::thread::{Affinity, Slot, State, ThreadId};
 use crate::wait_table::WaitTable;
 use abi::{CpuId, MAX_CPUS};
@@ -65,16 +65,17 @@ pub struct Scheduler<E: Engine> {
 }
 
 impl<E: Engine> Scheduler<E> {
-    /// No threads, no CPUs.
-    pub const fn new(engine: E, records: &'static Records) -> Self {
+    /// No threads, no CPUs, and but for the engine no byte that is not zero: a static one takes no room in the
+    /// image.
+    pub const fn new(engine: E) -> Self {
         Self {
             engine,
             hooks: Once::new(),
-            table: Table::new(records),
+            table: Table::new(),
             cpus: [const { CpuQueue::new() }; MAX_CPUS],
             online: AtomicCpuSet::new(),
             idle: AtomicCpuSet::new(),
-            waits: WaitTable::new(records),
+            waits: WaitTable::new(),
             calls: Calls::new(),
             stop: Stop::new(),
             dead: SpinLock::new(Class::Sched, List::new()),

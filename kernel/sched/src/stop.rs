@@ -13,8 +13,8 @@ use crate::scheduler::Scheduler;
 use abi::CpuId;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// No CPU reports.
-const NOBODY: u32 = u32::MAX;
+/// No CPU reports. Otherwise it is the reporter's number plus one.
+const NOBODY: u32 = 0;
 
 /// Who reports, and who is silent.
 pub(crate) struct Stop {
@@ -58,13 +58,13 @@ impl<E: Engine> Scheduler<E> {
     pub fn stop_others(&self, bound_ns: u64) -> Stopped {
         self.engine.mask();
         let here = self.engine.id();
-        let me = u32::from(here.0);
+        let me = u32::from(here.0) + 1;
         let before =
             self.stop.reporter.compare_exchange(NOBODY, me, Ordering::AcqRel, Ordering::Acquire);
         match before {
             Ok(_) => {}
             Err(by) if by == me => return Stopped::Again,
-            Err(by) => return Stopped::Late { by: CpuId(by as u16) },
+            Err(by) => return Stopped::Late { by: CpuId((by - 1) as u16) },
         }
         let others = self.online().without(here);
         for cpu in others.iter() {

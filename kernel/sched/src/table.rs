@@ -2,7 +2,6 @@
 //! and the lists that run through it.
 
 use crate::thread::{Life, Slot, Thread, ThreadId};
-use crate::wait_table::Note;
 use abi::MAX_CPUS;
 use core::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
@@ -11,26 +10,9 @@ pub const MAX_THREADS: usize = 1024;
 
 const WORDS: usize = MAX_THREADS / 64;
 
-/// The threads' records, all bytes zero at first: beside the scheduler, which is not, so that an image need
-/// not bring them along.
-pub struct Records {
-    threads: [Thread; MAX_THREADS],
-    pub(crate) notes: [Note; MAX_THREADS],
-}
-
-impl Records {
-    /// No thread.
-    pub const fn blank() -> Self {
-        Self {
-            threads: [const { Thread::blank() }; MAX_THREADS],
-            notes: [const { Note::blank() }; MAX_THREADS],
-        }
-    }
-}
-
 /// All threads.
 pub(crate) struct Table {
-    threads: &'static [Thread; MAX_THREADS],
+    threads: [Thread; MAX_THREADS],
     /// For run queues, sleepers and the list of the dead: a thread is in one of them at most.
     pub(crate) run_links: Links,
     /// For wait buckets: a thread that sleeps with a deadline is in two lists.
@@ -40,16 +22,16 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) const fn new(records: &'static Records) -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
-            threads: &records.threads,
+            threads: [const { Thread::blank() }; MAX_THREADS],
             run_links: Links::new(),
             wait_links: Links::new(),
             taken: [const { AtomicU64::new(0) }; WORDS],
         }
     }
 
-    pub(crate) fn thread(&self, slot: Slot) -> &'static Thread {
+    pub(crate) fn thread(&self, slot: Slot) -> &Thread {
         &self.threads[slot.index()]
     }
 
@@ -105,9 +87,9 @@ impl Table {
     }
 }
 
-/// Names no slot.
-const END: u16 = u16::MAX;
-const _: () = assert!(MAX_THREADS < END as usize && MAX_CPUS.is_multiple_of(64));
+/// The end of a list: an idle thread's slot, and those are in none. Zero, as all of a scheduler is at first.
+const END: u16 = 0;
+const _: () = assert!(Slot(END).is_idle() && MAX_CPUS.is_multiple_of(64));
 
 /// One link per thread. A thread is in at most one list of the same links at a time; the list's lock
 /// guards the links of its members.
@@ -149,6 +131,7 @@ impl List {
     }
 
     pub(crate) fn push_back(&mut self, links: &Links, slot: Slot) {
+        debug_assert!(!slot.is_idle(), "an idle thread is in no list");
         links.set_next(slot.0, END);
         if self.tail == END {
             self.head = slot.0;

@@ -206,7 +206,6 @@ pub(crate) struct Thread {
     pub(crate) switches: AtomicU64,
     /// When to give up waiting; `u64::MAX` is never.
     pub(crate) deadline_ns: AtomicU64,
-    /// Locked as what it is by [`Thread::private`]; the class that it is made with is the one that is zero.
     private: SpinLock<Private>,
 }
 
@@ -245,7 +244,7 @@ impl Life {
 }
 
 impl Thread {
-    /// The record of no thread yet. All its bytes are zero: see [`crate::table::Records`].
+    /// The record of no thread yet. All its bytes are zero: see [`crate::Scheduler::new`].
     pub(crate) const fn blank() -> Self {
         Self {
             life: AtomicU64::new(0),
@@ -261,13 +260,13 @@ impl Thread {
             since_ns: AtomicU64::new(0),
             switches: AtomicU64::new(0),
             deadline_ns: AtomicU64::new(0),
-            private: SpinLock::new(Class::Asid, Private { job: None, owned_stack: None }),
+            private: SpinLock::new(Class::Sched, Private { job: None, owned_stack: None }),
         }
     }
 
     /// What is more than a word, locked.
     pub(crate) fn private<'a, C: Cpu>(&'a self, cpu: &'a C) -> SpinGuard<'a, Private, C> {
-        self.private.lock_as(cpu, Class::Sched)
+        self.private.lock(cpu)
     }
 
     /// Makes the record that of a new thread. The slot is claimed and not yet named by anybody.

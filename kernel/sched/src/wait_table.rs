@@ -7,7 +7,7 @@
 //! bucket, and by the bucket's lock sees it `Blocked`: it makes it run. Or the waiter sees the
 //! waker's store. So a wake of a key that nobody waits for costs a fence and a load.
 
-use crate::table::{List, MAX_THREADS, Records, Table};
+use crate::table::{List, MAX_THREADS, Table};
 use crate::thread::Slot;
 use abi::MAX_CPUS;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -63,11 +63,11 @@ pub(crate) struct Horizon(u64);
 /// All waiting threads.
 pub(crate) struct WaitTable {
     buckets: [Bucket; BUCKETS],
-    notes: &'static [Note; MAX_THREADS],
+    notes: [Note; MAX_THREADS],
 }
 
 impl WaitTable {
-    pub(crate) const fn new(records: &'static Records) -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             buckets: [const {
                 Bucket {
@@ -75,7 +75,7 @@ impl WaitTable {
                     list: SpinLock::new(Class::Sched, Inner { list: List::new(), next_ticket: 0 }),
                 }
             }; BUCKETS],
-            notes: &records.notes,
+            notes: [const { Note::blank() }; MAX_THREADS],
         }
     }
 

@@ -3,9 +3,9 @@
 //! Invariant: after each [`LineEditor::feed`] the terminal's last row shows the prompt and the
 //! window of the text around the cursor (see [`LineEditor::room`]), unless a line has just ended.
 //!
-//! Context: any; the editor takes no locks and waits for nothing. It is some 5 KiB large, so it
-//! lives in a static, for which [`LineEditor::new`] is const. Redrawing after a byte costs at most
-//! a row, so a flood of input is bounded work per byte.
+//! Context: any; the editor takes no locks and waits for nothing. It is some 5 KiB large, of which its
+//! owner's stack, or the static it lives in, must be capable. Redrawing after a byte costs at most a
+//! row, so a flood of input is bounded work per byte.
 
 use crate::edit::{Edit, Effect};
 use crate::history::History;
@@ -62,6 +62,7 @@ pub struct LineEditor {
 
 impl LineEditor {
     /// An editor for `terminal`. The prompt is ASCII; its blank at the end is the caller's.
+    #[inline(never)]
     pub const fn new(terminal: Terminal, prompt: &'static str) -> Self {
         Self {
             terminal,

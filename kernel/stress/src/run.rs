@@ -23,6 +23,9 @@ pub enum Limit {
     Rounds(u64),
 }
 
+/// What each CPU does.
+type Body<'a> = dyn Fn(usize, &mut Rng) -> Result<(), Failure> + Sync + 'a;
+
 /// What the user chose.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -133,6 +136,11 @@ impl<'w, W: World> Run<'w, W> {
         watch: &mut dyn FnMut(),
         body: impl Fn(usize, &mut Rng) -> Result<(), Failure> + Sync,
     ) -> Result<(), Failure> {
+        self.on_each_cpu(watch, &body)
+    }
+
+    /// [`Run::on_cpus`], compiled once for all workloads.
+    fn on_each_cpu(&self, watch: &mut dyn FnMut(), body: &Body<'_>) -> Result<(), Failure> {
         let cpus = self.options.cpus;
         let one = |cpu: usize| {
             if let Err(failure) = body(cpu, &mut self.rng(cpu)) {
@@ -188,6 +196,7 @@ impl<'w, W: World> Run<'w, W> {
     }
 
     /// Loads a word that must be there.
+    #[inline(never)]
     pub fn load(
         &self,
         space: &Space<'_, W::Machine>,
@@ -200,6 +209,7 @@ impl<'w, W: World> Run<'w, W> {
     }
 
     /// Writes the stamp into the page at `va`: its first, a middle and its last word.
+    #[inline(never)]
     pub fn mark(
         &self,
         space: &Space<'_, W::Machine>,
@@ -230,6 +240,7 @@ impl<'w, W: World> Run<'w, W> {
     }
 
     /// Checks that the page at `va` still holds its stamp.
+    #[inline(never)]
     pub fn check(
         &self,
         space: &Space<'_, W::Machine>,
@@ -247,6 +258,8 @@ impl<'w, W: World> Run<'w, W> {
     }
 
     /// The failure that `found` at `va` is, with the walk as it is now.
+    #[cold]
+    #[inline(never)]
     pub fn wrong_data(
         &self,
         space: &Space<'_, W::Machine>,
@@ -259,6 +272,8 @@ impl<'w, W: World> Run<'w, W> {
     }
 
     /// The failure that `outcome` at `va` is, with the walk as it is now.
+    #[cold]
+    #[inline(never)]
     pub fn wrong_outcome(
         &self,
         space: &Space<'_, W::Machine>,
@@ -271,6 +286,8 @@ impl<'w, W: World> Run<'w, W> {
     }
 
     /// The failure that an access to `va` is which was to be denied.
+    #[cold]
+    #[inline(never)]
     pub fn not_denied(
         &self,
         space: &Space<'_, W::Machine>,

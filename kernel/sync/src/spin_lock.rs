@@ -12,11 +12,14 @@ use raw::{Raw, RawGuard};
 /// Where two table pages of one level are locked together (mremap, fork), the one at the lower
 /// address is taken first, and the other as the second of its kind. The class cannot check the
 /// addresses; it does check that there is no third.
+///
+/// Counted from [`Class::Sched`], which is zero: a static that is zero throughout takes no room in the image, and
+/// the scheduler is the largest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(u8)]
+#[repr(i8)]
 pub enum Class {
     /// ASID allocation and roll-over.
-    Asid,
+    Asid = -12,
     /// The list of families of address spaces.
     Family,
     /// What the kernel image keeps for itself: the boot's lists, stacks, the prompt.

@@ -88,7 +88,7 @@ impl PageDesc {
                 state: AtomicU32::new(Kind::Tail as u32),
                 // The class is of no account, but must be the one that is zero: a table's lock is
                 // taken as what the table is.
-                ptl: SpinLock::new(Class::Asid, ()),
+                ptl: SpinLock::new(Class::Sched, ()),
                 page_block: core::sync::atomic::AtomicU16::new(0),
                 prev: AtomicU32::new(0),
                 next: AtomicU32::new(0),

@@ -5,7 +5,7 @@
 //! instructions. The clock moves when somebody looks at it; when all CPUs wait for an interrupt it
 //! jumps to the first timer. If there is none, somebody's wake-up is lost, and the test fails.
 
-use crate::{Engine, Hooks, Port, Records, Scheduler, Sgi, Slot, StackSource, State};
+use crate::{Engine, Hooks, Port, Scheduler, Sgi, Slot, StackSource, State};
 use abi::{CpuId, VirtAddr, VirtRange};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -81,8 +81,7 @@ pub(super) fn boot(nr_cpus: usize) -> Machine {
         sched: OnceLock::new(),
         stacks: AtomicI64::new(0),
     }));
-    let sched: &'static Scheduler<Handle> =
-        Box::leak(Box::new(Scheduler::new(Handle(host), Box::leak(Box::new(Records::blank())))));
+    let sched: &'static Scheduler<Handle> = Box::leak(Box::new(Scheduler::new(Handle(host))));
     assert!(host.sched.set(sched).is_ok());
     HOST.set(Some(host));
     HERE.set(0);

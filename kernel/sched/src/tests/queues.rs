@@ -1,7 +1,7 @@
 //! Run queues against a plain model.
 
 use crate::run_queue::RunQueue;
-use crate::table::{MAX_THREADS, Records, Table};
+use crate::table::{MAX_THREADS, Table};
 use crate::thread::{Life, Slot};
 use crate::{Affinity, Name};
 use abi::{CpuId, MAX_CPUS, VirtAddr, VirtRange};
@@ -11,7 +11,7 @@ use std::boxed::Box;
 use std::collections::VecDeque;
 
 fn table_of(affinities: &[Affinity]) -> (Box<Table>, std::vec::Vec<Slot>) {
-    let table = Box::new(Table::new(Box::leak(Box::new(Records::blank()))));
+    let table = Box::new(Table::new());
     let slots = affinities
         .iter()
         .map(|affinity| {
@@ -115,7 +115,7 @@ fn the_timer_fires_for_the_earlier_of_slice_and_sleeper() {
 
 #[test]
 fn the_table_fills_up_and_names_go_stale() {
-    let table = Box::new(Table::new(Box::leak(Box::new(Records::blank()))));
+    let table = Box::new(Table::new());
     let first = table.claim().unwrap();
     assert_eq!(first.index(), MAX_CPUS, "the idle threads' slots are not given away");
     let old = table.publish(first, Life::Joinable);

@@ -1,7 +1,7 @@
 //! An engine that switches nothing: one host thread plays all CPUs, a step at a time, and looks at
 //! the bookkeeping between the steps.
 
-use crate::{Engine, Hooks, Port, Records, Scheduler, Sgi, Slot, StackSource};
+use crate::{Engine, Hooks, Port, Scheduler, Sgi, Slot, StackSource};
 use abi::{CpuId, VirtAddr, VirtRange};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::boxed::Box;
@@ -27,10 +27,7 @@ pub(super) type Recorded = (&'static Scheduler<Handle>, &'static Recorder);
 /// A machine whose CPU 0 runs the boot thread and whose other CPUs idle.
 pub(super) fn boot(nr_cpus: u16) -> Recorded {
     let recorder: &'static Recorder = Box::leak(Box::default());
-    let sched: &'static Scheduler<Handle> = Box::leak(Box::new(Scheduler::new(
-        Handle(recorder),
-        Box::leak(Box::new(Records::blank())),
-    )));
+    let sched: &'static Scheduler<Handle> = Box::leak(Box::new(Scheduler::new(Handle(recorder))));
     sched.init(Hooks { port: recorder, stacks: recorder, switch_space: |_, _| {} });
     sched.adopt_boot_thread(VirtRange::new(VirtAddr(0), VirtAddr(0))).unwrap();
     for cpu in (1..nr_cpus).map(CpuId) {
