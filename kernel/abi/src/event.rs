@@ -53,6 +53,16 @@ events! {
     PgFaultDenied => "pgfault_denied",
     /// THPs given by a fault.
     ThpFaultAlloc => "thp_fault_alloc",
+    /// Allocations that compacted memory themselves.
+    CompactStall => "compact_stall",
+    /// Of those, the ones that made no block.
+    CompactFail => "compact_fail",
+    /// Of those, the ones that made one.
+    CompactSuccess => "compact_success",
+    /// Times that the thread in the background compacted memory.
+    CompactDaemonWake => "compact_daemon_wake",
+    /// Free 2 MiB blocks that compaction has made.
+    CompactBlock => "compact_block",
     /// Faults that wanted a THP and got small pages.
     ThpFaultFallback => "thp_fault_fallback",
     /// Huge PMDs split into PTEs.

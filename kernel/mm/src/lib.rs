@@ -32,6 +32,7 @@
 //! | [`tlb`] | making changes visible everywhere: gather, ASIDs, which CPUs are concerned |
 //! | [`kernel_map`] | the kernel's own half: building it at boot, adding to it later |
 //! | [`rmap`] | from a folio to the entries that map it |
+//! | [`compact`] | free 2 MiB blocks out of fragmented memory |
 //! | [`thp`] | huge pages: policy, splitting their entries, splitting themselves |
 //! | [`space`] | address spaces: areas, faults, and every operation on them |
 //! | [`migrate`] | moving folios to other frames while they are in use |
@@ -61,6 +62,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod audit;
+pub mod compact;
 pub mod entry;
 pub mod frame;
 pub mod gup;
@@ -80,9 +82,9 @@ pub mod tlb;
 
 pub use frame::{Frames, MemMap, OutOfMemory, PageDesc};
 pub use hw::{Hardware, Note, Slot};
+pub use migrate::{Destination, MigrateError, Moved};
 #[cfg(feature = "sanitize")]
 pub use sanitized::Sanitized;
-pub use migrate::{Destination, MigrateError, Moved};
 pub use space::{
     Advice, AdviseError, Denial, FaultOutcome, Huge, MapError, Move, Place, ProtectError,
     RemapError, Space, UnmapError, Vma,
@@ -114,6 +116,7 @@ pub struct Mm<H: Hardware> {
     pub thp: thp::Thp,
     pub(crate) families: rmap::Families,
     pub(crate) deferred: thp::Deferred,
+    pub(crate) demand: compact::Demand,
     pub(crate) zero: space::ZeroPages,
     pub(crate) mutants: mutant::Armed,
 }
@@ -138,6 +141,7 @@ impl<H: Hardware> Mm<H> {
             thp: thp::Thp::new(),
             families: rmap::Families::new(),
             deferred: thp::Deferred::new(),
+            demand: compact::Demand::new(),
             zero: space::ZeroPages::new(),
             mutants: mutant::Armed::none(),
         }

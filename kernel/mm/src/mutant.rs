@@ -318,6 +318,12 @@ mutants! {
     /// Tables that are put aside for huge entries lie in one place for all: whoever frees one PMD table takes
     /// the others' along.
     DepositsShared => "deposits-shared",
+
+    // Free blocks out of fragmented memory.
+    /// Compaction keeps the pages that it took to move to and did not need.
+    CompactKeepsRest => "compact-keeps-rest",
+    /// Compaction leaves the page blocks that it emptied isolated: free, and given to nobody.
+    CompactLeavesIsolated => "compact-leaves-isolated",
 }
 
 /// Which bug is armed in one memory manager.

@@ -112,7 +112,7 @@ impl<H: Hardware> Mm<H> {
     /// A block that was taken, or not, becomes `kind`'s.
     #[inline(always)]
     #[cfg_attr(feature = "sanitize", track_caller)]
-    pub(super) fn owned(
+    pub(crate) fn owned(
         &self,
         taken: Option<Pfn>,
         order: Order,

@@ -48,6 +48,12 @@ impl Buddy {
         self.free_blocks().iter().enumerate().map(|(order, n)| n << order).sum()
     }
 
+    /// Free pages of isolated page blocks.
+    pub(super) fn isolated_pages(&self) -> u64 {
+        let blocks = self.lists[Group::Isolated as usize].blocks();
+        blocks.iter().enumerate().map(|(order, n)| u64::from(*n) << order).sum()
+    }
+
     /// Takes in pages that were nobody's, of page blocks that are all for the same: cut into the largest
     /// aligned blocks.
     pub(super) fn add(&mut self, map: &MemMap, first: Pfn, end: Pfn) {
@@ -92,6 +98,37 @@ impl Buddy {
             false => most,
         };
         Some((self.take_of(map, group, order)?, order))
+    }
+
+    /// Takes a movable block out of what is fragmented already: no page block that is free as a whole is
+    /// broken for it.
+    #[doc(alias = "compaction_alloc")]
+    pub(super) fn take_fragment(&mut self, map: &MemMap, order: Order) -> Option<Pfn> {
+        let has = |group: &Group| {
+            let smallest = self.lists[*group as usize].smallest(order);
+            smallest.is_some_and(|smallest| smallest < PAGE_BLOCK)
+        };
+        let group = [Group::Kept, Group::Movable].into_iter().find(has)?;
+        self.take_of(map, group, order)
+    }
+
+    /// Takes every free page of a page block that somebody uses, one by one.
+    #[doc(alias("isolate_freepages_block", "__isolate_free_page"))]
+    pub(super) fn take_pages(&mut self, map: &MemMap, first: Pfn, mut each: impl FnMut(Pfn)) {
+        let group = map.page_block(first).group();
+        if group == Group::Isolated {
+            return;
+        }
+        each_free(map, first, |pfn, order| {
+            if order >= PAGE_BLOCK {
+                return;
+            }
+            self.lists[group as usize].unlink(map, pfn, order);
+            for page in (0..order.pages()).map(|page| pfn + page) {
+                map.desc(page).set(Kind::Stocked, Order::PAGE);
+                each(page);
+            }
+        });
     }
 
     /// The group to take a block of at least `order` from. `in_need`: if there is none where there should

@@ -86,7 +86,6 @@ impl<H: Hardware> Mm<H> {
     /// Memory for a user, with one reference and no mapping. Its content is whatever was there.
     ///
     /// Context: as for [`Mm::alloc`].
-    #[allow(dead_code, reason = "for whoever moves folios, and tests")]
     pub(crate) fn folio_alloc(&self, order: Order) -> Result<Pfn, OutOfMemory> {
         self.take(Effort::Full, order, Kind::Folio, 0, Counts::held(1))
     }

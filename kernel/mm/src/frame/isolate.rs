@@ -7,10 +7,11 @@
 //! Corresponds to Linux's `mm/page_isolation.c`: `set_migratetype_isolate`, `undo_isolate_page_range`,
 //! `test_pages_isolated`.
 
-use super::page_block::PAGE_BLOCK;
+use super::page_block::{Group, PAGE_BLOCK};
 use super::{Flag, Frames, Kind};
 use crate::{Hardware, Mm};
-use abi::Pfn;
+use abi::{Node, Order, Pfn};
+use alloc::vec::Vec;
 use core::fmt;
 use sync::Cpu;
 
@@ -69,6 +70,34 @@ impl Frames {
     pub(super) fn integrate<C: Cpu>(&self, cpu: &C, pfn: Pfn) {
         let mut zone = self.zones.on(self.node_of(pfn)).lock(cpu);
         zone.integrate(self.map(), pfn.align_down(PAGE_BLOCK));
+    }
+
+    /// Whether the page block of `pfn` is for what moves. A hint.
+    #[doc(alias = "suitable_migration_target")]
+    pub(crate) fn is_for_movable(&self, pfn: Pfn) -> bool {
+        matches!(self.map().page_block(pfn).group(), Group::Movable | Group::Kept)
+    }
+
+    /// Takes every free page of the page block from `first` on, unless all of it is free. There is room for
+    /// them in `pages`.
+    pub(crate) fn take_fragments<C: Cpu>(&self, cpu: &C, first: Pfn, pages: &mut Vec<Pfn>) {
+        let mut zone = self.zones.on(self.node_of(first)).lock(cpu);
+        zone.take_pages(self.map(), first, |page| pages.push(page));
+    }
+
+    /// Gives back what [`Frames::take_fragments`] took and nobody used.
+    pub(crate) fn give_fragments<C: Cpu>(&self, cpu: &C, pages: &[Pfn]) {
+        self.zones.give_runs(cpu, self.map(), Order::PAGE, pages);
+    }
+
+    /// Takes a movable block of less than a page block from a node, out of one that is not all free.
+    pub(crate) fn take_fragment<C: Cpu>(&self, cpu: &C, node: Node, order: Order) -> Option<Pfn> {
+        self.zones.on(node).lock(cpu).take_fragment(self.map(), order)
+    }
+
+    /// Free pages of isolated page blocks.
+    pub fn isolated_pages<C: Cpu>(&self, cpu: &C) -> u64 {
+        self.zones.each().map(|zone| zone.lock(cpu).isolated_pages()).sum()
     }
 
     /// Looks at each block of the page block of `pfn`. Lockless.

@@ -24,7 +24,7 @@ use crate::frame::{Effort, OutOfMemory};
 use crate::mutant::Mutant;
 use crate::rmap::Owner;
 use crate::{Hardware, Slot, table};
-use abi::{Access, Event, Level, PAGE_SHIFT, Pfn, VirtAddr};
+use abi::{Access, Event, Level, Order, PAGE_SHIFT, Pfn, VirtAddr};
 use pte::{Entry, Leaf};
 
 /// Pages that are made free at least where one was missing: a fault may want tables as well, and the next
@@ -149,10 +149,12 @@ impl<H: Hardware> Space<'_, H> {
         let mut stop = stop;
         if let Stop::OutOfMemory(oom) = stop {
             let wanted = oom.order.pages().max(AT_ONCE);
-            match mm.commits(Mutant::FaultKeepsLazy) {
-                true => mm.reclaim_deferred(wanted),
-                false => mm.shrink(wanted),
-            };
+            if oom.order == Order::PAGE || !mm.compact_directly() {
+                match mm.commits(Mutant::FaultKeepsLazy) {
+                    true => mm.reclaim_deferred(wanted),
+                    false => mm.shrink(wanted),
+                };
+            }
             match self.attempt(va, access, unshare, true) {
                 Ok(Ended::Mapped) => return FaultOutcome::Mapped,
                 Ok(Ended::Spurious) => return self.spurious(),

@@ -8,6 +8,7 @@ use super::Space;
 use super::fault::{Ended, Request, Stop};
 use crate::entry::{At, PmdLevel, Spare};
 use crate::frame::{Effort, OutOfMemory};
+use crate::thp::Defrag;
 use crate::{Hardware, Slot};
 use abi::{Event, Level, Order, PMD_SIZE, Pfn};
 
@@ -48,6 +49,9 @@ impl<H: Hardware> Space<'_, H> {
             return Err(oom.into());
         }
         self.mm.count(Event::ThpFaultFallback, 1);
+        if self.mm.thp.defrag() == Defrag::Defer {
+            self.mm.compact_later();
+        }
         Ok(None)
     }
 
