@@ -33,10 +33,9 @@ impl<'m, H: Hardware> Compactor<'m, H> {
         if !self.gather(first, &mut batch) {
             return Ok(Outcome::Busy);
         }
-        batch.run(|_, order, place| {
-            if place.is_ok() {
-                *moved += order.pages();
-            }
+        batch.run(|place| {
+            // It is in use again, and in pieces perhaps: good enough to count.
+            *moved += place.map_or(0, |head| mm.desc(head).order().pages());
         });
         drop(batch);
         // The old frames went to a stock.
