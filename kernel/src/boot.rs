@@ -128,6 +128,9 @@ extern "C" fn kernel_main(handover: &'static Handover) -> ! {
     arm(options.args().maybe_word("mutant"));
     let most = options.args().maybe_number("maxcpus").unwrap_or(u64::MAX);
     let running = cpus::start(board, &caps, most as usize);
+    if let Err(error) = memory::start_compaction() {
+        println!("# nobody compacts memory in the background: {error:?}");
+    }
     phases.note("cpus");
 
     greet(board, running, &phases);

@@ -153,6 +153,17 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
     Ok(())
 }
 
+/// Starts the thread that makes free huge blocks when faults would like some and do not wait for them.
+pub(crate) fn start_compaction() -> Result<(), sched::SpawnError> {
+    fn compact(_: usize) -> usize {
+        while let Some(mm) = mm() {
+            mm.compact_when_wanted(&|| false);
+        }
+        0
+    }
+    sched::spawn(sched::Spec::new("kcompactd").detached(), compact, 0).map(drop)
+}
+
 /// The device tree, through the linear map.
 pub(crate) fn device_tree(handover: &Handover) -> Option<&'static [u8]> {
     let start = layout::linear(handover.dtb)?.0 as usize;

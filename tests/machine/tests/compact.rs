@@ -238,6 +238,24 @@ fn the_thread_works_when_it_is_wanted() {
     untouched.check(&world);
 }
 
+/// What the workload does, with the bugs that live there.
+#[test]
+fn the_workload_sees_what_is_lost() {
+    for mutant in [None, Some(Mutant::CompactKeepsRest), Some(Mutant::CompactLeavesIsolated)] {
+        for seed in 1..4 {
+            let world = SimWorld::new(Config { seed, ..Config::default() });
+            world.mm().arm(mutant);
+            let limit = stress::Limit::Rounds(12);
+            let options = stress::Options { cpus: 3, limit, seed, bytes: 64 << 10 };
+            let mut report = String::new();
+            let only = |name: &str| name == "compact";
+            let ran = stress::run_all(&world, options, &only, &mut report, &mut |_, _, _| {});
+            let failed = ran.expect("writing to a string works").failed > 0;
+            assert_eq!(failed, mutant.is_some(), "{mutant:?} seed {seed}: {report}");
+        }
+    }
+}
+
 /// What was taken to move to and not needed, and what was isolated, is given back: else free memory is
 /// lost.
 #[test]
@@ -249,7 +267,9 @@ fn nothing_is_kept() {
         let (_space, _) = fragment(&world, 50, 1);
         let before = free(&world);
         mm.compact(2).expect("memory for the work");
-        let kept = before - free(&world) + mm.frames.isolated_pages(&mm.hw);
-        assert_eq!(kept > 0, mutant.is_some(), "{mutant:?}: {kept} pages");
+        let (lost, isolated) = (before - free(&world), mm.frames.isolated_pages(&mm.hw));
+        assert_eq!(mm.frames.lost_pages(&mm.hw), lost);
+        assert_eq!(lost > 0, mutant == Some(Mutant::CompactKeepsRest));
+        assert_eq!(isolated > 0, mutant == Some(Mutant::CompactLeavesIsolated));
     }
 }

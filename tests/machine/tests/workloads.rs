@@ -96,6 +96,7 @@ const fn habitat(mutant: Mutant) -> &'static [&'static str] {
         | Mutant::ForkIgnoresHugePins
         | Mutant::PinShared
         | Mutant::PinUnnoted => &["gup-vs-fork"],
+        Mutant::CompactKeepsRest | Mutant::CompactLeavesIsolated => &["compact"],
         Mutant::UnmapReleasesEarly => &["chaos"],
         Mutant::UnmapNoTlbi
         | Mutant::UnmapLocalTlbi

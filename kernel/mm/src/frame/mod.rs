@@ -174,6 +174,14 @@ impl Frames {
         self.stocks.iter().map(|stock| stock.lock(cpu).pages()).sum()
     }
 
+    /// Free pages that are in no zone and in no stock: somebody took them and never gave them back. At rest
+    /// there are none; meanwhile, those that are on their way.
+    pub fn lost_pages<C: Cpu>(&self, cpu: &C) -> u64 {
+        let marked = self.map.blocks().filter(|(_, desc)| desc.kind() == Kind::Stocked);
+        let marked: u64 = marked.map(|(_, desc)| desc.order().pages()).sum();
+        marked.saturating_sub(self.stocked_pages(cpu))
+    }
+
     /// Pages that were ever given to the allocator.
     pub fn managed_pages<C: Cpu>(&self, cpu: &C) -> u64 {
         self.zones.each().map(|zone| zone.lock(cpu).managed_pages()).sum()

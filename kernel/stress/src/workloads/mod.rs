@@ -3,6 +3,7 @@
 mod asid_rollover;
 mod budget;
 mod chaos;
+mod compact;
 mod contpte;
 mod cow;
 mod deferred_split;
@@ -58,7 +59,7 @@ fn list_of<T>(n: u64, make: impl FnMut(u64) -> Result<T, Failure>) -> Result<Vec
 }
 
 /// How many there are.
-pub const COUNT: usize = 18;
+pub const COUNT: usize = 19;
 
 /// Every workload, in the order in which `stress all` runs them.
 pub const fn all<W: World>() -> [Workload<W>; COUNT] {
@@ -98,6 +99,12 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             about: "get back what partly unmapped huge pages hold, while others unmap more",
             shows: &[ThpDeferredSplit, ThpSplitPage],
             run: deferred_split::run,
+        },
+        Workload {
+            name: "compact",
+            about: "make huge blocks out of fragmented memory while all CPUs use it",
+            shows: &[CompactBlock, PgMigrated],
+            run: compact::run,
         },
         Workload {
             name: "contpte",

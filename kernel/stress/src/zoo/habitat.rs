@@ -37,6 +37,7 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         MigrateForgetsDirt | SplitForgetsOwner | SplitOwnerLate | SplitFlagsLate | SplitHeadFirst => "folio-split",
         WalkStopsEarly | WalkPeeks | WalkUnclaimed | WalkChildrenFirst | DeferredForgotten |
         DeferredUnheld => "deferred-split",
+        CompactKeepsRest | CompactLeavesIsolated => "compact",
         ContNoBreak | ContOwnHistory | ContGatheredNoop | ContCutWhole |
         ContMarkTrusted | ContFlushOne | ForkFlushLate => "contpte",
         DirtyOnRead | HugeZeroNotSpecial => "thp-fault",
