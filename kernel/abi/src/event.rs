@@ -75,6 +75,20 @@ events! {
     ThpSplitPageFailed => "thp_split_page_failed",
     /// Large folios found partly mapped, and remembered for splitting.
     ThpDeferredSplit => "thp_deferred_split_page",
+    /// Huge folios made for a collapse.
+    ThpCollapseAlloc => "thp_collapse_alloc",
+    /// Collapses for which there was no huge folio.
+    ThpCollapseAllocFailed => "thp_collapse_alloc_failed",
+    /// Blocks whose pages were copied to one huge folio.
+    ThpCollapse => "thp_collapse",
+    /// Blocks whose pages were those of one huge folio, and got one entry.
+    ThpCollapseInPlace => "thp_collapse_in_place",
+    /// Blocks that were not collapsed, for whatever reason.
+    ThpCollapseFailed => "thp_collapse_failed",
+    /// Blocks that the background left alone for their holes.
+    ThpScanExceedNone => "thp_scan_exceed_none_pte",
+    /// Blocks that the background left alone for what others have of them.
+    ThpScanExceedShared => "thp_scan_exceed_share_pte",
     /// Table pages made, those that lost the race to be linked included.
     PgTableAlloc => "pgtable_alloc",
     /// Table pages freed.

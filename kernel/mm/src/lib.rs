@@ -89,7 +89,7 @@ pub use space::{
     Advice, AdviseError, Denial, FaultOutcome, Huge, MapError, Move, Place, ProtectError,
     RemapError, Space, UnmapError, Vma,
 };
-pub use thp::{Frozen, SplitError};
+pub use thp::{CollapseError, Collapsed, Frozen, SplitError};
 
 use abi::Event;
 use mutant::Mutant;

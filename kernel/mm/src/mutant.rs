@@ -262,6 +262,34 @@ mutants! {
     /// MADV_FREE takes what is left of a folio that is mapped in part for a whole one.
     LazyPart => "lazy-part",
 
+    // --- collapse --------------------------------------------------------------------------------
+    /// The table that a collapse has unlinked is used for something else while lockless walkers are in it.
+    CollapseNoGrace => "collapse-no-grace",
+    /// A collapse flushes one block and says so: pages and walks stay cached.
+    CollapseLevelHint => "collapse-level-hint",
+    /// A collapse looks for pins and then takes the table out (2022).
+    CollapsePinsFirst => "collapse-pins-first",
+    /// A collapse copies pages that somebody holds.
+    CollapseHeld => "collapse-held",
+    /// The table that a collapse has unlinked is put aside before walkers have left it.
+    CollapseDepositEarly => "collapse-deposit-early",
+    /// A collapse leaves what it finds in its new memory where there were no pages.
+    CollapseHolesLeft => "collapse-holes-left",
+    /// Faults go on in the block while a collapse takes its table out.
+    CollapseUnexcluded => "collapse-unexcluded",
+    /// A huge folio whose pages others have too is mapped writable when its 512 entries become one.
+    CollapseOwnsShared => "collapse-owns-shared",
+    /// Pages of other folios among those of a huge folio are overlooked when its entries become one.
+    CollapseOverlooksPages => "collapse-overlooks-pages",
+    /// Of the 512 entries that become one only the first one's history is kept.
+    CollapseFirstHistory => "collapse-first-history",
+    /// The entries that were replaced by one stay counted.
+    CollapseKeepsMappings => "collapse-keeps-mappings",
+    /// A collapse that is given up does not put the table back.
+    CollapseForgetsTable => "collapse-forgets-table",
+    /// A collapse makes the new mapping before it has copied the content.
+    CollapseCopiesLate => "collapse-copies-late",
+
     // Rules that one of the above breaks too late, or not alone.
     /// fork maps a page once more and leaves it exclusive: the first one who writes again writes to both
     /// (2020).

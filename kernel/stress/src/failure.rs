@@ -6,8 +6,8 @@ use core::fmt;
 use mm::audit::Broken;
 use mm::gup::GupError;
 use mm::{
-    AdviseError, FaultOutcome, MapError, MigrateError, OutOfMemory, ProtectError, RemapError,
-    Space, SplitError, UnmapError,
+    AdviseError, CollapseError, FaultOutcome, MapError, MigrateError, OutOfMemory, ProtectError,
+    RemapError, Space, SplitError, UnmapError,
 };
 
 /// The descriptors on the way to an address, from the root; zero where the walk had ended.
@@ -198,6 +198,7 @@ refusals! {
     Advise(AdviseError) => "advising",
     Split(SplitError) => "splitting",
     Migrate(MigrateError) => "migrating",
+    Collapse(CollapseError) => "collapsing",
     Gup(GupError) => "holding a page",
 }
 

@@ -37,6 +37,9 @@ pub enum Advice {
     /// Writing without a fault.
     #[doc(alias = "MADV_POPULATE_WRITE")]
     PopulateWrite,
+    /// Huge pages now, of the whole 2 MiB blocks in the range.
+    #[doc(alias = "MADV_COLLAPSE")]
+    Collapse,
 }
 
 impl<H: Hardware> Space<'_, H> {
@@ -54,6 +57,7 @@ impl<H: Hardware> Space<'_, H> {
             Advice::Free => self.each_part(range, |area, part| self.free_part(area, part)),
             Advice::PopulateRead => self.populate(range, Access::Read),
             Advice::PopulateWrite => self.populate(range, Access::Write),
+            Advice::Collapse => self.collapse_blocks(range),
         }
     }
 
@@ -67,6 +71,19 @@ impl<H: Hardware> Space<'_, H> {
                 .mutate(|layout| layout.edit(range, &mut room, |area| Some(Vma { huge, ..area })));
         }
         layout.first_hole(range).map_or(Ok(()), |hole| Err(AdviseError::Hole(hole)))
+    }
+
+    /// Collapses what it can, and says why it could not collapse the first that it could not.
+    #[doc(alias = "madvise_collapse")]
+    fn collapse_blocks(&self, range: VirtRange) -> Result<(), AdviseError> {
+        let mut result = Ok(());
+        let mut at = range.start.align_up(PMD_SIZE);
+        while at + PMD_SIZE <= range.end {
+            let collapsed = self.collapse(at).map_err(|error| AdviseError::Apart(at, error));
+            result = result.and(collapsed.map(drop));
+            at = at + PMD_SIZE;
+        }
+        result
     }
 
     /// Runs `act` on the parts of `range` that one area and one 2 MiB block have, each claimed meanwhile.

@@ -2,6 +2,7 @@
 
 use super::{USER_END, USER_START};
 use crate::frame::OutOfMemory;
+use crate::thp::CollapseError;
 use abi::{Pfn, VirtAddr, VirtRange};
 use core::error::Error;
 use core::fmt::{self, Display, Formatter};
@@ -106,6 +107,8 @@ pub enum AdviseError {
     NoRoom,
     /// There is no memory for the pages from here on; what comes before is ready. Free some and ask again.
     OutOfMemory(VirtAddr, OutOfMemory),
+    /// The 2 MiB there, the first of such, cannot be one huge page; the rest was made ones.
+    Apart(VirtAddr, CollapseError),
 }
 
 fn bad_range(f: &mut Formatter<'_>, range: &VirtRange) -> fmt::Result {
@@ -171,6 +174,7 @@ impl Display for AdviseError {
             Self::Denied(va) => write!(f, "the area at {va} does not permit it"),
             Self::NoRoom => write!(f, "no kernel memory for one more area"),
             Self::OutOfMemory(va, oom) => write!(f, "ready up to {va}: {oom}"),
+            Self::Apart(va, error) => write!(f, "no huge page at {va}: {error}"),
         }
     }
 }

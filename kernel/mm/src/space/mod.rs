@@ -215,7 +215,7 @@ impl<'m, H: Hardware> Space<'m, H> {
 }
 
 /// The pages whose tables a change of `range` may take away: all that share a 2 MiB block with it.
-fn pages_around(range: VirtRange) -> Range<u64> {
+pub(crate) fn pages_around(range: VirtRange) -> Range<u64> {
     let start = range.start.align_down(PMD_SIZE);
     let end = range.end.align_up(PMD_SIZE);
     start.0 >> PAGE_SHIFT..end.0 >> PAGE_SHIFT

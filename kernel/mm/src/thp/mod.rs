@@ -6,11 +6,13 @@
 //! | `deposit` | the table put aside with each huge entry, so that its split cannot fail |
 //! | `split_pmd` | one huge entry into 512 small ones |
 //! | `split_folio` | one folio into smaller ones, wherever it is mapped |
+//! | `collapse` | one huge entry in the place of 512 small ones, and one folio in that of many |
 //! | `deferred` | folios that are only partly mapped, to be split when memory is short |
 //! | `frozen` | a folio whose mappings are taken away by hand, and given back |
 //!
 //! Corresponds to Linux's `mm/huge_memory.c`.
 
+mod collapse;
 mod deferred;
 mod deposit;
 mod frozen;
@@ -18,6 +20,7 @@ mod policy;
 mod split_folio;
 mod split_pmd;
 
+pub use collapse::{CollapseError, Collapsed, Limits};
 pub(crate) use deferred::Deferred;
 pub use frozen::Frozen;
 pub(crate) use policy::Override;

@@ -11,6 +11,7 @@
 //!
 //! Corresponds to Linux's `/sys/kernel/mm/transparent_hugepage` and `thp_vma_allowable_orders`.
 
+use super::collapse::Limits;
 use crate::frame::Effort;
 use crate::space::{Backing, Core, Huge, Vma};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
@@ -90,6 +91,9 @@ pub struct Thp {
     enabled_64k: Override,
     defrag: AtomicU8,
     use_zero_page: AtomicBool,
+    /// What the background collapses, and how often it looks.
+    #[doc(alias = "khugepaged")]
+    pub collapse: Limits,
 }
 
 impl Thp {
@@ -100,6 +104,7 @@ impl Thp {
             enabled_64k: Override::none(),
             defrag: AtomicU8::new(Defrag::Madvise as u8),
             use_zero_page: AtomicBool::new(true),
+            collapse: Limits::new(),
         }
     }
 

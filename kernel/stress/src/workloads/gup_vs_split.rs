@@ -43,18 +43,30 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
         }
         field.visit(own, || {
             field.write(run, cpu, own)?;
-            hold_and_look(run, &field, cpu, own, rng)
+            hold_and_look(run, &field, cpu, own, rng, |page, rng| match rng.below(4) {
+                0 => {
+                    field.space.split_block(field.at(page));
+                    Ok(())
+                }
+                1 => field.split_folio(page, Order::PAGE),
+                _ => {
+                    run.world.yield_now();
+                    Ok(())
+                }
+            })
         })
     })
 }
 
-/// Takes some holds on pages of a block, splits, writes, and looks what the frames say that are held.
-fn hold_and_look<W: World>(
+/// Takes some holds on pages of a block, does something to one of them, writes, and looks what the frames say
+/// that are held.
+pub(super) fn hold_and_look<W: World>(
     run: &Run<'_, W>,
     field: &Field<'_, W::Machine>,
     cpu: usize,
     own: u64,
     rng: &mut Rng,
+    disturb: impl FnOnce(u64, &mut Rng) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut held = [const { None }; HELD];
     for place in held.iter_mut().skip(rng.below(HELD as u64) as usize) {
@@ -64,12 +76,7 @@ fn hold_and_look<W: World>(
             *place = hold(field, page, rng)?.map(|hold| (page, hold));
         }
     }
-    let page = field.near(own, rng);
-    match rng.below(4) {
-        0 => field.space.split_block(field.at(page)),
-        1 => field.split_folio(page, Order::PAGE)?,
-        _ => run.world.yield_now(),
-    }
+    disturb(field.near(own, rng), rng)?;
     field.write(run, cpu, own)?;
     for (page, hold) in held.into_iter().flatten() {
         field.look_behind(run, cpu, page, hold.frame())?;

@@ -11,6 +11,7 @@ mod dontneed_race;
 mod fault;
 mod field;
 mod folio_split;
+mod gup_vs_collapse;
 mod gup_vs_fork;
 mod gup_vs_split;
 mod gup_vs_unmap;
@@ -23,6 +24,7 @@ mod parcel;
 mod shared;
 mod snapshot;
 mod split_migration;
+mod thp_collapse;
 mod thp_split;
 mod unmap_shootdown;
 
@@ -59,7 +61,7 @@ fn list_of<T>(n: u64, make: impl FnMut(u64) -> Result<T, Failure>) -> Result<Vec
 }
 
 /// How many there are.
-pub const COUNT: usize = 19;
+pub const COUNT: usize = 21;
 
 /// Every workload, in the order in which `stress all` runs them.
 pub const fn all<W: World>() -> [Workload<W>; COUNT] {
@@ -105,6 +107,12 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             about: "make huge blocks out of fragmented memory while all CPUs use it",
             shows: &[CompactBlock, PgMigrated],
             run: compact::run,
+        },
+        Workload {
+            name: "thp-collapse",
+            about: "make huge pages of small ones under writers and readers",
+            shows: &[ThpCollapse, ThpCollapseInPlace],
+            run: thp_collapse::run,
         },
         Workload {
             name: "contpte",
@@ -153,6 +161,12 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             about: "references and pins, of huge pages that are split meanwhile",
             shows: &[GupFast, PinAcquired, ThpSplitPmd, ThpSplitPage],
             run: gup_vs_split::run,
+        },
+        Workload {
+            name: "gup-vs-collapse",
+            about: "references and pins, of pages that are made huge pages meanwhile",
+            shows: &[GupFast, PinAcquired, ThpCollapse, ThpCollapseInPlace],
+            run: gup_vs_collapse::run,
         },
         Workload {
             name: "gup-vs-fork",

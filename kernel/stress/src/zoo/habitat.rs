@@ -40,6 +40,10 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         CompactKeepsRest | CompactLeavesIsolated => "compact",
         ContNoBreak | ContOwnHistory | ContGatheredNoop | ContCutWhole |
         ContMarkTrusted | ContFlushOne | ForkFlushLate => "contpte",
+        CollapseNoGrace | CollapseLevelHint | CollapseHolesLeft | CollapseUnexcluded |
+        CollapseOverlooksPages | CollapseFirstHistory | CollapseKeepsMappings |
+        CollapseForgetsTable | CollapseCopiesLate => "thp-collapse",
+        CollapsePinsFirst | CollapseHeld | CollapseDepositEarly => "gup-vs-collapse",
         DirtyOnRead | HugeZeroNotSpecial => "thp-fault",
         // Every change that there is, at once.
         _ => "chaos",

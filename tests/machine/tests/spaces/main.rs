@@ -26,7 +26,7 @@ use std::cell::Cell;
 use stress::World;
 
 /// Events that a long sequence must have come to, or it has tested less than it says.
-const EXPECTED: [Event; 22] = [
+const EXPECTED: [Event; 24] = [
     Event::ThpFaultAlloc,
     Event::Anon64kAlloc,
     Event::ZeroMap,
@@ -34,6 +34,8 @@ const EXPECTED: [Event; 22] = [
     Event::ThpSplitPage,
     Event::ThpSplitPageFailed,
     Event::ThpDeferredSplit,
+    Event::ThpCollapse,
+    Event::ThpCollapseFailed,
     Event::CowCopy,
     Event::CowReuse,
     Event::PgFaultDenied,
@@ -98,6 +100,7 @@ fn long_sequence(machine: usize) {
         if sequence.0.len() == 10_000 {
             let rare: Vec<_> = EXPECTED.iter().filter(|event| count(**event) < 10).collect();
             assert!(rare.is_empty(), "tested too little: {rare:?}");
+            assert!(count(Event::ThpCollapseInPlace) > 1, "no huge folio got its entry back");
             assert_eq!(count(Event::TlbiRange) > 20, machines()[machine].caps.tlb_range);
         }
         Ok(())

@@ -7,8 +7,8 @@ use super::{Machine, SimWorld};
 use abi::{Access, Order, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
 use mm::audit::{Allow, Broken};
 use mm::{
-    Advice, AdviseError, Denial, FaultOutcome, Hardware, Huge, MapError, Move, OutOfMemory, Place,
-    RemapError, Space, SplitError,
+    Advice, AdviseError, CollapseError, Denial, FaultOutcome, Hardware, Huge, MapError, Move,
+    OutOfMemory, Place, RemapError, Space, SplitError,
 };
 use std::mem::forget;
 use stress::World;
@@ -164,6 +164,13 @@ impl<'w> Play<'w> {
                 };
                 match space.advise(part, advice) {
                     Err(AdviseError::OutOfMemory(..)) => self.out_of_memory(),
+                    Err(AdviseError::Apart(_, CollapseError::OutOfMemory(_))) => {
+                        self.out_of_memory();
+                    }
+                    // What it may and may not come to is known in detail elsewhere.
+                    found if advice == Advice::Collapse => {
+                        assert!(matches!(found, Ok(()) | Err(AdviseError::Apart(..))), "{found:?}");
+                    }
                     found => assert_eq!(found, expected),
                 }
                 let model = &mut self.models[n];
@@ -177,7 +184,7 @@ impl<'w> Play<'w> {
                         }
                     }
                     // Content stays as it is.
-                    Advice::PopulateRead | Advice::PopulateWrite => {}
+                    Advice::PopulateRead | Advice::PopulateWrite | Advice::Collapse => {}
                 });
             }
             _ => {}
@@ -267,6 +274,21 @@ impl<'w> Play<'w> {
             Do::SplitBlock(at) => {
                 if let Some(va) = at.of(&self.models[n]) {
                     self.spaces[n].split_block(va);
+                }
+            }
+            Do::Collapse(at) => {
+                // What it may come to, and what not, is known in detail elsewhere.
+                if let Some(va) = at.of(&self.models[n])
+                    && let Err(CollapseError::OutOfMemory(_)) = self.spaces[n].collapse(va)
+                {
+                    self.out_of_memory();
+                }
+            }
+            Do::Crumble(at) => {
+                // There are few huge pages, and fewer that are in pieces and otherwise as they were.
+                if let Some(va) = at.of(&self.models[n]) {
+                    self.spaces[n].split_block(va);
+                    let _ = self.spaces[n].collapse(va);
                 }
             }
             Do::SplitFolio(at, order) => {

@@ -74,6 +74,8 @@ pub(crate) enum Do {
     /// Lets go of a reference or a pin.
     Put(u64),
     SplitBlock(At),
+    Collapse(At),
+    Crumble(At),
     SplitFolio(At, Order),
     /// What is done while migration entries are in the place of a folio's mappings.
     Frozen(At, Box<Do>),
@@ -213,6 +215,8 @@ fn changes() -> impl Strategy<Value = Do> {
         4 => (part(), select(advice.to_vec())).prop_map(|(part, advice)| Do::Advise(part, advice)),
         2 => (0..SPACES).prop_map(Do::Fork),
         1 => at().prop_map(Do::SplitBlock),
+        1 => part().prop_map(|part| Do::Advise(part, Advice::Collapse)),
+        1 => at().prop_map(Do::Collapse),
     ]
 }
 
@@ -239,6 +243,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (0..8u64, 1..u64::MAX).prop_map(|(which, value)| Do::WritePinned(which, value)),
         6 => (0..8u64).prop_map(Do::Put),
         2 => at().prop_map(Do::SplitBlock),
+        8 => at().prop_map(Do::Collapse),
+        4 => at().prop_map(Do::Crumble),
         3 => (at(), order()).prop_map(|(at, order)| Do::SplitFolio(at, order)),
         3 => frozen,
         1 => Just(Do::Renew),
@@ -306,6 +312,8 @@ impl fmt::Debug for Do {
             Self::WritePinned(which, value) => write!(f, "held({which}).write({value:#x})"),
             Self::Put(which) => write!(f, "held({which}).put()"),
             Self::SplitBlock(at) => write!(f, "split_block({at:?})"),
+            Self::Collapse(at) => write!(f, "collapse({at:?})"),
+            Self::Crumble(at) => write!(f, "split_block({at:?}); collapse({at:?})"),
             Self::SplitFolio(at, order) => write!(f, "split_folio_at({at:?}, Order({}))", order.0),
             Self::Frozen(at, meanwhile) => {
                 write!(f, "freeze_folio_at({at:?}).during({meanwhile:?})")

@@ -3,6 +3,7 @@
 
 pub(super) mod advise;
 pub(super) mod bare;
+pub(super) mod collapse;
 pub(super) mod fault;
 pub(super) mod fork;
 pub(super) mod frames;

@@ -63,17 +63,19 @@ impl<W: World> Player<'_, '_, W> {
 
     /// Says something of a range, or throws it away.
     pub(super) fn advise(&self, rng: &mut Rng) -> Result<(), Failure> {
-        let advice = match rng.below(8) {
+        let advice = match rng.below(9) {
             0 | 1 => Advice::DontNeed,
             2 => Advice::Free,
             3 | 4 => Advice::Huge,
             5 => Advice::NoHuge,
             6 => Advice::PopulateRead,
+            7 => Advice::Collapse,
             _ => Advice::PopulateWrite,
         };
         match self.field.space.advise(self.range(rng), advice) {
             Ok(()) | Err(AdviseError::Hole(_) | AdviseError::NoRoom) => Ok(()),
             Err(AdviseError::Denied(_) | AdviseError::OutOfMemory(..)) => Ok(()),
+            Err(AdviseError::Apart(..)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

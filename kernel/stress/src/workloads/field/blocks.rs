@@ -7,7 +7,7 @@ use crate::world::World;
 use abi::{Access, Order, Prot};
 use core::ops::Range;
 use core::sync::atomic::Ordering;
-use mm::{Hardware, Huge, Place, SplitError};
+use mm::{CollapseError, Hardware, Huge, Place, SplitError};
 
 impl<H: Hardware> Field<'_, H> {
     /// Splits the folio of a page into parts of `order`, if nothing is in the way of that just now.
@@ -19,6 +19,16 @@ impl<H: Hardware> Field<'_, H> {
             Err(SplitError::NotMapped) => Ok(()),
             // It is no larger.
             Err(SplitError::BadOrder { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the block of a page a huge page, if nothing is in the way of that just now.
+    pub(crate) fn collapse(&self, page: u64) -> Result<(), Failure> {
+        match self.space.collapse(self.at(page)) {
+            // Another CPU holds something of it, or takes a mapping away for a while.
+            Ok(_) | Err(CollapseError::Busy { .. } | CollapseError::Locked(_)) => Ok(()),
+            Err(CollapseError::NoMemory(..) | CollapseError::OutOfMemory(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

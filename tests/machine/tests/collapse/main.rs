@@ -1,0 +1,19 @@
+//! Collapses: of what there may be at an address, what becomes of it, and who notices.
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | `states` | each thing that a block may consist of |
+//! | `refused` | what cannot be collapsed stays as it was |
+//! | `against` | somebody else at the same time |
+//! | `bugs` | each step taken away |
+
+mod against;
+mod bugs;
+#[path = "../common/mod.rs"]
+mod common;
+#[allow(dead_code, reason = "each suite uses what it needs")]
+#[path = "../races/mod.rs"]
+mod races;
+mod refused;
+mod scene;
+mod states;
