@@ -85,6 +85,8 @@ events! {
     ThpCollapseInPlace => "thp_collapse_in_place",
     /// Blocks that were not collapsed, for whatever reason.
     ThpCollapseFailed => "thp_collapse_failed",
+    /// Entries that the background has looked at.
+    ThpScanned => "thp_scan_entries",
     /// Blocks that the background left alone for their holes.
     ThpScanExceedNone => "thp_scan_exceed_none_pte",
     /// Blocks that the background left alone for what others have of them.

@@ -117,6 +117,7 @@ pub struct Mm<H: Hardware> {
     pub(crate) families: rmap::Families,
     pub(crate) deferred: thp::Deferred,
     pub(crate) demand: compact::Demand,
+    pub(crate) background: thp::Background,
     pub(crate) zero: space::ZeroPages,
     pub(crate) mutants: mutant::Armed,
 }
@@ -142,6 +143,7 @@ impl<H: Hardware> Mm<H> {
             families: rmap::Families::new(),
             deferred: thp::Deferred::new(),
             demand: compact::Demand::new(),
+            background: thp::Background::new(),
             zero: space::ZeroPages::new(),
             mutants: mutant::Armed::none(),
         }

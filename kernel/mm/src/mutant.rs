@@ -285,6 +285,8 @@ mutants! {
     CollapseFirstHistory => "collapse-first-history",
     /// The entries that were replaced by one stay counted.
     CollapseKeepsMappings => "collapse-keeps-mappings",
+    /// An exit takes a space apart that the background is at work in.
+    ExitForgetsGuests => "exit-forgets-guests",
     /// A collapse that is given up does not put the table back.
     CollapseForgetsTable => "collapse-forgets-table",
     /// A collapse makes the new mapping before it has copied the content.

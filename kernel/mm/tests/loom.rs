@@ -70,7 +70,7 @@ fn the_known_bugs_are_named() {
 
 #[test]
 fn everything_holds_as_it_is() {
-    let scenarios: [Scenario; 12] = [
+    let scenarios: [Scenario; 14] = [
         models::freezing_against_getting,
         models::cutting_against_getting,
         models::cutting_against_waiting,
@@ -83,6 +83,8 @@ fn everything_holds_as_it_is() {
         models::linking_against_walking,
         models::faulting_against_reading,
         models::going_on_against_a_rollover,
+        models::reusing_against_walking,
+        models::checking_against_pinning,
     ];
     for scenario in scenarios {
         holds(scenario, Without::default());
@@ -189,4 +191,24 @@ fn what_a_rollover_must_not_forget() {
     for step in [Mutant::RolloverForgetsActive, Mutant::RolloverNoFlush] {
         misses_step(models::going_on_against_a_rollover, step);
     }
+}
+
+// --- a table is taken out ----------------------------------------------------------------------------------
+
+/// The wait for walkers, with both its fences, before the table is another's.
+#[test]
+fn walkers_have_left_a_table_that_is_reused() {
+    misses_step(models::reusing_against_walking, Mutant::CollapseNoGrace);
+    for order in [Order::WalkUnfenced, Order::SynchronizeUnfenced] {
+        misses_order(models::reusing_against_walking, order);
+    }
+}
+
+/// First the table is taken out, then its pages are looked at; whoever walked before is waited for, and who
+/// comes later finds nothing. The second look of a pin is a second defence.
+#[test]
+fn pins_are_seen_once_the_table_is_gone() {
+    misses_step(models::checking_against_pinning, Mutant::CollapsePinsFirst);
+    misses_step(models::checking_against_pinning, Mutant::CollapseNoGrace);
+    spares_step(models::checking_against_pinning, Mutant::GupNoTableRecheck);
 }

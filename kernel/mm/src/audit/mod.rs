@@ -135,6 +135,10 @@ impl<H: Hardware> Mm<H> {
 
     /// As [`Mm::audit`], while what `allow` says is held or under way.
     pub fn audit_but(&self, allow: Allow) -> Result<Audit, Broken> {
+        self.background_rests(|| self.audit_at_rest(allow))
+    }
+
+    fn audit_at_rest(&self, allow: Allow) -> Result<Audit, Broken> {
         let mut audit = Audit::default();
         let mut tally = Tally::new(self)?;
         let mut result = Ok(());

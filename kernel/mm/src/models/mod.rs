@@ -7,12 +7,14 @@
 //! | `pins` | exclusivity against pins: taken away with the entry cleared, and by a fork |
 //! | `splits` | a folio is cut into parts, against lockless readers and late waiters |
 //! | `tables` | a table is filled and linked, a page is filled and mapped, against lockless readers |
+//! | `collapse` | a table is taken out, to be reused or to have its pages copied, against lockless readers |
 //! | `asids` | a CPU goes on with its number, against a roll-over |
 //!
 //! A scenario that comes to what it must not panics with words that begin with "wrong:", or touches a cell
 //! in a way that loom reports.
 
 mod asids;
+mod collapse;
 mod folios;
 mod machine;
 mod pins;
@@ -20,6 +22,7 @@ mod splits;
 mod tables;
 
 pub use asids::going_on_against_a_rollover;
+pub use collapse::{checking_against_pinning, reusing_against_walking};
 pub use folios::freezing_against_getting;
 pub use pins::{
     discarding_against_referencing, forking_against_pinning, reclaiming_against_writing,

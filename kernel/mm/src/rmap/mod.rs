@@ -123,6 +123,11 @@ impl<H: Hardware> Mm<H> {
         Ok(family)
     }
 
+    /// Families there are numbers for.
+    pub(crate) fn families(&self) -> usize {
+        self.families.slots.lock(&self.hw).len()
+    }
+
     /// The family of this number, if there is one now.
     pub(crate) fn family(&self, id: u32) -> Option<Arc<Family>> {
         self.families.slots.lock(&self.hw).get(id as usize)?.clone()
@@ -165,8 +170,7 @@ impl<H: Hardware> Mm<H> {
     ///
     /// Context: thread, may sleep. `each` runs with the family's members held.
     pub(crate) fn each_core(&self, mut each: impl FnMut(&Arc<Core>)) {
-        let families = self.families.slots.lock(&self.hw).len();
-        for id in 0..families {
+        for id in 0..self.families() {
             if let Some(family) = self.family(id as u32) {
                 family.members(self).iter().for_each(&mut each);
             }

@@ -33,6 +33,9 @@ pub(crate) struct Core {
     /// Which huge pages it gets, where that is not left to the settings.
     #[doc(alias("PR_SET_THP_DISABLE", "MMF_DISABLE_THP_COMPLETELY"))]
     pub(crate) thp: Override,
+    /// Who works on it without owning it or being found by its family: it is not taken apart meanwhile.
+    #[doc(alias("mm_users", "mmget"))]
+    pub(crate) guests: AtomicU32,
     /// Who may map its folios.
     pub(crate) family: Arc<Family>,
 }

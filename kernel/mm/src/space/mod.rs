@@ -121,6 +121,7 @@ impl<'m, H: Hardware> Space<'m, H> {
                 pinned: AtomicBool::new(false),
                 lazy: AtomicBool::new(false),
                 thp: Override::none(),
+                guests: AtomicU32::new(0),
                 family: family.clone(),
             };
             let joined = Arc::try_new(core).map_err(|_| NO_HEAP).and_then(|core| {
@@ -238,6 +239,7 @@ impl<H: Hardware> Drop for Space<'_, H> {
         assert!(running == 0, "a running address space was dropped");
         // From here on nobody finds it from a folio, and nobody who did is still inside.
         self.mm.family_leave(&self.core);
+        self.mm.await_guests(&self.core);
         // No CPU runs it, so no walker makes new translations: what is cached goes with one
         // operation, and then nothing reaches the tables or what they map.
         let _flushed = self.mm.flush_space(&self.core.context);

@@ -20,7 +20,8 @@ mod policy;
 mod split_folio;
 mod split_pmd;
 
-pub use collapse::{CollapseError, Collapsed, Limits};
+pub(crate) use collapse::Background;
+pub use collapse::{CollapseError, Collapsed, Limits, Scanned};
 pub(crate) use deferred::Deferred;
 pub use frozen::Frozen;
 pub(crate) use policy::Override;

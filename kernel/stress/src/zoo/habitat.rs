@@ -42,7 +42,7 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         ContMarkTrusted | ContFlushOne | ForkFlushLate => "contpte",
         CollapseNoGrace | CollapseLevelHint | CollapseHolesLeft | CollapseUnexcluded |
         CollapseOverlooksPages | CollapseFirstHistory | CollapseKeepsMappings |
-        CollapseForgetsTable | CollapseCopiesLate => "thp-collapse",
+        CollapseForgetsTable | CollapseCopiesLate | ExitForgetsGuests => "thp-collapse",
         CollapsePinsFirst | CollapseHeld | CollapseDepositEarly => "gup-vs-collapse",
         DirtyOnRead | HugeZeroNotSpecial => "thp-fault",
         // Every change that there is, at once.

@@ -5,9 +5,11 @@
 //! | `states` | each thing that a block may consist of |
 //! | `refused` | what cannot be collapsed stays as it was |
 //! | `against` | somebody else at the same time |
+//! | `background` | who collapses unasked |
 //! | `bugs` | each step taken away |
 
 mod against;
+mod background;
 mod bugs;
 #[path = "../common/mod.rs"]
 mod common;

@@ -45,6 +45,7 @@
 //! | `look` | is there anything to be done, and what does it need |
 //! | `table` | taking a table out of everybody's reach, and back |
 //! | `pages` | whether pages can be taken over; copying them |
+//! | `scan` | the background: which block is next |
 //! | `whole` | one entry in the place of 512, without a copy |
 //!
 //! Corresponds to Linux's `mm/khugepaged.c`: `collapse_huge_page`, `madvise_collapse`.
@@ -53,11 +54,14 @@ mod error;
 mod limits;
 mod look;
 mod pages;
+mod scan;
 mod table;
 mod whole;
 
 pub use error::{CollapseError, Collapsed};
 pub use limits::Limits;
+pub(crate) use scan::Background;
+pub use scan::Scanned;
 
 use crate::entry::{At, Empty, PmdLevel, Spare};
 use crate::frame::{Counts, Effort, Flag, FolioLock, FolioRef, Kind, OutOfMemory};
@@ -68,8 +72,8 @@ use crate::{Hardware, Mm, Slot};
 use abi::{Event, Level, Order, PMD_SIZE, VirtAddr, VirtRange};
 use core::sync::atomic::Ordering::Relaxed;
 use look::Look;
-use pte::{Entry, Leaf, Soft};
-use table::Quiet;
+use pte::{Leaf, Soft};
+use table::{Quiet, Taken};
 
 /// Who wants it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -202,9 +206,13 @@ impl<H: Hardware> Mm<H> {
             layout.exclude(pages_around(block));
         }
         let area = self.collapsible(core, layout.find(block.start), block, by)?;
-        let early = self.commits(Mutant::CollapsePinsFirst).then(|| self.check_linked(core, block));
-        let Some((slot, table)) = self.unlink_quietly(core, block)? else { return Ok(None) };
-        match self.whole_leaf(&area, &table) {
+        let Some(taken) = self.take_table(core, block)? else { return Ok(None) };
+        let plan = match self.whole_leaf(&area, &taken.table) {
+            Ok(None) => self.check_taken(block, &taken).map(|()| None),
+            whole => whole,
+        };
+        let Taken { slot, table, .. } = taken;
+        match plan {
             Ok(Some(leaf)) => {
                 self.install_whole(slot, table, leaf);
                 return Ok(Some(Exchanged::Whole));
@@ -215,26 +223,12 @@ impl<H: Hardware> Mm<H> {
                 return Err(error);
             }
         }
-        if let Err(error) = early.unwrap_or_else(|| self.check_pages(block, table.pfn())) {
-            self.relink(slot, table);
-            return Err(error);
-        }
         let Some(mut memory) = memory else {
             self.relink(slot, table);
             return Ok(Some(Exchanged::NeedsMemory));
         };
         self.promise(core, slot, &area, block, &mut memory);
         Ok(Some(Exchanged::Promised(memory, table)))
-    }
-
-    /// What a known bug does: looks for holders while walkers still find the table.
-    #[cold]
-    fn check_linked(&self, core: &Core, block: VirtRange) -> Result<(), CollapseError> {
-        let slot = self.find_slot(core.root, block.start, Level::Pmd);
-        match slot.map(|slot| pte::decode(Level::Pmd, self.hw.load(slot))) {
-            Some(Entry::Table(table)) => self.check_pages(block, table.pfn()),
-            _ => Ok(()),
-        }
     }
 
     /// Step 5: a migration entry of the new folio, which has a name from now on.

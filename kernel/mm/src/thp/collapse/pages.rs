@@ -92,16 +92,29 @@ impl<H: Hardware> Mm<H> {
     #[doc(alias = "__collapse_huge_page_copy")]
     pub(super) fn copy_pages(&self, table: &Quiet, to: Pfn) {
         let mut copied = 0;
-        for index in 0..ENTRIES {
-            let page = to + index as u64;
+        let mut index = 0;
+        while index < ENTRIES {
+            let page = |index: usize| to + index as u64;
             match self.leaf_at(table.slot(index)) {
                 Some(leaf) if !leaf.is_special() => {
-                    self.hw.copy(leaf.pfn(), page, Order::PAGE);
-                    copied += 1;
+                    // Nearly always the rest is like it, and need not be decoded.
+                    let (begin, kin) = (index, leaf.kin());
+                    let mut word = leaf.word();
+                    while kin.has(word) {
+                        self.hw.copy(kin.pfn(word), page(index), Order::PAGE);
+                        index += 1;
+                        if index == ENTRIES {
+                            break;
+                        }
+                        word = self.hw.load(table.slot(index));
+                    }
+                    copied += (index - begin) as u64;
+                    continue;
                 }
                 _ if self.commits(Mutant::CollapseHolesLeft) => {}
-                _ => self.hw.zero(page, Order::PAGE),
+                _ => self.hw.zero(page(index), Order::PAGE),
             }
+            index += 1;
         }
         self.count(Event::PgCopy, copied);
         self.count(Event::PgClear, ENTRIES as u64 - copied);

@@ -7,12 +7,13 @@ use crate::space::Core;
 use crate::tlb::Gather;
 use crate::{Hardware, Mm, Note, Slot};
 use abi::{Event, Level, Pfn, VirtRange};
+use pte::Entry;
 
 /// Having this means: a table of pages that was linked, and that neither hardware nor software is in, so that
 /// its entries stay as they are. What they map is still counted for them.
 #[must_use = "a table with its pages is put back, put aside, or given back"]
 #[derive(Debug)]
-pub(super) struct Quiet {
+pub(crate) struct Quiet {
     table: Detached,
 }
 
@@ -37,13 +38,51 @@ impl Quiet {
     }
 }
 
+/// A table that was taken out.
+pub(crate) struct Taken {
+    /// Where it was linked.
+    pub(super) slot: Slot,
+    pub(super) table: Quiet,
+    /// What a known bug has found out too early.
+    early: Option<Result<(), CollapseError>>,
+}
+
+impl Taken {
+    /// The page.
+    #[cfg(loom)]
+    pub(crate) fn pfn(&self) -> Pfn {
+        self.table.pfn()
+    }
+}
+
 impl<H: Hardware> Mm<H> {
-    /// Unlinks the table that serves `block`, and waits until nobody is in it. `None` if there is no table
-    /// but a huge entry.
+    /// Steps 2 and 3: takes out the table that serves `block`. `None` if there is no table but a huge entry.
     ///
     /// Context: the block is excluded; no lock of a table.
+    pub(crate) fn take_table(
+        &self,
+        core: &Core,
+        block: VirtRange,
+    ) -> Result<Option<Taken>, CollapseError> {
+        let early = self.commits(Mutant::CollapsePinsFirst).then(|| {
+            let slot = self.find_slot(core.root, block.start, Level::Pmd);
+            match slot.map(|slot| pte::decode(Level::Pmd, self.hw.load(slot))) {
+                Some(Entry::Table(table)) => self.check_pages(block, table.pfn()),
+                _ => Ok(()),
+            }
+        });
+        let taken = self.unlink_quietly(core, block)?;
+        Ok(taken.map(|(slot, table)| Taken { slot, table, early }))
+    }
+
+    /// Step 4: whether all that a table maps can be copied. Nobody can come to hold any of it.
+    pub(crate) fn check_taken(&self, block: VirtRange, taken: &Taken) -> Result<(), CollapseError> {
+        taken.early.unwrap_or_else(|| self.check_pages(block, taken.table.pfn()))
+    }
+
+    /// Unlinks the table that serves `block`, and waits until nobody is in it.
     #[doc(alias("pmdp_collapse_flush", "tlb_remove_table_sync_one"))]
-    pub(super) fn unlink_quietly(
+    fn unlink_quietly(
         &self,
         core: &Core,
         block: VirtRange,
