@@ -18,6 +18,7 @@
 //! | `stacks` | thread stacks with guard pages |
 //! | `cpus` | starting the others |
 //! | `litmus` | litmus tests on this machine's CPUs |
+//! | `background` | the thread that makes huge pages of small ones |
 //! | `world` | the workloads' view of this kernel |
 //! | `commands` | what the prompt offers |
 //! | `prompt` | the prompt, and scripts |
@@ -29,6 +30,8 @@
 #[cfg(target_os = "none")]
 extern crate alloc;
 
+#[cfg(target_os = "none")]
+mod background;
 #[cfg(target_os = "none")]
 mod boot;
 #[cfg(target_os = "none")]

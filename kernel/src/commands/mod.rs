@@ -7,6 +7,7 @@ mod machine;
 mod memory;
 mod selftest;
 mod stress;
+mod thp;
 mod tour;
 pub(crate) mod zoo;
 
@@ -41,7 +42,7 @@ fn fail(out: &mut dyn Write, why: core::fmt::Arguments<'_>) -> Failure {
 /// Every command.
 pub(crate) static TABLE: Table<Context> = Table::new(&COMMANDS);
 
-static COMMANDS: [Command<Context>; 18] = [
+static COMMANDS: [Command<Context>; 19] = [
     Command {
         spec: Spec::new("cpus", "the CPUs: who they are, what they can do"),
         run: machine::cpus,
@@ -55,6 +56,12 @@ static COMMANDS: [Command<Context>; 18] = [
             .args(&[Arg::place("filter", Kind::Word, "only names that contain this").optional()])
             .examples(&["vmstat tlb"]),
         run: memory::vmstat,
+    },
+    Command {
+        spec: Spec::new("thp", "huge pages: who gets them, and what is made of small ones")
+            .args(&thp::ARGS)
+            .examples(&["thp", "thp background=on sleep=100", "thp max_none=0"]),
+        run: thp::thp,
     },
     Command { spec: Spec::new("ps", "the threads"), run: machine::ps },
     Command {
