@@ -131,7 +131,7 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
     for range in mapped.ranges() {
         map.map(&hw, &linear_mapping(*range, plan.linear), &mut table)?;
     }
-    each_device(board, |range| map_device(&mut map, &hw, range, &mut table))?;
+    each_device(board, &mut |range| map_device(&mut map, &hw, range, &mut table))?;
     // SAFETY: `root` maps the image with the rights of its parts, the boot stack with it, RAM and the
     // devices; `map` published it. The device tree is read through the linear map from here on. The
     // vectors are the kernel's, and no other CPU is up.
@@ -251,7 +251,7 @@ fn linear_mapping(range: PhysRange, largest: Level) -> KernelMapping {
 /// Every register block that this kernel drives.
 fn each_device<E>(
     board: &Board,
-    mut each: impl FnMut(PhysRange) -> Result<(), E>,
+    each: &mut dyn FnMut(PhysRange) -> Result<(), E>,
 ) -> Result<(), E> {
     match &board.gic {
         Some(board::Gic::V2 { distributor, cpu_interface, .. }) => {
@@ -260,11 +260,11 @@ fn each_device<E>(
         }
         Some(board::Gic::V3 { distributor, redistributors, .. }) => {
             each(*distributor)?;
-            redistributors.iter().copied().try_for_each(&mut each)?;
+            redistributors.iter().copied().try_for_each(&mut *each)?;
         }
         None => {}
     }
-    board.uarts.iter().map(|uart| uart.registers).try_for_each(&mut each)?;
+    board.uarts.iter().map(|uart| uart.registers).try_for_each(&mut *each)?;
     let bcm = &board.bcm2711;
     [bcm.watchdog, bcm.gpio, bcm.mailbox].into_iter().flatten().try_for_each(each)
 }

@@ -116,6 +116,7 @@ impl Board {
     };
 
     /// Reads the tree at the start of `dtb`.
+    #[inline(never)]
     pub fn parse(dtb: &[u8]) -> Result<Self, TreeError> {
         let mut board = Self::EMPTY;
         board.fill(&Tree::new(dtb)?)?;

@@ -29,6 +29,7 @@ impl Tree<'_> {
     /// A filter that starts with a slash is a path, or the beginning of one as far as whole names
     /// go; another is a part of a node's name, or the whole of a `compatible` string. An empty
     /// filter selects the root.
+    #[inline(never)]
     pub fn dump(
         &self,
         out: &mut dyn Write,

@@ -30,6 +30,7 @@ pub struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     /// Checks the blob at the start of `dtb`; bytes past its own length are ignored.
+    #[inline(never)]
     pub fn new(dtb: &'a [u8]) -> Result<Self, TreeError> {
         if dtb.len() < HEADER_BYTES {
             return Err(TreeError::TooShort { bytes: dtb.len() });
@@ -85,6 +86,7 @@ impl<'a> Tree<'a> {
 
     /// The node at `path`: absolute, or an alias and a path below it. Where the path leaves out a
     /// unit address, the first node of that name.
+    #[inline(never)]
     pub fn node_at(&self, path: &str) -> Option<Node<'a>> {
         if path.starts_with('/') {
             return self.nodes().find(|node| node.is_at(path));
@@ -100,6 +102,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The node that others refer to by this number.
+    #[inline(never)]
     pub fn by_phandle(&self, phandle: u32) -> Option<Node<'a>> {
         self.nodes().find(|node| node.phandle() == Some(phandle))
     }

@@ -111,6 +111,7 @@ const fn extend(signed: bool) -> u32 {
 const NOP: u32 = 0xd503_201f;
 
 /// The word of `instruction`, which stands at place `at`.
+#[inline(never)]
 pub fn encode(instruction: &Instruction, at: Place, host: &Host) -> Result<u32, Unencodable> {
     let branch = |to: Place, bits: u32, at_bit: u32| {
         let distance = to as i64 - at as i64;

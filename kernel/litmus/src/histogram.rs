@@ -29,6 +29,7 @@ impl Histogram {
     }
 
     /// Prints it. `verdict` is what the law says, where it was asked.
+    #[inline(never)]
     pub fn print(
         &self,
         test: &Test,

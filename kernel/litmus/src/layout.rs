@@ -71,6 +71,7 @@ impl Layout {
     /// The law's own: groups a gigabyte apart, tables above, code above that; physical addresses of tables
     /// are their linear ones.
     #[must_use]
+    #[inline(never)]
     pub fn law(test: &Test) -> Self {
         const DATA: u64 = 0x40_0000_0000;
         const FRAMES: u64 = 0x80_0000_0000;
@@ -97,6 +98,7 @@ impl Layout {
     }
 
     /// Takes a page for each table that the test has, from `page`, which never runs out.
+    #[inline(never)]
     pub fn add_tables(&mut self, test: &Test, page: &mut dyn FnMut() -> PhysAddr) {
         for space in 0..test.spaces.len() {
             let holder = Holder::Space(space);
@@ -147,6 +149,7 @@ impl Layout {
 
     /// A descriptor as the word that memory holds.
     #[must_use]
+    #[inline(never)]
     pub fn word(&self, descriptor: &Descriptor) -> u64 {
         let flag = |on, bit| if on { bit } else { 0 };
         let level = descriptor.level;
@@ -232,6 +235,7 @@ impl Layout {
 
     /// Where something observed is in memory, and how wide; `None` for what is not memory.
     #[must_use]
+    #[inline(never)]
     pub fn place(&self, test: &Test, observed: &Observed) -> Option<(PhysAddr, u64)> {
         match *observed {
             Observed::Memory(var, element) => {
@@ -246,6 +250,7 @@ impl Layout {
     /// Every word that memory holds at the beginning, in the order of addresses; what is not among them is
     /// zero.
     #[must_use]
+    #[inline(never)]
     pub fn memory(&self, test: &Test) -> Vec<Word> {
         let mut words = BTreeMap::new();
         for (var, _) in self.pages.iter().enumerate() {

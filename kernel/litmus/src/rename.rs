@@ -29,6 +29,7 @@ const NUMBER: u64 = (1 << 44) - 1;
 impl Renaming {
     /// The way from the words of `from` to those of `to`, both layouts of `test`.
     #[must_use]
+    #[inline(never)]
     pub fn new(test: &Test, from: &Layout, to: &Layout) -> Self {
         let mut way = Self {
             entries: Vec::new(),
@@ -71,6 +72,7 @@ impl Renaming {
 
     /// `word`, as it is called there. What names nothing keeps its name.
     #[must_use]
+    #[inline(never)]
     pub fn word(&self, word: u64) -> u64 {
         let find = |list: &[(u64, u64)], what: u64| {
             list.iter().find(|(old, _)| *old == what).map(|(_, new)| *new)

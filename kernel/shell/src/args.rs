@@ -124,6 +124,7 @@ impl<'a> Args<'a> {
     // --- for commands ------------------------------------------------------------------------
 
     /// What was given for `name`, or its default.
+    #[inline(never)]
     pub fn value(&self, name: &str) -> Option<Value<'a>> {
         self.values[self.index(name)?]
     }

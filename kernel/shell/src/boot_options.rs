@@ -50,6 +50,7 @@ impl<'a> BootOptions<'a> {
     }
 
     /// Whether a list of options makes sense: for a test.
+    #[inline(never)]
     pub fn check(declared: &'static [Arg]) -> Result<(), SpecError> {
         check_args(declared)
     }

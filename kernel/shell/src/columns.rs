@@ -33,7 +33,7 @@ pub enum Column {
 }
 
 impl Column {
-    const fn heading(&self) -> &'static str {
+    const fn heading(&self) -> &&'static str {
         match self {
             Self::Left(heading) | Self::Right(heading) => heading,
         }
@@ -58,7 +58,19 @@ pub fn columns<const N: usize>(
     columns: &[Column; N],
     mut rows: impl FnMut(&mut dyn FnMut([&dyn Display; N])),
 ) -> fmt::Result {
-    let mut widths = columns.map(|column| column.heading().chars().count());
+    lay_out(out, columns, &mut [0; N], &mut |row| rows(&mut |cells| row(&cells)))
+}
+
+/// [`columns`], compiled once for all tables.
+fn lay_out(
+    out: &mut dyn Write,
+    columns: &[Column],
+    widths: &mut [usize],
+    rows: &mut dyn FnMut(&mut dyn FnMut(&[&dyn Display])),
+) -> fmt::Result {
+    for (width, column) in widths.iter_mut().zip(columns) {
+        *width = column.heading().chars().count();
+    }
     let headed = widths.iter().any(|&width| width > 0);
     rows(&mut |cells| {
         for (widest, cell) in widths.iter_mut().zip(cells) {
@@ -66,22 +78,26 @@ pub fn columns<const N: usize>(
         }
     });
     let mut result = Ok(());
-    let mut print = |cells: [&dyn Display; N]| {
-        result = result.and_then(|()| print_row(out, columns, &widths, &cells));
-    };
     if headed {
-        let headings = columns.map(|column| column.heading());
-        print(headings.each_ref().map(|heading| heading as &dyn Display));
+        print_row(
+            out,
+            columns,
+            widths,
+            &mut columns.iter().map(|column| column.heading() as &dyn Display),
+        )?;
     }
-    rows(&mut print);
+    rows(&mut |cells| {
+        let cells = &mut cells.iter().copied();
+        result = result.and_then(|()| print_row(out, columns, widths, cells));
+    });
     result
 }
 
-fn print_row<const N: usize>(
+fn print_row<'a>(
     out: &mut dyn Write,
-    columns: &[Column; N],
-    widths: &[usize; N],
-    cells: &[&dyn Display; N],
+    columns: &[Column],
+    widths: &[usize],
+    cells: &mut dyn Iterator<Item = &'a dyn Display>,
 ) -> fmt::Result {
     // Blanks owed before the next text, so that no row ends in blanks.
     let mut owed = 2;

@@ -100,6 +100,7 @@ impl LineEditor {
     }
 
     /// Starts a new line on a row of its own: call it first, and after each event but `None`.
+    #[inline(never)]
     pub fn start(&mut self, out: &mut dyn Write) {
         self.reset();
         let _ = self.redraw(out);
@@ -107,6 +108,7 @@ impl LineEditor {
 
     /// Takes the line off the screen, so that something else can be printed there. The text stays;
     /// [`LineEditor::show`] brings it back.
+    #[inline(never)]
     pub fn hide(&mut self, out: &mut dyn Write) {
         let _ = match self.terminal.show() {
             Show::Ansi => out.write_str("\r\x1b[K"),
@@ -117,11 +119,13 @@ impl LineEditor {
     }
 
     /// Draws the prompt and the line again, on an empty row.
+    #[inline(never)]
     pub fn show(&mut self, out: &mut dyn Write) {
         let _ = self.redraw(out);
     }
 
     /// Takes the next byte from the wire.
+    #[inline(never)]
     pub fn feed(&mut self, byte: u8, complete: &dyn Complete, out: &mut dyn Write) -> Event<'_> {
         if self.ended {
             self.reset();

@@ -72,6 +72,7 @@ impl Progress {
     }
 
     /// Draws `report` if it is time.
+    #[inline(never)]
     pub fn update(
         &mut self,
         now: Duration,
@@ -102,6 +103,7 @@ impl Progress {
     }
 
     /// Takes the line off the screen; the next report brings it back.
+    #[inline(never)]
     pub fn hide(&mut self, out: &mut dyn Write) -> fmt::Result {
         if core::mem::replace(&mut self.drawn, false) {
             out.write_str("\r\x1b[K")?;
@@ -110,6 +112,7 @@ impl Progress {
     }
 
     /// Ends the work: the line goes, and what is printed next starts a row.
+    #[inline(never)]
     pub fn finish(mut self, out: &mut dyn Write) -> fmt::Result {
         self.hide(out)
     }

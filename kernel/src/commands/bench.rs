@@ -37,6 +37,9 @@ pub(super) static ARGS: [Arg; 6] = [
     ),
 ];
 
+/// The operations.
+static ROWS: [bench::Row<Kernel>; bench::COUNT] = bench::all();
+
 /// The performance monitors of each CPU, and the scheduler's counters.
 struct Pmu {
     /// All CPUs' monitors count the same, and a nanosecond passes with each instruction.
@@ -122,9 +125,9 @@ pub(super) fn bench(context: &mut Context, args: &Args<'_>, out: &mut dyn Write)
         return Err(fail(out, format_args!("memory is not managed yet")));
     };
     let options = options(&kernel, args, out)?;
-    let is_name = bench::all::<Kernel>().iter().any(|row| row.name == filter);
+    let is_name = ROWS.iter().any(|row| row.name == filter);
     let wanted = |name: &str| if is_name { name == filter } else { name.contains(filter) };
-    let rows = bench::all::<Kernel>().iter().filter(|row| wanted(row.name)).count();
+    let rows = ROWS.iter().filter(|row| wanted(row.name)).count();
     if rows == 0 {
         return Err(fail(
             out,
@@ -168,7 +171,7 @@ pub(super) fn bench(context: &mut Context, args: &Args<'_>, out: &mut dyn Write)
 
 /// The operations, and which of them can be done.
 fn list(out: &mut dyn Write) -> Outcome {
-    for row in bench::all::<Kernel>() {
+    for row in &ROWS {
         let built = if row.op.is_some() { "" } else { ", not built yet" };
         writeln!(out, "  {:24} per {}{built}", row.name, row.per)?;
     }

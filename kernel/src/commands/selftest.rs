@@ -37,6 +37,7 @@ static CHECKS: [Check; 12] = [
     Check { name: "cpus: a remote CPU sees an unmap at once", run: remote_unmap },
 ];
 
+#[inline(never)]
 pub(super) fn selftest(_: &mut Context, _: &Args<'_>, mut out: &mut dyn Write) -> Outcome {
     let Some(kernel) = Kernel::new() else {
         return Err(fail(out, format_args!("memory is not managed yet")));

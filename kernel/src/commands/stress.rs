@@ -9,6 +9,9 @@ use core::time::Duration;
 use shell::{Arg, Args, Column, Failure, Kind, Progress, Report, columns};
 use stress::{Limit, Options, World, workloads};
 
+/// The workloads.
+static WORKLOADS: [workloads::Workload<Kernel>; workloads::COUNT] = workloads::all();
+
 /// The names that `stress` takes, for completion and errors: two of its own, and every workload's.
 const NAMES: [&str; 2 + workloads::COUNT] = {
     let workloads = workloads::all::<Kernel>();
@@ -51,7 +54,7 @@ pub(super) fn stress(context: &mut Context, args: &Args<'_>, out: &mut dyn Write
     let name = args.word("name")?;
     if name == "list" {
         return Ok(columns(out, &[Column::Left(""), Column::Left("")], |row| {
-            for workload in workloads::all::<Kernel>() {
+            for workload in &WORKLOADS {
                 row([&workload.name, &workload.about]);
             }
         })?);
@@ -60,7 +63,7 @@ pub(super) fn stress(context: &mut Context, args: &Args<'_>, out: &mut dyn Write
         return Err(fail(out, format_args!("memory is not managed yet")));
     };
     let options = options(&kernel, args, out)?;
-    run(context, &kernel, options, &|candidate| name == "all" || candidate == name, out)
+    run(context, &kernel, options, name, out)
 }
 
 /// What the arguments ask for, within what the machine has.
@@ -86,18 +89,20 @@ fn options(kernel: &Kernel, args: &Args<'_>, out: &mut dyn Write) -> Result<Opti
     Ok(Options { cpus, limit, seed: args.number("seed")?, bytes: bytes.min(free / 2) })
 }
 
-/// Runs the workloads that `wanted` names.
+/// Runs the workload that is called `name`, or all.
+#[inline(never)]
 pub(super) fn run(
     context: &Context,
     kernel: &Kernel,
     options: Options,
-    wanted: &dyn Fn(&str) -> bool,
+    name: &str,
     mut out: &mut dyn Write,
 ) -> Outcome {
     let now = || Duration::from_nanos(kernel.now_ns());
     let mut progress = Progress::new(&context.terminal, now());
     let mut line = console::Console;
-    let summary = stress::run_all(kernel, options, wanted, &mut out, &mut |name, ns, done| {
+    let wanted = |candidate: &str| name == "all" || candidate == name;
+    let summary = stress::run_all(kernel, options, &wanted, &mut out, &mut |name, ns, done| {
         let (spent, total) = match options.limit {
             Limit::Time(total) => (ns.min(total), total),
             Limit::Rounds(_) => (0, 0),

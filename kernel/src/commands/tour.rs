@@ -22,7 +22,7 @@ pub(super) fn tour(context: &mut Context, args: &Args<'_>, out: &mut dyn Write) 
          # says whose it is, so a stale translation would be seen as wrong data."
     )?;
     let options = Options { cpus, limit: Limit::Time(EACH_NS), seed: 1, bytes: 32 << 20 };
-    stress::run(context, &kernel, options, &|_| true, out)?;
+    stress::run(context, &kernel, options, "all", out)?;
     writeln!(
         out,
         "\nAll of it held. Try `stress unmap-shootdown secs=10 seed=7`, `vmstat tlb`,\n\

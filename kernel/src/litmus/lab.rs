@@ -180,6 +180,7 @@ impl Lab<'_> {
         tlbi::flush_local();
     }
 
+    #[inline(never)]
     fn batches(&self, id: ThreadId, half: &UserHalf, ttbr: u64) {
         let mut rng = Rng::new(self.wanted.seed, &self.test.name, id);
         let mut seats: Vec<_> = self
@@ -235,6 +236,7 @@ impl Lab<'_> {
     }
 
     /// Notes what a thread has found at instance `nth`.
+    #[inline(never)]
     fn note(&self, nth: usize, seat: &Seat<'_>) {
         if let Some(trouble) = seat.trouble() {
             self.give_up(trouble);
@@ -251,6 +253,7 @@ impl Lab<'_> {
     }
 
     /// Counts how a thread's share of the batch that ended with start number `last` has ended.
+    #[inline(never)]
     fn collect(&self, id: ThreadId, last: u64, states: &mut BTreeMap<Vec<u64>, u64>) {
         let before = last - self.ground.instances().len() as u64;
         let mut state = Vec::with_capacity(self.test.observed.len());

@@ -8,6 +8,7 @@ pub struct Rng(u64);
 impl Rng {
     /// The stream of `seed`, for the use that `name` and `cpu` say: streams of different uses do not
     /// run side by side.
+    #[inline(never)]
     pub fn new(seed: u64, name: &str, cpu: usize) -> Self {
         let mut rng = Self(seed);
         for byte in name.bytes() {
@@ -29,6 +30,7 @@ impl Rng {
 
     /// A number below `bound`; 0 where `bound` is 0. Biased by less than one part in 2^32 for the
     /// bounds used here.
+    #[inline(never)]
     pub fn below(&mut self, bound: u64) -> u64 {
         if bound == 0 { 0 } else { self.next() % bound }
     }

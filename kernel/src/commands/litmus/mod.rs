@@ -85,7 +85,7 @@ fn run(filter: &str, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
     if planned == 0 {
         return Err(fail(out, format_args!("litmus: no test is called like {filter}")));
     }
-    run_texts(texts::meant(filter), planned, args, out)
+    run_texts(&mut texts::meant(filter), planned, args, out)
 }
 
 fn read(context: &Context, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
@@ -93,11 +93,12 @@ fn read(context: &Context, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
         return Err(fail(out, format_args!("litmus: a script has nobody to read from")));
     }
     let text = read::text(out)?;
-    run_texts(core::iter::once(Text { text: text.into(), origin: "here" }), 1, args, out)
+    let mut texts = core::iter::once(Text { text: text.into(), origin: "here" });
+    run_texts(&mut texts, 1, args, out)
 }
 
 fn run_texts<'a>(
-    texts: impl Iterator<Item = Text<'a>>,
+    texts: &mut dyn Iterator<Item = Text<'a>>,
     planned: usize,
     args: &Args<'_>,
     mut out: &mut dyn Write,

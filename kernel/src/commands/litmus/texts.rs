@@ -32,10 +32,19 @@ impl Text<'_> {
 
 /// All of them.
 fn all() -> impl Iterator<Item = Text<'static>> {
-    let loaded = loaded().map(|text| Text { text: text.into(), origin: "loaded" });
-    let own =
+    let mut loaded = loaded().map(|text| Text { text: text.into(), origin: "loaded" });
+    let mut own =
         catalogue::all().map(|entry| Text { text: entry.text.into(), origin: entry.group.name });
-    loaded.chain(own)
+    core::iter::from_fn(move || next(&mut loaded, &mut own))
+}
+
+/// The next text of either. Compiled once, and not in each search.
+#[inline(never)]
+fn next(
+    loaded: &mut dyn Iterator<Item = Text<'static>>,
+    own: &mut dyn Iterator<Item = Text<'static>>,
+) -> Option<Text<'static>> {
+    loaded.next().or_else(|| own.next())
 }
 
 /// Those that are called so; if none is, those that come from there; else those whose names contain it.

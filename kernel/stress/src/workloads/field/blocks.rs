@@ -6,7 +6,7 @@ use crate::run::{Failure, Run};
 use crate::world::World;
 use abi::{Access, Order, Prot};
 use core::ops::Range;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 use mm::{CollapseError, Hardware, Huge, Place, SplitError};
 
 impl<H: Hardware> Field<'_, H> {
@@ -50,15 +50,9 @@ impl<H: Hardware> Field<'_, H> {
     ) -> Result<(), Failure> {
         let (first, end) = (pages.start / BLOCK, pages.end.div_ceil(BLOCK));
         let visitors = &self.visitors[first as usize..end as usize];
-        let enter = |n: u32| (n != CLOSED).then(|| n + 1);
-        let entered = visitors
-            .iter()
-            .take_while(|n| n.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_ok())
-            .count();
+        let entered = enter(visitors);
         let result = if entered == visitors.len() { body() } else { Ok(()) };
-        for visitors in &visitors[..entered] {
-            visitors.fetch_sub(1, Ordering::Release);
-        }
+        leave(&visitors[..entered]);
         result
     }
 
@@ -102,5 +96,21 @@ impl<H: Hardware> Field<'_, H> {
         turn: impl Fn(usize, &mut Rng) -> Result<(), Failure> + Sync,
     ) -> Result<(), Failure> {
         run.rounds(watch, |cpu, rng| run.inside(&self.space, || turn(cpu, rng)))
+    }
+}
+
+/// Enters blocks up to the first closed one; how many.
+#[inline(never)]
+fn enter(visitors: &[AtomicU32]) -> usize {
+    let enter = |n: u32| (n != CLOSED).then(|| n + 1);
+    let is_open =
+        |n: &&AtomicU32| n.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_ok();
+    visitors.iter().take_while(is_open).count()
+}
+
+#[inline(never)]
+fn leave(entered: &[AtomicU32]) {
+    for visitors in entered {
+        visitors.fetch_sub(1, Ordering::Release);
     }
 }
