@@ -61,12 +61,15 @@ pub fn columns<const N: usize>(
     lay_out(out, columns, &mut [0; N], &mut |row| rows(&mut |cells| row(&cells)))
 }
 
+/// What is done with the cells of each row.
+type EachRow<'a> = &'a mut dyn FnMut(&[&dyn Display]);
+
 /// [`columns`], compiled once for all tables.
 fn lay_out(
     out: &mut dyn Write,
     columns: &[Column],
     widths: &mut [usize],
-    rows: &mut dyn FnMut(&mut dyn FnMut(&[&dyn Display])),
+    rows: &mut dyn FnMut(EachRow<'_>),
 ) -> fmt::Result {
     for (width, column) in widths.iter_mut().zip(columns) {
         *width = column.heading().chars().count();
@@ -93,11 +96,11 @@ fn lay_out(
     result
 }
 
-fn print_row<'a>(
+fn print_row(
     out: &mut dyn Write,
     columns: &[Column],
     widths: &[usize],
-    cells: &mut dyn Iterator<Item = &'a dyn Display>,
+    cells: &mut dyn Iterator<Item = &dyn Display>,
 ) -> fmt::Result {
     // Blanks owed before the next text, so that no row ends in blanks.
     let mut owed = 2;
