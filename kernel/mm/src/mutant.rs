@@ -178,6 +178,8 @@ mutants! {
     MigrateHeld => "migrate-held",
     /// A folio that was moved does not know any more that it was written.
     MigrateForgetsDirt => "migrate-forgets-dirt",
+    /// A long pin stays in memory that is kept for what moves.
+    LongtermStays => "longterm-stays",
     /// A table takes the place of a huge migration entry that may still be cached.
     SplitMigrationUnflushed => "split-migration-unflushed",
     /// Small entries become migration entries as they were read, without what hardware recorded until

@@ -85,7 +85,6 @@ impl<H: Hardware> Mm<H> {
 
     /// As [`Mm::folio_alloc`], from where it is wanted; past all CPUs' stocks.
     #[doc(alias("folio_alloc_mpol", "alloc_migration_target"))]
-    #[allow(dead_code, reason = "for whoever moves folios between nodes")]
     pub(crate) fn folio_alloc_near(&self, near: Near, order: Order) -> Result<Pfn, OutOfMemory> {
         self.take_near(near, Mobility::Movable, order, Kind::Folio, Counts::held(1))
     }

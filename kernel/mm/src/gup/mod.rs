@@ -13,12 +13,14 @@
 //! | `fast` | without locks, where the page is mapped as it has to be |
 //! | `window` | what one walk takes together |
 //! | `held` | pages that are held together, by runs |
+//! | `longterm` | pins for as long as somebody likes: not in memory that is kept for what moves |
 //! | `slow` | under the table's lock, with faults for what is missing |
 //!
 //! Corresponds to Linux's `mm/gup.c`.
 
 mod fast;
 mod held;
+mod longterm;
 mod slow;
 mod window;
 
@@ -45,6 +47,10 @@ pub enum GupError {
     Uncounted(Pfn),
     /// This frame's folio has as many references as can be counted.
     TooMany(Pfn),
+    /// This frame is kept for what moves, and its folio could not be moved out, time and again: somebody
+    /// else holds it. Try again when that is over.
+    #[doc(alias = "FOLL_LONGTERM")]
+    Unmovable(Pfn),
 }
 
 impl fmt::Display for GupError {
@@ -54,6 +60,7 @@ impl fmt::Display for GupError {
             Self::OutOfMemory(oom) => oom.fmt(f),
             Self::Uncounted(pfn) => write!(f, "nobody counts the users of frame {pfn}"),
             Self::TooMany(pfn) => write!(f, "frame {pfn} has too many users to count"),
+            Self::Unmovable(pfn) => write!(f, "frame {pfn} must be moved and is held by others"),
         }
     }
 }

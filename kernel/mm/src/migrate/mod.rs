@@ -36,11 +36,11 @@ mod batch;
 
 pub(crate) use batch::Batch;
 
-use crate::frame::{FolioRef, OutOfMemory};
+use crate::frame::{FolioRef, Near, OutOfMemory};
 use crate::rmap::NO_HEAP;
 use crate::space::Space;
 use crate::{Hardware, Mm};
-use abi::{Order, Pfn, VirtAddr};
+use abi::{Node, Order, Pfn, VirtAddr};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -93,6 +93,12 @@ impl From<OutOfMemory> for MigrateError {
 pub enum Destination {
     /// Anywhere else.
     Anywhere,
+    /// Memory of this node; what is there already stays.
+    #[doc(alias("MPOL_BIND", "__GFP_THISNODE"))]
+    Node(Node),
+    /// Memory in which a folio may stay for as long as somebody likes; what is in such already stays.
+    #[doc(alias = "is_longterm_pinnable_folio")]
+    Pinnable,
 }
 
 /// What became of one page that was to be moved.
@@ -128,26 +134,46 @@ impl<'m, H: Hardware> Space<'m, H> {
             joined.extend(pages.iter().map(|page| self.join(&mut batch, *page, to)));
             batch.run(|place| places.push(place));
             for (moved, joined) in moved.iter_mut().zip(joined.drain(..)) {
-                *moved = joined.and_then(|(folio, page)| places[folio].map(|head| head + page));
+                *moved = match joined {
+                    Ok(Joined::Moves(folio, page)) => places[folio].map(|head| head + page),
+                    Ok(Joined::Stays(page)) => Ok(page),
+                    Err(error) => Err(error),
+                };
             }
             places.clear();
         }
         Ok(())
     }
 
-    /// Puts the folio that is mapped at `va` into the batch; says which one of it that is, and which of its
-    /// pages is mapped there.
+    /// Puts the folio that is mapped at `va` into the batch, if it is not where it should be.
     fn join(
         &self,
         batch: &mut Batch<'m, H>,
         va: VirtAddr,
         to: Destination,
-    ) -> Result<(usize, u64), MigrateError> {
+    ) -> Result<Joined, MigrateError> {
+        let mm = self.mm();
         let folio = self.folio_at(va).ok_or(MigrateError::NotMapped)?;
+        let stays = match to {
+            Destination::Anywhere => false,
+            Destination::Node(node) => mm.frames.node_of(folio.pfn()) == node,
+            Destination::Pinnable => !mm.frames.is_movable_only(folio.pfn()),
+        };
+        if stays {
+            return Ok(Joined::Stays(folio.pfn()));
+        }
         let page = folio.pfn() - folio.head();
-        let at = batch.add(folio, |order| self.mm().migration_target(to, order))?;
-        Ok((at, page))
+        let at = batch.add(folio, |order| mm.migration_target(to, order))?;
+        Ok(Joined::Moves(at, page))
     }
+}
+
+/// What becomes of a page.
+enum Joined {
+    /// It is this one of this folio of the batch.
+    Moves(usize, u64),
+    /// It is there already.
+    Stays(Pfn),
 }
 
 impl<H: Hardware> Mm<H> {
@@ -158,7 +184,11 @@ impl<H: Hardware> Mm<H> {
         to: Destination,
         order: Order,
     ) -> Result<FolioRef<'_, H>, OutOfMemory> {
-        let Destination::Anywhere = to;
-        Ok(FolioRef::adopt(self, self.folio_alloc(order)?))
+        let folio = match to {
+            Destination::Anywhere => self.folio_alloc(order)?,
+            Destination::Node(node) => self.folio_alloc_near(Near::Exactly(node), order)?,
+            Destination::Pinnable => self.folio_alloc_fixed(order)?,
+        };
+        Ok(FolioRef::adopt(self, folio))
     }
 }
