@@ -165,7 +165,12 @@ impl Move {
 
     /// Whether both are small, and `next` is called what comes after this one.
     fn is_followed_by(&self, next: &Self) -> bool {
-        self.order == Order::PAGE && next.order == Order::PAGE && self.owner + 1 == next.owner
+        // A walk of what never moved claims the block of the first page alone.
+        let one_block = next.owner % Order::PMD.pages() != 0;
+        self.order == Order::PAGE
+            && next.order == Order::PAGE
+            && one_block
+            && self.owner + 1 == next.owner
     }
 
     /// Copies the folio, whose mappings are gone everywhere, if nobody else holds it.
