@@ -161,12 +161,12 @@ const fn conflict(old: u64, new: u64, address: u64) -> Option<Reason> {
     None
 }
 
-const EL0_READ: u32 = 1 << 0;
-const EL0_WRITE: u32 = 1 << 1;
-const EL0_EXEC: u32 = 1 << 2;
-const EL1_WRITE: u32 = 1 << 3;
-const EL1_EXEC: u32 = 1 << 4;
-const UNRECORDED_WRITE: u32 = 1 << 5;
+const EL0_READ: u32 = 0b000001;
+const EL0_WRITE: u32 = 0b000010;
+const EL0_EXEC: u32 = 0b000100;
+const EL1_WRITE: u32 = 0b001000;
+const EL1_EXEC: u32 = 0b010000;
+const UNRECORDED_WRITE: u32 = 0b100000;
 
 /// Everything that a CPU with this leaf in its TLB may do. Writing without a record in the
 /// descriptor is a right of its own: whoever takes it away wants to learn of the next write.

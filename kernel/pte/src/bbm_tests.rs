@@ -109,6 +109,25 @@ fn attributes_need_a_break() {
     );
 }
 
+/// A page that is guarded permits fewer landings. Of the overlay, and of nT in a block, nobody knows what it
+/// takes away.
+#[test]
+fn a_guard_narrows_and_what_has_no_direction_is_flushed_both_ways() {
+    let code = user(Prot::ReadExec).word();
+    let pte = |old, new| change(Level::Pte, old, new, &A72);
+    assert_eq!(pte(code, code | GP), Change::Narrowing);
+    assert_eq!(pte(code | GP, code), Change::InPlace);
+    assert_eq!(pte(code | GP, code & !AF | GP), Change::InPlace, "guarded before and after");
+    for bit in 59..=62 {
+        assert_eq!(pte(code, code | 1 << bit), Change::Narrowing, "bit {bit}");
+        assert_eq!(pte(code | 1 << bit, code), Change::Narrowing, "bit {bit}");
+    }
+    let block = Leaf::user(Level::Pmd, PFN, Prot::Read).word();
+    for (old, new) in [(block, block | NT), (block | NT, block)] {
+        assert_eq!(change(Level::Pmd, old, new, &A72), Change::Narrowing);
+    }
+}
+
 #[test]
 fn global_may_become_local_but_not_the_other_way() {
     let global = Leaf::kernel(Level::Pte, PFN, KernelProt::Data, MemType::Normal).word();

@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn merging_keeps_what_both_can_and_each_workaround() {
-        let broken = Caps { repeat_tlbi: true, asid_bits: 8, ..Caps::MAX };
+        let broken = Caps { repeat_tlbi: true, asid_bits: 8, ntlbpa: true, ..Caps::MAX };
         let both = broken.merge(&Caps::CORTEX_A72);
         assert_eq!(both, Caps { asid_bits: 8, repeat_tlbi: true, ..Caps::CORTEX_A72 });
         assert_eq!(both, Caps::CORTEX_A72.merge(&broken));

@@ -35,7 +35,7 @@ fn nothing_is_executable_by_both_or_writable_and_executable() {
             for mem in [MemType::Normal, MemType::Device, MemType::NormalNc] {
                 let leaf = Leaf::kernel(level, Pfn(0), prot, mem);
                 let runs = prot == KernelProt::Text && mem != MemType::Device;
-                assert_eq!(leaf.is_exec(), runs);
+                assert_eq!((leaf.is_exec(), leaf.is_kernel_exec()), (runs, runs));
                 assert!(leaf.word() & UXN != 0 && leaf.is_global());
                 assert!(!(leaf.is_exec() && leaf.word() & RDONLY == 0));
                 assert!(!leaf.is_user() && !leaf.permits(Access::Read));
@@ -44,8 +44,10 @@ fn nothing_is_executable_by_both_or_writable_and_executable() {
         }
         for prot in PROTS {
             let leaf = Leaf::user(level, Pfn(0), prot).made_dirty();
-            assert!(leaf.word() & PXN != 0, "user memory is never executable at EL1");
+            let never = leaf.word() & PXN != 0 && !leaf.is_kernel_exec();
+            assert!(never, "user memory is never executable at EL1");
             assert_eq!(leaf.is_exec(), matches!(prot, Prot::ReadExec | Prot::Exec));
+            assert_eq!(leaf.is_user(), !matches!(prot, Prot::None | Prot::Exec), "{prot}");
             assert!(!leaf.is_global());
         }
     }
@@ -75,7 +77,8 @@ fn rights_are_those_asked_for() {
         for access in [Access::Read, Access::Write, Access::Exec] {
             assert_eq!(leaf.permits(access), prot.allows(access), "{prot} {access}");
         }
-        assert_eq!(leaf.prot(), prot);
+        assert_eq!((leaf.prot(), u64::from(leaf)), (prot, leaf.word()));
+        assert_eq!(Rights::of(prot).is_writable(), prot.allows(Access::Write), "{prot}");
         for other in PROTS {
             assert_eq!(leaf.with_prot(other), Leaf::user(Level::Pte, PFN, other));
             let foreign = Leaf::from_raw(Level::Pte, leaf.word() & !PXN | GP);

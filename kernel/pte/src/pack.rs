@@ -30,9 +30,9 @@ const DEVICE_READ: u64 = 29;
 const DEVICE_EXCLUSIVE: u64 = 30;
 const MARKER: u64 = 31;
 
-const MARKER_UFFD_WP: u64 = 1 << 0;
-const MARKER_POISONED: u64 = 1 << 1;
-const MARKER_GUARD: u64 = 1 << 2;
+const MARKER_UFFD_WP: u64 = 0b001;
+const MARKER_POISONED: u64 = 0b010;
+const MARKER_GUARD: u64 = 0b100;
 
 /// What every word of a soft entry is packed from, whatever its layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

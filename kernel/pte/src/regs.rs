@@ -24,9 +24,13 @@ const NON_CACHEABLE: u64 = 0x44;
 
 /// MAIR_EL1. The indices that nothing uses are Device-nGnRnE, the most cautious type.
 pub const fn mair() -> u64 {
-    WRITE_BACK << (8 * MAIR_NORMAL)
-        | DEVICE_NGNRE << (8 * MAIR_DEVICE)
-        | NON_CACHEABLE << (8 * MAIR_NORMAL_NC)
+    attribute(MAIR_NORMAL, WRITE_BACK)
+        | attribute(MAIR_DEVICE, DEVICE_NGNRE)
+        | attribute(MAIR_NORMAL_NC, NON_CACHEABLE)
+}
+
+const fn attribute(index: u64, byte: u64) -> u64 {
+    byte << (8 * index)
 }
 
 /// TxSZ for 48-bit addresses.
@@ -43,20 +47,17 @@ const TG1_4K: u64 = 0b10;
 /// A1 = 0, so the ASID travels with the user table in TTBR0_EL1. No top byte is ignored, no walk
 /// disabled. Hardware management of the access flag and dirty state is on where all CPUs have it.
 pub const fn tcr(caps: &Caps) -> u64 {
-    SIZE_48
-        | WBWA << 8
-        | WBWA << 10
-        | INNER_SHAREABLE << 12
-        | TG0_4K << 14
-        | SIZE_48 << 16
-        | WBWA << 24
-        | WBWA << 26
-        | INNER_SHAREABLE << 28
-        | TG1_4K << 30
+    half(TG0_4K)
+        | half(TG1_4K) << 16
         | ips(caps.pa_bits) << 32
         | only_if(caps.asid_bits >= 16, TCR_AS)
         | only_if(caps.hw_af, TCR_HA)
         | only_if(caps.hw_af && caps.hw_dirty, TCR_HD)
+}
+
+/// The fields that TTBR0's half of the addresses has from bit 0 on, and TTBR1's from bit 16.
+const fn half(granule: u64) -> u64 {
+    SIZE_48 | WBWA << 8 | WBWA << 10 | INNER_SHAREABLE << 12 | granule << 14
 }
 
 const fn only_if(condition: bool, bits: u64) -> u64 {
@@ -84,7 +85,7 @@ const fn ips(pa_bits: u8) -> u64 {
 }
 
 /// The MMU.
-const M: u64 = 1 << 0;
+const M: u64 = 1;
 /// Data caches.
 const C: u64 = 1 << 2;
 /// Instruction caches.

@@ -168,5 +168,10 @@ proptest! {
             prop_assert_eq!(found.map(Leaf::pfn), Some(leaf.kin().pfn(word)));
         }
         prop_assert_eq!(leaf.sibling(leaf.next().word()), Some(leaf.next()));
+        let its_own = found.map_or(leaf.pfn(), Leaf::pfn);
+        for pfn in [its_own, leaf.pfn(), leaf.next().pfn()] {
+            let maps = found.is_some_and(|found| found.pfn() == pfn);
+            prop_assert_eq!(leaf.kin().maps(word, pfn), maps, "{:?}", pfn);
+        }
     }
 }

@@ -274,6 +274,8 @@ fn check<G: Granule>(level: Level, table: &str) {
                 _ => {}
             }
             assert_eq!(entry.leaf().is_some(), entry.is_present(), "{at}");
+            let stays = if decoded == "PresentInvalid" { None } else { entry.leaf() };
+            assert_eq!(entry.mapping(), stays, "{at}");
             assert_eq!(entry.is_valid(), decoded == "Table" || decoded == "Leaf", "{at}");
         }
     }
