@@ -161,12 +161,12 @@ const fn conflict(old: u64, new: u64, address: u64) -> Option<Reason> {
     None
 }
 
-const EL0_READ: u32 = 0b000001;
-const EL0_WRITE: u32 = 0b000010;
-const EL0_EXEC: u32 = 0b000100;
-const EL1_WRITE: u32 = 0b001000;
-const EL1_EXEC: u32 = 0b010000;
-const UNRECORDED_WRITE: u32 = 0b100000;
+// EL0 writes what it reads and EL1 writes: that comes and goes with these two.
+const EL0_READ: u32 = 0b00001;
+const EL0_EXEC: u32 = 0b00010;
+const EL1_WRITE: u32 = 0b00100;
+const EL1_EXEC: u32 = 0b01000;
+const UNRECORDED_WRITE: u32 = 0b10000;
 
 /// Everything that a CPU with this leaf in its TLB may do. Writing without a record in the
 /// descriptor is a right of its own: whoever takes it away wants to learn of the next write.
@@ -177,9 +177,6 @@ const fn rights(word: u64, caps: &Caps) -> u32 {
     let mut rights = 0;
     if user {
         rights |= EL0_READ;
-    }
-    if user && write {
-        rights |= EL0_WRITE;
     }
     if word & UXN == 0 {
         rights |= EL0_EXEC;
