@@ -5,7 +5,8 @@ mod common;
 
 use abi::{Access, Event, PAGE_SIZE, PMD_SIZE, PUD_SIZE, Prot, VirtAddr, VirtRange};
 use common::{Untouched, machines};
-use granule_machine::{Machine, SimWorld};
+use granule_machine::{Config, Machine, SimWorld};
+use mm::thp::Policy;
 use mm::{FaultOutcome, Huge, Place, Space};
 use stress::World;
 use sync::Class;
@@ -174,6 +175,12 @@ fn many_pages_take_one_operation_each_or_a_few_ranges() {
     for config in machines() {
         let world = SimWorld::new(config);
         let space = populated(&world, at(0, 512), Huge::Never, 0..512);
+        // The CPU has each of them.
+        world.inside(&space, &mut || {
+            for page in 0..512 {
+                world.load(&space, VA + page * PAGE_SIZE).expect("mapped");
+            }
+        });
         for (first, pages) in [(0, 2), (10, 7), (20, 64), (100, 300), (401, 111)] {
             let cost = cost(&world, || space.unmap(at(first, pages)).expect("memory"));
             let operations = operations(&cost);
@@ -186,8 +193,14 @@ fn many_pages_take_one_operation_each_or_a_few_ranges() {
                 assert_eq!(cost[0], (Event::TlbiAsid, 1));
                 assert_eq!(operations, 1);
             }
-            let barriers = [(Event::DsbPublish, 1), (Event::DsbComplete, 1)];
-            assert_eq!(cost[cost.len() - 2..], barriers, "{cost:?}");
+            let parts = [Event::TlbiLocal, Event::DsbPublish, Event::DsbComplete];
+            let counts = [operations, 1, 1];
+            // One CPU: all of it stays there.
+            let rest: Vec<_> = parts.into_iter().zip(counts).collect();
+            assert_eq!(cost[cost.len() - 3..], rest, "{cost:?}");
+            // Nothing of what was freed is there when the CPU goes on.
+            world.inside(&space, &mut || ());
+            assert_eq!(world.violation(), None);
         }
     }
 }
@@ -258,6 +271,46 @@ fn a_gather_of_exclusive_pages_is_never_full() {
         assert!(cost.ends_with(&[(Event::DsbPublish, 1), (Event::DsbComplete, 1)]), "{cost:?}");
         if !config.caps.tlb_range {
             assert_eq!(cost[..1], [(Event::TlbiAsid, 1)]);
+        }
+        drop(space);
+        untouched.check(&world);
+    }
+}
+
+/// Pages that somebody else maps too are kept in a list: four, and a page full of others. One more, and the gather
+/// flushes in between.
+#[test]
+fn a_gather_of_shared_pages_flushes_when_its_list_is_full() {
+    for config in machines() {
+        let world = SimWorld::new(Config { pages: 3072, ..config });
+        let untouched = Untouched::new(&world);
+        // Three tables, each kept by a page that stays.
+        let space = populated(&world, at(0, 1536), Huge::Never, 0..1536);
+        let child = space.fork().expect("memory");
+        let gathers = || world.mm().stats.total(Event::TlbGather);
+        for (first, pages, flushes) in [(1, 4 + 512, 1), (518, 4 + 512 + 1, 2), (1100, 4, 1)] {
+            let before = gathers();
+            space.unmap(at(first, pages)).expect("memory");
+            assert_eq!(gathers() - before, flushes, "{pages} pages");
+        }
+        drop((space, child));
+        untouched.check(&world);
+    }
+}
+
+/// A folio goes back by as many entries as mapped it, whatever its size and whoever goes with it.
+#[test]
+fn folios_that_go_together_are_counted_one_by_one() {
+    for config in machines() {
+        let world = SimWorld::new(config);
+        world.mm().thp.set_enabled(Policy::Never);
+        world.mm().thp.set_enabled_64k(Some(Policy::Always));
+        let untouched = Untouched::new(&world);
+        let space = populated(&world, at(0, 512), Huge::Default, 0..512);
+        // What is left of one folio is one page, which goes with all of another; then a part of one with all of
+        // another, and two whole ones.
+        for (first, pages) in [(16, 15), (31, 17), (50, 30), (96, 32)] {
+            space.unmap(at(first, pages)).expect("memory");
         }
         drop(space);
         untouched.check(&world);
