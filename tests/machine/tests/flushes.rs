@@ -8,6 +8,7 @@ use common::{Untouched, machines};
 use granule_machine::{Config, Machine, SimWorld};
 use mm::thp::Policy;
 use mm::{FaultOutcome, Huge, Place, Space};
+use std::sync::Mutex;
 use stress::World;
 use sync::Class;
 
@@ -94,8 +95,44 @@ fn the_last_page_of_a_table_takes_its_walks_along() {
         let last = cost(&world, || space.unmap(at(1, 1)).expect("memory"));
         let parts = [Event::TlbiVa, Event::TlbiLocal, Event::DsbPublish, Event::DsbComplete];
         assert_eq!(last, parts.map(|event| (event, 1)));
+        assert_eq!(world.mm().stats.total(Event::WalkerGrace), 0, "nobody was in the way");
         drop(space);
         untouched.check(&world);
+    }
+}
+
+/// A space that one CPU runs, whichever, is flushed there; one that two have run, on both.
+#[test]
+fn a_flush_goes_as_far_as_the_space_has_been() {
+    for config in machines() {
+        for mask in 1..8_usize {
+            let world = SimWorld::new(Config { cpus: 3, ..config });
+            let space = Space::new(world.mm()).expect("memory");
+            space.map(Place::At(VA), PMD_SIZE, RW, Huge::Never).expect("free");
+            let ran = |cpu: usize| mask >> cpu & 1 != 0;
+            let enter = |cpu| {
+                if ran(cpu) {
+                    world.inside(&space, &mut || {
+                        world.store(&space, VA + PAGE_SIZE, 1).expect("memory");
+                    });
+                }
+            };
+            world.run(3, &enter, &mut || ());
+            let found = Mutex::new(Vec::new());
+            let unmap = |cpu| {
+                if cpu == mask.ilog2() as usize {
+                    let cost = cost(&world, || space.unmap(at(0, 2)).expect("memory"));
+                    *found.lock().expect("one at a time") = cost;
+                }
+            };
+            world.run(3, &unmap, &mut || ());
+            let found = found.into_inner().expect("one at a time");
+            let local = found.iter().any(|(event, _)| *event == Event::TlbiLocal);
+            assert!(
+                operations(&found) > 0 && local == mask.is_power_of_two(),
+                "{mask:b}: {found:?}"
+            );
+        }
     }
 }
 
