@@ -129,22 +129,62 @@ fn a_limit_holds_for_all_that_are_given_after_it() {
     assert_eq!(numbers.len(), 40, "without the limit everybody has a number again");
 }
 
-/// After a roll-over a CPU drops its TLB once, before its first use of a new number.
+/// After a roll-over each CPU drops its TLB once, before its first use of a new number: also one that finds its
+/// spaces' numbers given anew by another.
 #[test]
 fn each_cpu_flushes_once_for_a_generation() {
-    let world = on(FEW, 1, 1);
-    let all = spaces(&world, 3);
-    let local = || world.mm().stats.total(Event::TlbiLocal);
-    world.inside(&all[0], &mut || ());
-    assert_eq!(local(), 0, "nothing was cached before");
-    for generation in 1..4 {
-        world.mm().limit_asids(None);
-        for space in &all {
-            world.inside(space, &mut || ());
-            assert_eq!(local(), generation);
-            assert_eq!(world.mm().stats.total(Event::TlbiAll), generation);
+    for cpus in 1..4 {
+        let world = on(FEW, cpus, 1);
+        let all = spaces(&world, 3);
+        let total = |event| world.mm().stats.total(event);
+        let run = |cpu: usize| world.inside(&all[cpu], &mut || ());
+        world.run(cpus, &run, &mut || ());
+        assert_eq!(total(Event::TlbiLocal), 0, "nothing was cached before");
+        for generation in 1..4 {
+            world.mm().limit_asids(None);
+            for space in &all {
+                let run = |_| world.inside(space, &mut || ());
+                world.run(cpus, &run, &mut || ());
+                let once = generation * cpus as u64;
+                assert_eq!((total(Event::TlbiLocal), total(Event::TlbiAll)), (once, once));
+            }
         }
     }
+}
+
+/// What runs keeps its number, also where another CPU ran it when one generation began and not at the next.
+#[test]
+fn a_number_outlives_generations_while_it_runs() {
+    let world = on(FEW, 2, 1);
+    let all = spaces(&world, 2);
+    let (space, other) = (&all[0], &all[1]);
+    let runs = AtomicUsize::new(0);
+    let wait = |until| {
+        while runs.load(SeqCst) < until && !world.interrupted() {
+            world.yield_now();
+        }
+    };
+    let run = |cpu| {
+        if cpu == 1 {
+            world.inside(space, &mut || {
+                runs.store(1, SeqCst);
+                wait(2);
+            });
+            return;
+        }
+        wait(1);
+        let number = space.asid();
+        for _ in 0..3 {
+            for ran in [&[space][..], &[space, other], &[space]] {
+                ran.iter().for_each(|space| world.inside(space, &mut || ()));
+                assert_eq!(space.asid(), number);
+                world.mm().limit_asids(None);
+            }
+        }
+        runs.store(2, SeqCst);
+    };
+    world.run(2, &run, &mut || ());
+    assert_eq!(world.violation(), None);
 }
 
 /// Several CPUs, few numbers: spaces that run at the same moment have different numbers, and one that

@@ -113,7 +113,9 @@ fn a_flush_goes_as_far_as_the_space_has_been() {
             let enter = |cpu| {
                 if ran(cpu) {
                     world.inside(&space, &mut || {
-                        world.store(&space, VA + PAGE_SIZE, 1).expect("memory");
+                        for page in [0, 299] {
+                            world.store(&space, VA + page * PAGE_SIZE, 1).expect("memory");
+                        }
                     });
                 }
             };
@@ -121,7 +123,7 @@ fn a_flush_goes_as_far_as_the_space_has_been() {
             let found = Mutex::new(Vec::new());
             let unmap = |cpu| {
                 if cpu == mask.ilog2() as usize {
-                    let cost = cost(&world, || space.unmap(at(0, 2)).expect("memory"));
+                    let cost = cost(&world, || space.unmap(at(0, 300)).expect("memory"));
                     *found.lock().expect("one at a time") = cost;
                 }
             };
@@ -132,6 +134,14 @@ fn a_flush_goes_as_far_as_the_space_has_been() {
                 operations(&found) > 0 && local == mask.is_power_of_two(),
                 "{mask:b}: {found:?}"
             );
+            // Nobody finds what was freed.
+            let again = |cpu| {
+                if ran(cpu) {
+                    world.inside(&space, &mut || ());
+                }
+            };
+            world.run(3, &again, &mut || ());
+            assert_eq!(world.violation(), None, "{mask:b}");
         }
     }
 }
@@ -344,11 +354,17 @@ fn folios_that_go_together_are_counted_one_by_one() {
         world.mm().thp.set_enabled_64k(Some(Policy::Always));
         let untouched = Untouched::new(&world);
         let space = populated(&world, at(0, 512), Huge::Default, 0..512);
+        let taken = world.mm().stats.total(Event::PgAlloc);
         // What is left of one folio is one page, which goes with all of another; then a part of one with all of
-        // another, and two whole ones.
-        for (first, pages) in [(16, 15), (31, 17), (50, 30), (96, 32)] {
+        // another, and eight whole ones. What lacks its first pages goes with the table, beside its neighbour.
+        for (first, pages) in [(16, 15), (31, 17), (50, 30), (80, 3), (112, 128), (432, 3)] {
             space.unmap(at(first, pages)).expect("memory");
         }
+        assert_eq!(
+            world.mm().stats.total(Event::PgAlloc),
+            taken,
+            "no list, they are nobody else's"
+        );
         drop(space);
         untouched.check(&world);
     }

@@ -101,7 +101,14 @@ const CHANGED: [(&str, &str, &[&str]); 2] = [
     (
         "kernel/mm/src/tlb/",
         "granule-machine",
-        &["--test", "flushes", "--test", "asids", "--test", "entry_races", "--test", "sanitizer"],
+        &[
+            "--test=flushes",
+            "--test=asids",
+            "--test=changes",
+            "--test=entry_races",
+            "--test=sanitizer",
+            "--test=invariants",
+        ],
     ),
 ];
 
