@@ -47,6 +47,16 @@ pub(super) fn mem(_: &mut Context, _: &Args<'_>, out: &mut dyn Write) -> Outcome
     Ok(())
 }
 
+pub(super) fn compact(_: &mut Context, _: &Args<'_>, out: &mut dyn Write) -> Outcome {
+    let Some(mm) = memory::mm() else {
+        return Err(fail(out, format_args!("memory is not managed yet")));
+    };
+    match mm.compact(u64::MAX) {
+        Ok(done) => Ok(writeln!(out, "{done}")?),
+        Err(error) => Err(fail(out, format_args!("{error}"))),
+    }
+}
+
 /// A node's free blocks, by order: what Linux shows as `/proc/buddyinfo`.
 fn free_blocks(frames: &Frames, node: Node, out: &mut dyn Write) -> Outcome {
     let bytes = |pages: u64| Bytes(pages << PAGE_SHIFT);

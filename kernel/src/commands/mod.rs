@@ -42,7 +42,7 @@ fn fail(out: &mut dyn Write, why: core::fmt::Arguments<'_>) -> Failure {
 /// Every command.
 pub(crate) static TABLE: Table<Context> = Table::new(&COMMANDS);
 
-static COMMANDS: [Command<Context>; 19] = [
+static COMMANDS: [Command<Context>; 20] = [
     Command {
         spec: Spec::new("cpus", "the CPUs: who they are, what they can do"),
         run: machine::cpus,
@@ -50,6 +50,10 @@ static COMMANDS: [Command<Context>; 19] = [
     Command {
         spec: Spec::new("mem", "memory: how much, whose, in which pieces"),
         run: memory::mem,
+    },
+    Command {
+        spec: Spec::new("compact", "make free 2 MiB blocks out of fragmented memory"),
+        run: memory::compact,
     },
     Command {
         spec: Spec::new("vmstat", "every counter, under Linux's names")

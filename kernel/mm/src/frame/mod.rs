@@ -252,7 +252,8 @@ impl Frames {
         mobility: Mobility,
         order: Order,
     ) -> Option<Pfn> {
-        let found = if self.is_stocked(mobility, order) {
+        // A page block is no smaller than what a refill would fetch.
+        let found = if self.is_stocked(mobility, order) && order < PAGE_BLOCK {
             let mut stock = self.stock(cpu).lock(cpu);
             self.zones.find(self.zones.home(cpu), |zone| {
                 stock.refill(&self.map, &mut zone.lock(cpu), mobility, order);
@@ -320,6 +321,9 @@ impl Frames {
     #[cold]
     #[inline(never)]
     fn spill<C: Cpu>(&self, cpu: &C, pfn: Pfn, mobility: Mobility, order: Order) {
+        if order >= PAGE_BLOCK {
+            return self.zones.on(self.node_of(pfn)).lock(cpu).give(&self.map, pfn, order);
+        }
         let mut stock = self.stock(cpu).lock(cpu);
         if !stock.push(mobility, pfn, order) {
             stock.spill(cpu, &self.map, &self.zones, mobility, order);
