@@ -3,7 +3,7 @@
 use super::{Context, Outcome, fail};
 use crate::{background, memory};
 use core::fmt::Write;
-use mm::thp::Policy;
+use mm::thp::{Limits, Policy};
 use shell::{Arg, Args, Kind};
 
 const POLICIES: [(&str, Policy); 3] =
@@ -20,33 +20,40 @@ pub(super) static ARGS: [Arg; 7] = [
     Arg::key("alloc_sleep", COUNT, "ms when there was no memory").optional(),
 ];
 
+/// A limit: what it is called, how it is read, how it is set.
+type Limit = (&'static str, fn(&Limits) -> u32, fn(&Limits, u32));
+
+static LIMITS: [Limit; 5] = [
+    ("max_none", Limits::max_none, Limits::set_max_none),
+    ("max_shared", Limits::max_shared, Limits::set_max_shared),
+    ("pages", Limits::pages_to_scan, Limits::set_pages_to_scan),
+    ("sleep", Limits::scan_sleep_ms, Limits::set_scan_sleep_ms),
+    ("alloc_sleep", Limits::alloc_sleep_ms, Limits::set_alloc_sleep_ms),
+];
+
 /// Sets what is named, and shows all.
 pub(super) fn thp(_: &mut Context, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
     let Some(mm) = memory::mm() else {
         return Err(fail(out, format_args!("memory is not managed yet")));
     };
-    let (thp, limits) = (&mm.thp, &mm.thp.collapse);
-    for (name, policy) in POLICIES {
-        if args.maybe_word("enabled") == Some(name) {
-            thp.set_enabled(policy);
-        }
+    if let Some(word) = args.maybe_word("enabled") {
+        let named = POLICIES.iter().filter(|(name, _)| *name == word);
+        named.for_each(|(_, policy)| mm.thp.set_enabled(*policy));
     }
-    let number = |name| args.maybe_number(name).map(|number| number as u32);
-    number("max_none").into_iter().for_each(|n| limits.set_max_none(n));
-    number("max_shared").into_iter().for_each(|n| limits.set_max_shared(n));
-    number("pages").into_iter().for_each(|n| limits.set_pages_to_scan(n));
-    number("sleep").into_iter().for_each(|n| limits.set_scan_sleep_ms(n));
-    number("alloc_sleep").into_iter().for_each(|n| limits.set_alloc_sleep_ms(n));
     if let Some(word) = args.maybe_word("background")
         && background::switch(word == "on").is_err()
     {
         return Err(fail(out, format_args!("no memory for a thread")));
     }
-    let enabled = POLICIES.iter().find(|(_, policy)| *policy == thp.enabled());
+    let enabled = mm.thp.enabled() as usize;
     let on = if background::is_on() { "on" } else { "off" };
-    writeln!(out, "enabled={} background={on}", enabled.map_or("", |(name, _)| name))?;
-    writeln!(out, "max_none={} max_shared={}", limits.max_none(), limits.max_shared())?;
-    let (pages, sleep) = (limits.pages_to_scan(), limits.scan_sleep_ms());
-    writeln!(out, "pages={pages} sleep={sleep} alloc_sleep={}", limits.alloc_sleep_ms())?;
+    write!(out, "enabled={} background={on}", POLICIES[enabled].0)?;
+    for (name, limit, set) in &LIMITS {
+        if let Some(n) = args.maybe_number(name) {
+            set(&mm.thp.collapse, n as u32);
+        }
+        write!(out, " {name}={}", limit(&mm.thp.collapse))?;
+    }
+    writeln!(out)?;
     Ok(())
 }

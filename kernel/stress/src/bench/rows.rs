@@ -50,7 +50,8 @@ pub const fn all<W: World>() -> [Row<W>; COUNT] {
         // Splitting, collapsing, moving.
         Row::new("split_pmd", "THP").linux(25_663, 15_803).aim(Aim::of(2500)).by_all(split::entry),
         Row::new("split_folio", "THP").linux(672_504, 797_661).aim(Aim::of(60_000)).by(split::folio),
-        Row::new("collapse_512of512", "THP").linux(1_375_926, 1_451_303).aim(Aim::beside("copy_2m", 25_000)).by(collapse::pages),
+        Row::new("collapse_512of512", "THP").linux(1_375_926, 1_451_303).aim(Aim::beside("copy_2m", 25_000)).by(collapse::pages)
+            .excused("512 small folios are looked at, copied and given back one by one"),
         Row::new("collapse_ptemapped_thp", "THP").linux(1_093_050, 1_095_254).aim(Aim::of(20_000)).by(collapse::whole),
         Row::new("migrate_4k", "page").linux(5090, 6772).aim(Aim::beside("copy_4k", 900)).by_all(migrate::small),
         Row::new("migrate_2m", "THP").linux(384_440, 284_850).aim(Aim::beside("copy_2m", 4000)).by_all(migrate::huge),

@@ -158,7 +158,7 @@ impl<H: Hardware> Mm<H> {
             Look::Pages => Some(self.collapse_memory(by)?),
         };
         loop {
-            match self.replace_table(core, block, by, memory.take())? {
+            match self.replace_table(core, block, by, &mut memory)? {
                 None => return Ok(Collapsed::Already),
                 Some(Exchanged::Whole) => return Ok(Collapsed::InPlace),
                 Some(Exchanged::Promised(memory, table)) => {
@@ -199,7 +199,7 @@ impl<H: Hardware> Mm<H> {
         core: &Core,
         block: VirtRange,
         by: By,
-        memory: Option<Memory<'m, H>>,
+        memory: &mut Option<Memory<'m, H>>,
     ) -> Result<Option<Exchanged<'m, H>>, CollapseError> {
         let mut layout = core.layout.write(&self.hw);
         if !self.commits(Mutant::CollapseUnexcluded) {
@@ -223,7 +223,7 @@ impl<H: Hardware> Mm<H> {
                 return Err(error);
             }
         }
-        let Some(mut memory) = memory else {
+        let Some(mut memory) = memory.take() else {
             self.relink(slot, table);
             return Ok(Some(Exchanged::NeedsMemory));
         };

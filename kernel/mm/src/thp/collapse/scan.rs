@@ -142,6 +142,7 @@ impl<H: Hardware> Mm<H> {
         Next::Block(Guest { core: core.clone() }, block)
     }
 
+    #[inline(never)]
     fn guest_leaves(&self, guest: Guest) {
         let guests = &guest.core.guests;
         if guests.fetch_sub(1, Release) == 1 {
