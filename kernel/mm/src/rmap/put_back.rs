@@ -11,7 +11,7 @@ use crate::entry::{At, Locked, PmdLevel, PteLevel};
 use crate::frame::{Counts, Flag, PageDesc};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note, Slot};
-use abi::{ENTRIES, Level, Pfn};
+use abi::{ENTRIES, Level, PAGE_SIZE, Pfn, VirtRange};
 use core::ops::Range;
 use core::sync::atomic::Ordering::Relaxed;
 use pte::{Entry, Leaf, MigrationKind, Soft};
@@ -21,12 +21,18 @@ impl<H: Hardware> Mm<H> {
     /// folio's.
     pub(super) fn put_back(&self, extent: &Extent, stretch: &Stretch<'_>, to: Pfn) {
         let Some(mapping) = self.lock_mapping(stretch.core, stretch.range.start) else { return };
-        // What was taken out of here was flushed since; with the table's lock held.
-        self.hw.note(Note::Done(stretch.core.root, stretch.range));
         match mapping {
             Mapping::Huge(table) => self.put_block_back(extent, stretch, &table, to),
             Mapping::Pages(table) => self.put_pages_back(extent, stretch, &table, to),
         }
+    }
+
+    /// What the folio's entries were in these slots was flushed since; with the table's lock held. Beside
+    /// them there may be another folio's, whose flush another CPU owes.
+    fn was_flushed(&self, stretch: &Stretch<'_>, first: usize, pages: usize) {
+        let start = stretch.range.start + (first - stretch.slots().start) as u64 * PAGE_SIZE;
+        let range = VirtRange::from_size(start, pages as u64 * PAGE_SIZE);
+        self.hw.note(Note::Done(stretch.core.root, range));
     }
 
     /// A huge migration entry, if it is of the folio.
@@ -43,6 +49,7 @@ impl<H: Hardware> Mm<H> {
         if stretch.huge_frame(extent.head) != Some(pfn) {
             return;
         }
+        self.hw.note(Note::Done(stretch.core.root, stretch.range));
         let head = to + (pfn - extent.head);
         let soft = entry.soft().with_pfn(head);
         let dirty = self.desc(head).has(Flag::Dirty);
@@ -94,6 +101,7 @@ impl<H: Hardware> Mm<H> {
         let Soft::Migration { pfn, kind, .. } = soft else { return 1 };
         let leaf = Leaf::restored(Level::Pte, soft.with_pfn(page), stretch.prot, dirty);
         let (true, Some(leaf)) = (pfn == was, leaf) else { return 1 };
+        self.was_flushed(stretch, slots.start, 1);
         let (mut n, mut desc) = (0, self.desc(page));
         loop {
             self.map_page_back(desc, kind);
@@ -136,6 +144,7 @@ impl<H: Hardware> Mm<H> {
         let most = slots.len().min((desc.order().pages() - first) as usize);
         let follows = |n: &usize| kind_at(*n) == Some(kind);
         let n = 1 + (1..most).take_while(follows).count();
+        self.was_flushed(stretch, slots.start, n);
         self.map_run_back(head, n as u32, first..first + n as u64, kind);
         let dirty = desc.has(Flag::Dirty);
         let leaf_at = |n: usize| {
