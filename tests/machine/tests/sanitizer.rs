@@ -95,7 +95,7 @@ const CAUGHT: &[(Mutant, &str, &str)] = &[
     (Mutant::RolloverFlushLate, "asid-rollover", "asid-stale"),
     (Mutant::ReplaceFlushFirst, "cow", "break-incomplete"),
     (Mutant::LeafFlushLocal, "fault-4k", "break-incomplete"),
-    (Mutant::FullFlushLocal, "chaos", "done-early"),
+    (Mutant::FullFlushLocal, "chaos", "frame-freed"),
     (Mutant::RangeOneShort, "unmap-shootdown", "frame-freed"),
     (Mutant::RangeUnitSmall, "chaos", "done-early"),
     (Mutant::TablesBeforeFlush, "unmap-shootdown", "frame-freed"),

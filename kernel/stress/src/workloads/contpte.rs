@@ -7,6 +7,7 @@
 //! would show zeros or an older version, would be permitted where it is not, or nothing would go on; or an
 //! audit would find a set that is torn.
 
+use super::Work;
 use super::field::Field;
 use super::snapshot::Snapshot;
 use crate::rng::Rng;
@@ -22,6 +23,15 @@ const OURS: u8 = 14;
 const SET: u64 = 4;
 
 pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
+    in_sets(run, watch, drive)
+}
+
+/// Runs `drive` where memory comes in folios of 64 KiB.
+pub(super) fn in_sets<W: World>(
+    run: &Run<'_, W>,
+    watch: &mut dyn FnMut(),
+    drive: Work<W>,
+) -> Result<(), Failure> {
     let thp = &run.mm().thp;
     let before = (thp.enabled(), thp.enabled_64k());
     thp.set_enabled(Policy::Never);
@@ -85,11 +95,7 @@ fn disturb<W: World>(
             }
             space.protect(page, Prot::ReadWrite)?;
         }
-        2 => {
-            field.ledger.vanish(own);
-            space.advise(page, Advice::DontNeed)?;
-            field.ledger.vanished(own);
-        }
+        2 => field.forget(own)?,
         3 => {
             let pin = space.pin(va, Access::Write)?;
             field.write_behind(run, cpu, own, pin.pfn())?;

@@ -20,13 +20,13 @@ const OURS: u8 = 7;
 const HELD: usize = 6;
 
 /// One way or the other of holding a page.
-enum Hold<'m, H: Hardware> {
+pub(super) enum Hold<'m, H: Hardware> {
     Reference(FolioRef<'m, H>),
     Pin(FolioPin<'m, H>),
 }
 
 impl<H: Hardware> Hold<'_, H> {
-    fn frame(&self) -> Pfn {
+    pub(super) fn frame(&self) -> Pfn {
         match self {
             Self::Reference(folio) => folio.pfn(),
             Self::Pin(pin) => pin.pfn(),
@@ -88,7 +88,7 @@ pub(super) fn hold_and_look<W: World>(
 }
 
 /// Holds a page, if this is the moment.
-fn hold<'m, H: Hardware>(
+pub(super) fn hold<'m, H: Hardware>(
     field: &Field<'m, H>,
     page: u64,
     rng: &mut Rng,

@@ -13,17 +13,24 @@ mod field;
 mod folio_split;
 mod gup_vs_collapse;
 mod gup_vs_fork;
+mod gup_vs_migrate;
 mod gup_vs_split;
 mod gup_vs_unmap;
 mod hoard;
 mod ledger;
+mod migrate_pmd;
+mod migrate_pte;
+mod migrate_vs_fork;
+mod move_pages;
 mod mprotect_shootdown;
 mod mremap;
+mod mremap_vs_migrate;
 mod oom;
 mod parcel;
 mod shared;
 mod snapshot;
 mod split_migration;
+mod split_vs_migrate;
 mod thp_collapse;
 mod thp_split;
 mod unmap_shootdown;
@@ -61,7 +68,7 @@ fn list_of<T>(n: u64, make: impl FnMut(u64) -> Result<T, Failure>) -> Result<Vec
 }
 
 /// How many there are.
-pub const COUNT: usize = 21;
+pub const COUNT: usize = 28;
 
 /// Every workload, in the order in which `stress all` runs them.
 pub const fn all<W: World>() -> [Workload<W>; COUNT] {
@@ -175,6 +182,48 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             run: gup_vs_fork::run,
         },
         Workload {
+            name: "migrate-pte",
+            about: "move small pages and contiguous sets to other frames under writers and readers",
+            shows: &[Anon64kAlloc, PgMigrated, MigrationWait],
+            run: migrate_pte::run,
+        },
+        Workload {
+            name: "migrate-pmd",
+            about: "move huge pages to other frames, whole, under writers and readers",
+            shows: &[ThpFaultAlloc, PgMigrated, MigrationWait],
+            run: migrate_pmd::run,
+        },
+        Workload {
+            name: "move-pages",
+            about: "move batches of addresses, with holes, zeros and twins, and check each answer",
+            shows: &[ThpFaultAlloc, ZeroMap, ThpSplitPage, PgMigrated],
+            run: move_pages::run,
+        },
+        Workload {
+            name: "split-vs-migrate",
+            about: "split huge pages that are being moved, while lockless readers walk there",
+            shows: &[ThpFaultAlloc, ThpSplitPmd, PgMigrated, GupFast],
+            run: split_vs_migrate::run,
+        },
+        Workload {
+            name: "gup-vs-migrate",
+            about: "references and pins keep pages in place that everybody tries to move",
+            shows: &[GupFast, PinAcquired, PgMigrated],
+            run: gup_vs_migrate::run,
+        },
+        Workload {
+            name: "migrate-vs-fork",
+            about: "move pages that forks are sharing, and the families that share them",
+            shows: &[PgMigrated, CowCopy, CowReuse],
+            run: migrate_vs_fork::run,
+        },
+        Workload {
+            name: "mremap-vs-migrate",
+            about: "move memory from address to address and from frame to frame at once",
+            shows: &[ThpFaultAlloc, ThpSplitPmd, PgMigrated],
+            run: mremap_vs_migrate::run,
+        },
+        Workload {
             name: "asid-rollover",
             about: "more spaces than ASIDs, each must see its own memory",
             shows: &[AsidRollover],
@@ -199,6 +248,7 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
                 GupFast,
                 PinAcquired,
                 PgLazyFreed,
+                PgMigrated,
             ],
             run: chaos::run,
         },

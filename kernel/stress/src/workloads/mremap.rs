@@ -14,7 +14,19 @@ use crate::world::World;
 use abi::{Access, PAGE_SIZE, PMD_SIZE, VirtRange};
 use mm::{Denial, FaultOutcome, Move, Space};
 
+/// What else is done to the space that the parcels are in.
+type Disturb<W> = fn(&Space<'_, <W as World>::Machine>, &[Parcel], &mut Rng) -> Result<(), Failure>;
+
 pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
+    roam(run, watch, |_, _, _| Ok(()))
+}
+
+/// Has all CPUs move their parcels, and disturb them otherwise before they look.
+pub(super) fn roam<W: World>(
+    run: &Run<'_, W>,
+    watch: &mut dyn FnMut(),
+    disturb: Disturb<W>,
+) -> Result<(), Failure> {
     let space = Space::new(run.mm())?;
     let count = (run.options.bytes / 2 / PMD_SIZE).clamp(1, run.options.cpus as u64);
     let parcels = list_of(count, |number| Parcel::new(&space, number, count))?;
@@ -28,6 +40,7 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
                     travel(run, &space, cpu, own, rng)?;
                 }
             }
+            disturb(&space, &parcels, rng)?;
             for _ in 0..8 {
                 look(run, &space, cpu, &parcels[rng.below(count) as usize], rng)?;
             }

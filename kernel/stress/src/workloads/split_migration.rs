@@ -20,10 +20,10 @@ use mm::SplitError;
 const OURS: u8 = 8;
 
 /// How often each block was frozen and thawed: odd while it certainly is frozen.
-struct Frosts(Vec<AtomicU32>);
+pub(super) struct Frosts(Vec<AtomicU32>);
 
 impl Frosts {
-    fn new(blocks: u64) -> Result<Self, Failure> {
+    pub(super) fn new(blocks: u64) -> Result<Self, Failure> {
         Ok(Self(list_of(blocks, |_| Ok(AtomicU32::new(0)))?))
     }
 
@@ -54,7 +54,7 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
 }
 
 /// Takes all mappings of a block away, splits what is left in their place, and gives them back.
-fn freeze_and_split<W: World>(
+pub(super) fn freeze_and_split<W: World>(
     run: &Run<'_, W>,
     field: &Field<'_, W::Machine>,
     frosts: &Frosts,
@@ -90,7 +90,7 @@ fn freeze_and_split<W: World>(
 
 /// Looks at a block as readers without locks do. What they found counts if the block was frozen all the
 /// time.
-fn look_at_frozen<W: World>(
+pub(super) fn look_at_frozen<W: World>(
     run: &Run<'_, W>,
     field: &Field<'_, W::Machine>,
     frosts: &Frosts,

@@ -31,10 +31,14 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         GupTrustsPresent | GupNoHeadRecheck => "gup-vs-split",
         SplitMigrationMkinvalid | SplitCountsMigration |
         SplitMisreadsMigration => "split-migration",
-        SplitKeepsMapping | TakeOutNoFlush | TakeOutFlushLate | TakeOutPreread |
-        TakeOutRestoresPreread | TakeOutPinned | TakeOutForgetsDirt | PutBackShared | SplitHeld |
-        TakeOutRestoresUnflushed | OwedFirstOnly | MigrationNotCached | SplitMigrationUnflushed | RemapWithOwed | MigrateHeld |
-        MigrateForgetsDirt | SplitForgetsOwner | SplitOwnerLate | SplitFlagsLate | SplitHeadFirst => "folio-split",
+        TakeOutFlushLate | MigrationNotCached | MigrateForgetsDirt => "migrate-pte",
+        SplitMigrationUnflushed => "split-vs-migrate",
+        MigrateHeld => "gup-vs-migrate",
+        OwedFirstOnly => "migrate-vs-fork",
+        RemapWithOwed => "mremap-vs-migrate",
+        SplitKeepsMapping | TakeOutNoFlush | TakeOutPreread | TakeOutRestoresPreread |
+        TakeOutPinned | TakeOutForgetsDirt | PutBackShared | SplitHeld | TakeOutRestoresUnflushed |
+        SplitForgetsOwner | SplitOwnerLate | SplitFlagsLate | SplitHeadFirst => "folio-split",
         WalkStopsEarly | WalkPeeks | WalkUnclaimed | WalkChildrenFirst | DeferredForgotten |
         DeferredUnheld => "deferred-split",
         CompactKeepsRest | CompactLeavesIsolated => "compact",

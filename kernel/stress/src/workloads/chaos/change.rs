@@ -1,9 +1,10 @@
-//! Areas, rights, advice, splits and moves, at random, under everybody's feet.
+//! Areas, rights, advice, splits and moves of both kinds, at random, under everybody's feet.
 
 use super::{Player, is_usual};
 use crate::rng::Rng;
 use crate::run::Failure;
 use crate::stamp::Stamp;
+use crate::workloads::field::{BATCH, move_pages};
 use crate::world::World;
 use abi::{Order, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
 use mm::{
@@ -107,6 +108,21 @@ impl<W: World> Player<'_, '_, W> {
             Err(SplitError::NotMapped | SplitError::Busy { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Moves folios to other frames, those that travel among them.
+    pub(super) fn migrate(&self, rng: &mut Rng) -> Result<(), Failure> {
+        let cpus = self.run.options.cpus as u64;
+        let mut pages = [JOURNEYS; BATCH];
+        for page in &mut pages {
+            *page = match rng.below(4) {
+                0 => JOURNEYS + rng.below(cpus * OWN / PAGE_SIZE) * PAGE_SIZE,
+                _ => self.field.at(self.field.any(rng)),
+            };
+        }
+        // Where memory is short nothing may be moved, and where areas come and go there may be nothing.
+        let _ = move_pages(&self.field.space, &pages);
+        Ok(())
     }
 
     /// Moves a mapping of the CPU's own through the shared space. Nobody throws that away.

@@ -1,5 +1,5 @@
-//! `chaos`: everything at once. All CPUs map, unmap, protect, advise, move, fork, split, freeze, pin and touch
-//! the same few spaces at random, and one of them takes nearly all memory away now and then.
+//! `chaos`: everything at once. All CPUs map, unmap, protect, advise, move, migrate, fork, split, freeze, pin
+//! and touch the same few spaces at random, and one of them takes nearly all memory away now and then.
 //!
 //! Hunted: what the other workloads do not meet because each does one thing. So little can be said of what
 //! a page must hold at a given moment, but never anything else than zeros, or its own stamp in a version
@@ -9,7 +9,7 @@
 //! | file | concern |
 //! | --- | --- |
 //! | `touch` | reading and writing where that may be denied; pins; copies |
-//! | `change` | areas, rights, advice, splits, moves |
+//! | `change` | areas, rights, advice, splits, moves from address to address and from frame to frame |
 
 mod change;
 mod touch;
@@ -94,7 +94,8 @@ impl<W: World> Player<'_, '_, W> {
         self.run.inside(&self.field.space, || {
             for _ in 0..rng.below(16) {
                 match rng.below(32) {
-                    0..=11 => self.write(rng)?,
+                    0..=9 => self.write(rng)?,
+                    10..=11 => self.migrate(rng)?,
                     12..=18 => self.read(rng)?,
                     19..=21 => self.hold(rng)?,
                     22..=25 => self.change_area(rng)?,

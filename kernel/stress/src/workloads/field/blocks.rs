@@ -4,10 +4,10 @@ use super::{BLOCK, CLOSED, Field};
 use crate::rng::Rng;
 use crate::run::{Failure, Run};
 use crate::world::World;
-use abi::{Access, Order, Prot};
+use abi::{Access, Order, PAGE_SIZE, Prot, VirtRange};
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
-use mm::{CollapseError, Hardware, Huge, Place, SplitError};
+use mm::{Advice, CollapseError, Hardware, Huge, Place, SplitError};
 
 impl<H: Hardware> Field<'_, H> {
     /// Splits the folio of a page into parts of `order`, if nothing is in the way of that just now.
@@ -31,6 +31,14 @@ impl<H: Hardware> Field<'_, H> {
             Err(CollapseError::NoMemory(..) | CollapseError::OutOfMemory(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Throws the content of a page away, of which nobody sees anything then.
+    pub(crate) fn forget(&self, page: u64) -> Result<(), Failure> {
+        self.ledger.vanish(page);
+        self.space.advise(VirtRange::from_size(self.at(page), PAGE_SIZE), Advice::DontNeed)?;
+        self.ledger.vanished(page);
+        Ok(())
     }
 
     /// Runs `body`, during which the block of `page` is not renewed; not at all if it is just now.

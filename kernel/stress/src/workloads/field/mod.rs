@@ -6,6 +6,9 @@
 //! nobody else in it: its content is thrown away, and it begins as one huge page again.
 
 mod blocks;
+mod moves;
+
+pub(crate) use moves::{BATCH, migrate, move_pages};
 
 use super::ledger::{Entry, Ledger};
 use super::list_of;
