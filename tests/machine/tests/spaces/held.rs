@@ -126,6 +126,12 @@ impl Play<'_> {
         }
     }
 
+    /// Whether the page that is mapped there is held.
+    pub(crate) fn held_at(&self, n: usize, page: VirtAddr) -> bool {
+        let frame = mapped(&self.spaces[n], page);
+        self.held.iter().any(|held| Some(held.hold.pfn()) == frame)
+    }
+
     pub(crate) fn use_held(&mut self, what: &Do) {
         match *what {
             Do::WritePinned(which, value) => {
@@ -187,7 +193,7 @@ fn shows_zeros(world: &SimWorld, page: Pfn) -> bool {
 }
 
 /// The page that is mapped at `va`, with whatever rights.
-fn mapped(space: &Space<'_, Machine>, va: VirtAddr) -> Option<Pfn> {
+pub(crate) fn mapped(space: &Space<'_, Machine>, va: VirtAddr) -> Option<Pfn> {
     let mut found = None;
     space.mm().walk(space.root(), va, |level: Level, _, entry, _| {
         if let Entry::Leaf(leaf) | Entry::ProtNone(leaf) = entry {

@@ -26,7 +26,7 @@ use std::cell::Cell;
 use stress::World;
 
 /// Events that a long sequence must have come to, or it has tested less than it says.
-const EXPECTED: [Event; 24] = [
+const EXPECTED: [Event; 25] = [
     Event::ThpFaultAlloc,
     Event::Anon64kAlloc,
     Event::ZeroMap,
@@ -36,6 +36,7 @@ const EXPECTED: [Event; 24] = [
     Event::ThpDeferredSplit,
     Event::ThpCollapse,
     Event::ThpCollapseFailed,
+    Event::PgMigrated,
     Event::CowCopy,
     Event::CowReuse,
     Event::PgFaultDenied,
@@ -131,7 +132,7 @@ fn ten_thousand_steps_agree_with_the_model_on_a_hardware_access_flag() {
 }
 
 /// Bugs that a few hundred steps on one CPU are enough for. What the others need, their own suites have.
-const KNOWN: [Mutant; 17] = [
+const KNOWN: [Mutant; 19] = [
     Mutant::UnmapNoTlbi,
     Mutant::NoPublish,
     Mutant::TablesLastLevel,
@@ -145,6 +146,8 @@ const KNOWN: [Mutant; 17] = [
     Mutant::HugeZeroNotSpecial,
     Mutant::ContNoBreak,
     Mutant::TakeOutNoFlush,
+    Mutant::OwedFirstOnly,
+    Mutant::MigrateHeld,
     Mutant::PutBackShared,
     Mutant::SplitForgetsOwner,
     Mutant::DeferredForgotten,

@@ -1,14 +1,14 @@
 //! A sequence, played on the memory manager and on the model, step by step.
 
-use super::held::Held;
+use super::held::{Held, mapped};
 use super::model::Model;
 use super::steps::{At, Do, Goal, SPACES, Setting, Step, WINDOW};
 use super::{Machine, SimWorld};
 use abi::{Access, Order, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
 use mm::audit::{Allow, Broken};
 use mm::{
-    Advice, AdviseError, CollapseError, Denial, FaultOutcome, Hardware, Huge, MapError, Move,
-    OutOfMemory, Place, RemapError, Space, SplitError,
+    Advice, AdviseError, CollapseError, Denial, Destination, FaultOutcome, Hardware, Huge,
+    MapError, MigrateError, Move, OutOfMemory, Place, RemapError, Space, SplitError,
 };
 use std::mem::forget;
 use stress::World;
@@ -77,6 +77,7 @@ impl<'w> Play<'w> {
             Do::WritePinned(..) | Do::Put(_) => self.use_held(what),
             Do::Frozen(at, meanwhile) => self.frozen(n, *at, meanwhile),
             Do::Fork(into) => self.fork(n, *into),
+            Do::Migrate(pages) => self.migrate(n, pages),
             _ => self.act_on_memory(n, what),
         }
     }
@@ -217,6 +218,38 @@ impl<'w> Play<'w> {
                 frozen.thaw();
             }
             Err(refusal) => self.check_split_refusal(refusal),
+        }
+    }
+
+    /// Moves folios to other frames: what nobody holds moves, and what is held stays.
+    fn migrate(&mut self, n: usize, pages: &[At]) {
+        let (space, model) = (&self.spaces[n], &self.models[n]);
+        let pages: Vec<_> = pages.iter().filter_map(|at| at.of(model)).collect();
+        let held: Vec<_> = pages.iter().map(|page| self.held_at(n, *page)).collect();
+        let mut moved = vec![Err(MigrateError::NotMapped); pages.len()];
+        if space.move_pages(&pages, Destination::Anywhere, &mut moved).is_err() {
+            return self.out_of_memory();
+        }
+        for ((page, held), moved) in pages.iter().zip(held).zip(&moved) {
+            let there = model.page(*page).and_then(|page| page.memory.as_ref());
+            let written = there.is_some_and(|memory| memory.written && !memory.given_up);
+            match moved {
+                Ok(frame) => {
+                    assert!(!held, "{page} is held and was moved");
+                    assert_eq!(mapped(space, *page), Some(*frame), "{page}");
+                }
+                Err(MigrateError::NotMapped | MigrateError::NotAnonymous) => {
+                    assert!(!written, "{page} was written and is nobody's");
+                }
+                Err(MigrateError::Busy { .. }) => {
+                    assert!(!self.held.is_empty(), "{page} is busy, and nobody holds anything");
+                }
+                Err(MigrateError::OutOfMemory(oom)) => {
+                    // There need not be another huge page.
+                    assert!(oom.order > Order::PAGE || self.scarce(), "{oom}");
+                }
+                Err(MigrateError::Locked) => panic!("{page} is locked, and nobody is at work"),
+            }
         }
     }
 

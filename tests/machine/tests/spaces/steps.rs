@@ -77,6 +77,8 @@ pub(crate) enum Do {
     Collapse(At),
     Crumble(At),
     SplitFolio(At, Order),
+    /// Moves the folios that are there to other frames, with one flush.
+    Migrate(Vec<At>),
     /// What is done while migration entries are in the place of a folio's mappings.
     Frozen(At, Box<Do>),
     Fork(usize),
@@ -246,6 +248,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         8 => at().prop_map(Do::Collapse),
         4 => at().prop_map(Do::Crumble),
         3 => (at(), order()).prop_map(|(at, order)| Do::SplitFolio(at, order)),
+        6 => prop::collection::vec(at(), 1..12).prop_map(Do::Migrate),
         3 => frozen,
         1 => Just(Do::Renew),
         1 => setting().prop_map(Do::Set),
@@ -315,6 +318,7 @@ impl fmt::Debug for Do {
             Self::Collapse(at) => write!(f, "collapse({at:?})"),
             Self::Crumble(at) => write!(f, "split_block({at:?}); collapse({at:?})"),
             Self::SplitFolio(at, order) => write!(f, "split_folio_at({at:?}, Order({}))", order.0),
+            Self::Migrate(pages) => write!(f, "move_pages({pages:?})"),
             Self::Frozen(at, meanwhile) => {
                 write!(f, "freeze_folio_at({at:?}).during({meanwhile:?})")
             }
