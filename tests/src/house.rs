@@ -11,9 +11,9 @@ use std::{
 use toml::{Table, Value};
 
 /// The kernel's rooms in their order. A room may use those before it; the image uses all.
-pub const ORDER: [&str; 14] = [
+pub const ORDER: [&str; 15] = [
     "abi", "pte", "sync", "oracle", "litmus", "mm", "smmu", "arch", "sched", "drivers", "board",
-    "shell", "stress", "kernel",
+    "shell", "stress", "parity", "kernel",
 ];
 
 /// The only rooms that may know the CPU by name. The others run on the host as well, whole.

@@ -14,11 +14,11 @@ struct Ban {
 
 /// Rooms that are the same on every machine.
 const PORTABLE: &[&str] =
-    &["abi", "pte", "oracle", "litmus", "mm", "smmu", "board", "shell", "stress"];
+    &["abi", "pte", "oracle", "litmus", "mm", "smmu", "board", "shell", "stress", "parity"];
 /// Everything but the home of assembly.
 const NOT_ARCH: &[&str] = &[
     "abi", "pte", "sync", "oracle", "litmus", "mm", "smmu", "sched", "drivers", "board", "shell",
-    "stress", "kernel",
+    "stress", "parity", "kernel",
 ];
 /// The memory manager and its client.
 const MM: &[&str] = &["mm", "smmu"];

@@ -119,7 +119,13 @@ static COMMANDS: [Command<Context>; 20] = [
             .examples(&["litmus list", "litmus show coWR-pte", "litmus run MP runs=10000"]),
         run: litmus::litmus,
     },
-    Command { spec: Spec::new("selftest", "quick checks of every part"), run: selftest::selftest },
+    Command {
+        spec: Spec::new("selftest", "quick checks of every part")
+            .args(&selftest::ARGS)
+            .help("With `mm`, Linux's own tests of anonymous memory, as tables: one line a case.")
+            .examples(&["selftest", "selftest mm", "selftest mm cow"]),
+        run: selftest::selftest,
+    },
     Command { spec: Spec::new("tour", "show what this is"), run: tour::tour },
     Command {
         spec: Spec::new("zoo", "the known bugs: see them go wrong, and be caught")

@@ -1,6 +1,7 @@
-//! `selftest`: quick checks of every part, as KTAP.
+//! `selftest`: quick checks of every part, and Linux's own tests of memory, as KTAP.
 
 use super::{Context, Outcome, fail};
+use crate::console;
 use crate::threads::Hw;
 use crate::world::Kernel;
 use abi::ktap::{Ktap, Verdict};
@@ -13,7 +14,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use mm::{FaultOutcome, Hardware, Huge, Mm, Place, Space};
 use pte::Entry;
 use sched::{Spec, Targets};
-use shell::{Args, Failure};
+use shell::{Arg, Args, Failure, Kind};
 use stress::World;
 
 /// One check: its name, and what it found wrong.
@@ -37,11 +38,24 @@ static CHECKS: [Check; 12] = [
     Check { name: "cpus: a remote CPU sees an unmap at once", run: remote_unmap },
 ];
 
+pub(super) static ARGS: [Arg; 2] = [
+    Arg::place("what", Kind::OneOf(&["parts", "mm"]), "what to check").or("parts"),
+    Arg::place("filter", Kind::Word, "of `mm`, only cases in whose names this is").or(""),
+];
+
 #[inline(never)]
-pub(super) fn selftest(_: &mut Context, _: &Args<'_>, mut out: &mut dyn Write) -> Outcome {
+pub(super) fn selftest(_: &mut Context, args: &Args<'_>, mut out: &mut dyn Write) -> Outcome {
     let Some(kernel) = Kernel::new() else {
         return Err(fail(out, format_args!("memory is not managed yet")));
     };
+    if args.word("what")? == "mm" {
+        let summary = parity::run(&kernel, args.word("filter")?, &mut out)?;
+        return match summary.failed {
+            _ if console::interrupted() => Err(Failure::Interrupted),
+            0 => Ok(()),
+            _ => Err(Failure::Failed),
+        };
+    }
     let mut ktap = Ktap::begin(&mut out, CHECKS.len())?;
     for check in &CHECKS {
         let verdict = match (check.run)(&kernel) {

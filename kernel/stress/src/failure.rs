@@ -11,10 +11,10 @@ use mm::{
 };
 
 /// The descriptors on the way to an address, from the root; zero where the walk had ended.
-pub(crate) type Walk = [u64; 4];
+pub type Walk = [u64; 4];
 
 /// The way to `va`, as it is now.
-pub(crate) fn keep_walk<H: mm::Hardware>(space: &Space<'_, H>, va: VirtAddr) -> Walk {
+pub fn keep_walk<H: mm::Hardware>(space: &Space<'_, H>, va: VirtAddr) -> Walk {
     let mut kept = Walk::default();
     space.mm().walk(space.root(), va, |level, _, _, word| kept[level as usize] = word);
     kept

@@ -37,8 +37,8 @@ pub mod workloads;
 mod world;
 pub mod zoo;
 
-pub use failure::{Failure, Refusal};
-pub use report::{Summary, run_all};
+pub use failure::{Failure, Refusal, Walk, keep_walk};
+pub use report::{Census, Summary, explain, run_all};
 pub use rng::Rng;
 pub use run::{Limit, Options, Run};
 pub use stamp::Stamp;

@@ -23,13 +23,14 @@ pub struct Summary {
 /// Pages in use by kind: what must be the same afterwards. Zeros that everybody shares are made once and
 /// kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Census {
+pub struct Census {
     folios: u64,
     tables: u64,
 }
 
 impl Census {
-    pub(crate) fn of<W: World>(world: &W) -> Self {
+    /// Those in use now.
+    pub fn of<W: World>(world: &W) -> Self {
         let mut census = Self { folios: 0, tables: 0 };
         for (_, desc) in world.mm().frames.map().blocks() {
             match desc.kind() {
@@ -41,7 +42,8 @@ impl Census {
         census
     }
 
-    pub(crate) fn compare(self, after: Self) -> Result<(), Failure> {
+    /// A failure, if what is in use `after` is not the same.
+    pub fn compare(self, after: Self) -> Result<(), Failure> {
         let pairs = [("folios", self.folios, after.folios), ("tables", self.tables, after.tables)];
         for (what, before, after) in pairs {
             if before != after {
@@ -177,12 +179,22 @@ fn report_failure<O: Write>(
     options: Options,
     failure: &Failure,
 ) -> fmt::Result {
-    ktap.note(format_args!("{name} failed: {failure}"))?;
+    explain(ktap, format_args!("{name}"), failure)?;
+    replay(ktap, name, options)
+}
+
+/// Prints that `what` failed and why, with the walk that was kept.
+pub fn explain<O: Write>(
+    ktap: &mut Ktap<'_, O>,
+    what: fmt::Arguments<'_>,
+    failure: &Failure,
+) -> fmt::Result {
+    ktap.note(format_args!("{what} failed: {failure}"))?;
     for (level, index, word) in failure.walk() {
         let entry = pte::decode(level, word);
         ktap.note(format_args!("  {level}[{index}] {word:#018x} {entry}"))?;
     }
-    replay(ktap, name, options)
+    Ok(())
 }
 
 /// The command line that does the same again. With time as the limit, how far each CPU gets depends
