@@ -33,15 +33,23 @@ impl<'w, W: World> Stage<'w, '_, W> {
     pub(crate) fn check(&self, who: Who) -> Result<(), Failure> {
         let space = self.space(who)?;
         let known = self.known(who, &(0..u32::MAX));
+        self.on_cpus(&|cpu| self.look(space, cpu, known))
+    }
+
+    /// Every CPU runs `one`, at the same time; the first failure is all's.
+    pub(crate) fn on_cpus(
+        &self,
+        one: &(dyn Fn(usize) -> Result<(), Failure> + Sync),
+    ) -> Result<(), Failure> {
         let wrong = SpinLock::new(Class::Console, None);
         let hw = &self.world.mm().hw;
         let cpus = self.world.cpus();
-        let look = |cpu| {
-            if let Err(failure) = self.look(space, cpu, known) {
+        let run = |cpu| {
+            if let Err(failure) = one(cpu) {
                 wrong.lock(hw).get_or_insert(failure);
             }
         };
-        let started = self.world.run(cpus, &look, &mut || {});
+        let started = self.world.run(cpus, &run, &mut || {});
         match *wrong.lock(hw) {
             Some(failure) => Err(failure),
             None if started < cpus => Err(Failure::Threads { started }),
@@ -50,7 +58,7 @@ impl<'w, W: World> Stage<'w, '_, W> {
     }
 
     /// One CPU finds what is known.
-    fn look(
+    pub(crate) fn look(
         &self,
         space: &Space<'w, W::Machine>,
         cpu: usize,

@@ -77,6 +77,9 @@ impl<W: World> Stage<'_, '_, W> {
                     _ => return Err(wrong_entry(space, va(page), "its folio is held by somebody")),
                 }
             }
+            Step::Migrate(who, part) => self.migrate(who, part)?,
+            Step::NoMigrate(who, part) => self.no_migrate(who, part)?,
+            Step::MigrateInUse(who) => self.migrate_in_use(who)?,
             Step::Folios(who, part, order) => self.folios(who, part, order)?,
             Step::Huge(who, part, blocks) => self.huge(who, part, blocks)?,
             Step::Areas(who, areas) => self.areas(who, areas)?,

@@ -22,6 +22,7 @@
 //! | `stage` | one case being played: spaces, and what is known of their pages |
 //! | `act` | playing a step |
 //! | `access`, `hold`, `shape` | what programs see; what others hold; what the tables say |
+//! | `migrate` | moving folios to other frames |
 //! | `report` | plays the cases that are wanted, as KTAP |
 
 #![no_std]
@@ -34,6 +35,7 @@ mod act;
 mod form;
 mod hold;
 mod law;
+mod migrate;
 mod report;
 mod shape;
 mod stage;

@@ -6,14 +6,13 @@ use crate::stage::{Stage, va};
 use crate::step::{BLOCK, Part, Who};
 use abi::{Order, PAGE_SHIFT, Pfn, VirtAddr};
 use mm::Space;
-use pte::Entry;
 use stress::{Failure, World};
 
 /// The page that is mapped at `va`, and the size of what maps it.
-fn mapped<H: mm::Hardware>(space: &Space<'_, H>, va: VirtAddr) -> Option<(Pfn, Order)> {
+pub(crate) fn mapped<H: mm::Hardware>(space: &Space<'_, H>, va: VirtAddr) -> Option<(Pfn, Order)> {
     let mut found = None;
     space.mm().walk(space.root(), va, |level, _, entry, _| {
-        if let Entry::Leaf(leaf) = entry {
+        if let Some(leaf) = entry.leaf() {
             let span = level.span();
             let order = Order((level.shift() - PAGE_SHIFT) as u8);
             found = Some((leaf.pfn() + ((va.0 % span) >> PAGE_SHIFT), order));

@@ -152,6 +152,12 @@ pub(crate) enum Step {
     /// All folios of the part are taken out of all tables and put back: every mapping of them, in every
     /// space, is found on the way.
     FreezeAndThaw(Who, Part),
+    /// All folios of the part move to other frames, at once.
+    Migrate(Who, Part),
+    /// None of them can: somebody holds each.
+    NoMigrate(Who, Part),
+    /// All folios of the memory move, again and again, while all other CPUs look at it.
+    MigrateInUse(Who),
 }
 
 // There are many of them, in an image that is to be small.

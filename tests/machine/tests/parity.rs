@@ -47,6 +47,11 @@ fn rmap() {
 }
 
 #[test]
+fn migration() {
+    hold("migration:");
+}
+
+#[test]
 fn mremap() {
     hold("mremap:");
 }

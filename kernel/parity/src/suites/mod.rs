@@ -4,6 +4,7 @@
 mod cow;
 mod gup;
 mod merge;
+mod migration;
 mod mremap;
 mod pgtable;
 mod rmap;
@@ -15,13 +16,14 @@ use crate::suite::{Rows, Scene, Suite};
 use abi::Order;
 
 /// Every suite.
-pub(crate) static ALL: [Suite; 10] = [
+pub(crate) static ALL: [Suite; 11] = [
     gup::SUITE,
     cow::SUITE,
     cow::ZEROS,
     split::SUITE,
     split::PIECES,
     rmap::SUITE,
+    migration::SUITE,
     mremap::SUITE,
     mremap::FORMS,
     merge::SUITE,
