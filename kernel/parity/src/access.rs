@@ -3,12 +3,14 @@
 use crate::stage::{Known, Stage, va};
 use crate::step::{Part, Who};
 use abi::{Access, VirtAddr};
+use core::slice::from_ref;
 use mm::{FaultOutcome, Space};
 use stress::{Failure, Stamp, World, keep_walk};
 use sync::{Class, SpinLock};
 
 impl<'w, W: World> Stage<'w, '_, W> {
-    /// Writes something new to each page.
+    /// Writes something new to each page. Afterwards every CPU may have the first and the last in its TLB:
+    /// what is changed next, it must forget.
     pub(crate) fn write(&mut self, who: Who, part: Part) -> Result<(), Failure> {
         let pages = self.pages(part);
         self.renew(who, &pages)?;
@@ -18,6 +20,11 @@ impl<'w, W: World> Stage<'w, '_, W> {
                 let stored = self.world.store(space, va(page), word);
                 stored.map_err(|end| unexpected(space, 0, va(page), Access::Write, Some(end)))
             })
+        })?;
+        let known = self.known(who, &pages);
+        let ends = [known.first(), known.last()];
+        self.on_cpus(&|cpu| {
+            ends.into_iter().flatten().try_for_each(|end| self.look(space, cpu, from_ref(end)))
         })
     }
 
@@ -82,18 +89,20 @@ impl<'w, W: World> Stage<'w, '_, W> {
         })
     }
 
-    /// The first of these pages may not be accessed so.
+    /// The first of these pages may not be accessed so, by any CPU.
     pub(crate) fn denied(&self, who: Who, access: Access, part: Part) -> Result<(), Failure> {
         let (space, va) = (self.space(who)?, va(part.from));
-        self.inside(space, || {
-            let outcome = match access {
-                Access::Write => self.world.store(space, va, 0),
-                _ => self.world.load(space, va).map(drop),
-            };
-            match outcome {
-                Err(FaultOutcome::Denied(_)) => Ok(()),
-                other => Err(unexpected(space, 0, va, access, other.err())),
-            }
+        self.on_cpus(&|cpu| {
+            self.inside(space, || {
+                let outcome = match access {
+                    Access::Write => self.world.store(space, va, 0),
+                    _ => self.world.load(space, va).map(drop),
+                };
+                match outcome {
+                    Err(FaultOutcome::Denied(_)) => Ok(()),
+                    other => Err(unexpected(space, cpu, va, access, other.err())),
+                }
+            })
         })
     }
 

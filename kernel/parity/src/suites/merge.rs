@@ -2,9 +2,11 @@
 //! that differ stay apart.
 
 use super::{C, P, Rows, Scene, Suite, case};
-use crate::step::Step::{self, Advise, Areas, Check, Exit, Fork, Map, Move, Protect, Unmap, Write};
+use crate::step::Step::{
+    self, Advise, Areas, Check, Denied, Exit, Fork, Map, Move, Protect, Unmap, Write,
+};
 use crate::step::{Part, at};
-use abi::Prot;
+use abi::{Access, Prot};
 use mm::{Advice, Huge};
 
 pub(super) const SUITE: Suite =
@@ -34,8 +36,8 @@ const SCENES: [Scene; 27] = [
     case("rights, neither written", &[area(BOTH), ro(LEFT), Areas(P, 2), rw(LEFT), Areas(P, 1), Write(P, BOTH), Check(P)]),
     case("rights, left written", &[area(BOTH), Write(P, LEFT), ro(RIGHT), Areas(P, 2), rw(RIGHT), Areas(P, 1), Write(P, RIGHT), Check(P)]),
     case("rights, right written", &[area(BOTH), Write(P, RIGHT), ro(LEFT), Areas(P, 2), rw(LEFT), Areas(P, 1), Write(P, LEFT), Check(P)]),
-    case("rights, both written", &[area(BOTH), Write(P, BOTH), ro(LEFT), Areas(P, 2), rw(LEFT), Areas(P, 1), Check(P)]),
-    case("rights, the middle", &[area(BOTH), Write(P, BOTH), ro(at(3, 4)), Areas(P, 3), rw(at(3, 4)), Areas(P, 1), Check(P)]),
+    case("rights, both written", &[area(BOTH), Write(P, BOTH), ro(LEFT), Denied(P, Access::Write, LEFT), Areas(P, 2), rw(LEFT), Areas(P, 1), Check(P)]),
+    case("rights, the middle", &[area(BOTH), Write(P, BOTH), ro(at(3, 4)), Denied(P, Access::Write, at(3, 1)), Areas(P, 3), rw(at(3, 4)), Areas(P, 1), Check(P)]),
     case("rights, the outer two", &[area(BOTH), Write(P, BOTH), ro(at(3, 4)), ro(at(0, 3)), Areas(P, 2), ro(at(7, 3)), Areas(P, 1), Check(P)]),
     case("rights, written while apart", &[area(BOTH), ro(LEFT), Write(P, RIGHT), rw(LEFT), Areas(P, 1), Write(P, LEFT), Check(P)]),
     case("rights, target forked", &[area(BOTH), Write(P, LEFT), ro(RIGHT), Fork(P, C), rw(RIGHT), Areas(P, 1), Areas(C, 2), Write(P, BOTH), Check(P), Check(C)]),
@@ -46,8 +48,8 @@ const SCENES: [Scene; 27] = [
     case("mapped in between", &[area(at(0, 3)), area(at(6, 4)), Write(P, at(0, 3)), Write(P, at(6, 4)), area(at(3, 3)), Areas(P, 1), Check(P)]),
     case("mapped side by side, forked", &[area(LEFT), Write(P, LEFT), Fork(P, C), area(RIGHT), Areas(P, 1), Write(P, BOTH), Check(P), Check(C)]),
     case("mapped with other rights", &[area(LEFT), Write(P, LEFT), Map(RIGHT, Prot::Read, Huge::Never), Areas(P, 2), Check(P)]),
-    case("unmapped and mapped anew", &[area(BOTH), Write(P, BOTH), Unmap(P, at(3, 4)), Areas(P, 2), area(at(3, 4)), Areas(P, 1), Check(P)]),
-    case("moved away and back", &[area(BOTH), Write(P, BOTH), go(5, AWAY), Areas(P, 2), go(AWAY, 5), Areas(P, 1), Check(P)]),
+    case("unmapped and mapped anew", &[area(BOTH), Write(P, BOTH), Unmap(P, at(3, 4)), Denied(P, Access::Read, at(3, 1)), Areas(P, 2), area(at(3, 4)), Areas(P, 1), Check(P)]),
+    case("moved away and back", &[area(BOTH), Write(P, BOTH), go(5, AWAY), Denied(P, Access::Read, RIGHT), Areas(P, 2), go(AWAY, 5), Areas(P, 1), Check(P)]),
     case("moved away and back, forked", &[area(BOTH), Write(P, BOTH), go(5, AWAY), Fork(P, C), go(AWAY, 5), Areas(P, 1), Areas(C, 2), Write(P, BOTH), Check(P), Check(C)]),
     case("moved one after the other, right first", &[area(BOTH), Write(P, BOTH), go(5, AWAY + 5), go(0, AWAY), Areas(P, 1), Check(P), Write(P, at(AWAY, 10)), Check(P)]),
     case("moved one after the other, left first", &[area(BOTH), Write(P, BOTH), go(0, AWAY), go(5, AWAY + 5), Areas(P, 1), Check(P), Write(P, at(AWAY, 10)), Check(P)]),
