@@ -77,6 +77,8 @@ impl<W: World> Stage<'_, '_, W> {
                     _ => return Err(wrong_entry(space, va(page), "its folio is held by somebody")),
                 }
             }
+            Step::Collapse(who, page, how) => self.collapse(who, page, how)?,
+            Step::NoCollapse(who, page, why) => self.no_collapse(who, page, why)?,
             Step::Migrate(who, part) => self.migrate(who, part)?,
             Step::NoMigrate(who, part) => self.no_migrate(who, part)?,
             Step::MigrateInUse(who) => self.migrate_in_use(who)?,

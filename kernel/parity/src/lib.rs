@@ -22,7 +22,7 @@
 //! | `stage` | one case being played: spaces, and what is known of their pages |
 //! | `act` | playing a step |
 //! | `access`, `hold`, `shape` | what programs see; what others hold; what the tables say |
-//! | `migrate` | moving folios to other frames |
+//! | `migrate`, `collapse` | moving folios to other frames; making them huge |
 //! | `report` | plays the cases that are wanted, as KTAP |
 
 #![no_std]
@@ -32,6 +32,7 @@ extern crate alloc;
 
 mod access;
 mod act;
+mod collapse;
 mod form;
 mod hold;
 mod law;

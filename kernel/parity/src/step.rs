@@ -5,7 +5,7 @@
 //! must be seen.
 
 use abi::{Access, Order, Prot};
-use mm::{Advice, Huge};
+use mm::{Advice, Collapsed, Huge};
 
 /// Whose space. A case begins with the parent's.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,6 +90,20 @@ pub(crate) enum Because {
     Occupied,
 }
 
+/// Why a block must stay as it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Refused {
+    /// No area has all of it.
+    NoArea,
+    /// Somebody wants no huge pages there.
+    Unwanted,
+    /// Nothing was ever there.
+    Empty,
+    /// Somebody holds one of its pages.
+    Busy,
+}
+
 /// One thing that is done, or that must be so. What is done must work.
 #[derive(Clone, Copy)]
 pub(crate) enum Step {
@@ -156,6 +170,10 @@ pub(crate) enum Step {
     Migrate(Who, Part),
     /// None of them can: somebody holds each.
     NoMigrate(Who, Part),
+    /// Makes one huge page of the block around a page, in this way.
+    Collapse(Who, u32, Collapsed),
+    /// The block around a page cannot become one.
+    NoCollapse(Who, u32, Refused),
     /// All folios of the memory move, again and again, while all other CPUs look at it.
     MigrateInUse(Who),
 }

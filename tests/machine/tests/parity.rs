@@ -104,6 +104,16 @@ fn rmap() {
 }
 
 #[test]
+fn cow_of_collapsed() {
+    hold("cow of collapsed:");
+}
+
+#[test]
+fn khugepaged() {
+    hold("khugepaged:");
+}
+
+#[test]
 fn migration() {
     hold("migration:");
 }

@@ -3,10 +3,11 @@
 
 use super::{C, Form, P, PMD, Rows, Scene, Suite, case, order};
 use crate::step::Step::{
-    Check, Exit, Fork, HeldIsSeen, HeldStays, Hold, Protect, Unmap, Write, WriteHeld,
+    Check, Collapse, Exit, Fork, HeldIsSeen, HeldStays, Hold, Protect, Unmap, Write, WriteHeld,
 };
-use crate::step::{ALL, Way};
+use crate::step::{ALL, BLOCK, Part, Way, at};
 use abi::{Access, Prot};
+use mm::Collapsed::InPlace;
 
 pub(super) const SUITE: Suite =
     Suite { name: "cow", upstream: "cow", rows: Rows::with_forms(&FORMS, &SCENES) };
@@ -15,6 +16,12 @@ pub(super) const ZEROS: Suite = Suite {
     name: "cow of zeros",
     upstream: "cow",
     rows: Rows::with_forms(&[Form::Zeros, Form::HugeZeros], &ZERO_SCENES),
+};
+
+pub(super) const COLLAPSED: Suite = Suite {
+    name: "cow of collapsed",
+    upstream: "cow",
+    rows: Rows::with_forms(&[Form::Ptes(PMD)], &COLLAPSED_SCENES),
 };
 
 const FORMS: [Form; 34] = [
@@ -82,4 +89,16 @@ const SCENES: [Scene; 14] = [
 const ZERO_SCENES: [Scene; 2] = [
     case("both write after a fork", &[Fork(P, C), Write(P, ALL), Check(C), Write(C, ALL), Check(P), Check(C)]),
     case("referenced to read", &[Hold(P, Way::Get, R), Write(P, ALL), HeldStays, Check(P)]),
+];
+
+/// The halves of the block.
+const LOWER: Part = at(0, BLOCK / 2);
+const UPPER: Part = at(BLOCK / 2, BLOCK / 2);
+
+#[rustfmt::skip]
+const COLLAPSED_SCENES: [Scene; 4] = [
+    case("before a fork", &[Collapse(P, 0, InPlace), Fork(P, C), Write(C, ALL), Check(P), Check(C), Write(P, ALL), Check(C)]),
+    case("after a fork", &[Fork(P, C), Collapse(P, 0, InPlace), Write(P, ALL), Check(C), Check(P), Write(C, ALL), Check(P)]),
+    case("after a fork, the child has the lower half", &[Fork(P, C), Unmap(C, UPPER), Collapse(P, 0, InPlace), Write(P, ALL), Check(C), Check(P)]),
+    case("after a fork, the child has the upper half", &[Fork(P, C), Unmap(C, LOWER), Collapse(P, 0, InPlace), Write(P, ALL), Check(C), Check(P)]),
 ];

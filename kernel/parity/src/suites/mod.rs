@@ -3,6 +3,7 @@
 
 mod cow;
 mod gup;
+mod khugepaged;
 mod merge;
 mod migration;
 mod mremap;
@@ -16,12 +17,15 @@ use crate::suite::{Rows, Scene, Suite};
 use abi::Order;
 
 /// Every suite.
-pub(crate) static ALL: [Suite; 11] = [
+pub(crate) static ALL: [Suite; 14] = [
     gup::SUITE,
     cow::SUITE,
     cow::ZEROS,
+    cow::COLLAPSED,
     split::SUITE,
     split::PIECES,
+    khugepaged::SUITE,
+    khugepaged::FORMS,
     rmap::SUITE,
     migration::SUITE,
     mremap::SUITE,
