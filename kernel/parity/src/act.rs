@@ -78,6 +78,7 @@ impl<W: World> Stage<'_, '_, W> {
                 }
             }
             Step::Collapse(who, page, how) => self.collapse(who, page, how)?,
+            Step::Scan(none, shared) => self.scan(none.into(), shared.into())?,
             Step::NoCollapse(who, page, why) => self.no_collapse(who, page, why)?,
             Step::Migrate(who, part) => self.migrate(who, part)?,
             Step::NoMigrate(who, part) => self.no_migrate(who, part)?,

@@ -172,6 +172,9 @@ pub(crate) enum Step {
     NoMigrate(Who, Part),
     /// Makes one huge page of the block around a page, in this way.
     Collapse(Who, u32, Collapsed),
+    /// The background goes over all spaces, with these limits: so many pages may be missing, so many may be
+    /// others' too.
+    Scan(u16, u16),
     /// The block around a page cannot become one.
     NoCollapse(Who, u32, Refused),
     /// All folios of the memory move, again and again, while all other CPUs look at it.

@@ -4,7 +4,7 @@
 use super::{C, Form, G, P, PMD, Rows, Scene, Suite, case, order};
 use crate::step::Step::{
     self, Advise, Check, Collapse, Exit, Folios, Fork, Hold, Huge as HugeEntries, Map, Migrate,
-    NoCollapse, Protect, Release, Remap, SplitBlocks, SplitFolio, Write, Zeros,
+    NoCollapse, Protect, Release, Remap, Scan, SplitBlocks, SplitFolio, Write, Zeros,
 };
 use crate::step::{ALL, BLOCK, Part, Refused, Way, at};
 use abi::{Access, Prot};
@@ -13,6 +13,9 @@ use mm::{Advice, Huge};
 
 pub(super) const SUITE: Suite =
     Suite { name: "khugepaged", upstream: "khugepaged", rows: Rows::scenes(&SCENES) };
+
+pub(super) const BACKGROUND: Suite =
+    Suite { name: "khugepaged", upstream: "khugepaged", rows: Rows::scenes(&BACKGROUND_SCENES) };
 
 pub(super) const FORMS: Suite = Suite {
     name: "khugepaged",
@@ -35,6 +38,36 @@ const PIECE: u16 = 128;
 /// It is a huge page.
 const IS_HUGE: Step = HugeEntries(P, B, 1);
 
+/// Pieces of huge pages, gathered in front of the last, become one.
+macro_rules! gathered {
+    ($name:literal, $how:expr) => {
+        case(
+            $name,
+            &[
+                Map(at(FRONT, BLOCK), Prot::ReadWrite, Huge::Advised),
+                Write(P, at(FRONT, BLOCK)),
+                Remap(P, at(FRONT, BLOCK), PIECE, AWAY),
+                Remap(P, at(AWAY, 128), 5 * PIECE, FRONT - 128),
+                Write(P, at(FRONT, BLOCK)),
+                Remap(P, at(FRONT - 128, 640), 2 * PIECE, AWAY),
+                Remap(P, at(AWAY, 256), 6 * PIECE, FRONT - 256),
+                Write(P, at(FRONT, BLOCK)),
+                Remap(P, at(FRONT - 256, 768), 3 * PIECE, AWAY),
+                Remap(P, at(AWAY, 384), 7 * PIECE, FRONT - 384),
+                Write(P, at(FRONT, BLOCK)),
+                Remap(P, at(FRONT - 384, 896), 4 * PIECE, AWAY),
+                Remap(P, at(AWAY, 512), 8 * PIECE, FRONT - 512),
+                Write(P, at(FRONT, BLOCK)),
+                Folios(P, at(FRONT - 512, 512), PMD),
+                HugeEntries(P, at(FRONT - 512, 1024), 1),
+                $how,
+                HugeEntries(P, at(FRONT - 512, 1024), 2),
+                Check(P),
+            ],
+        )
+    };
+}
+
 #[rustfmt::skip]
 const SCENES: [Scene; 20] = [
     case("every page", &[SMALL, Write(P, B), WANTED, Collapse(P, 0, Copied), IS_HUGE, Check(P), Write(P, B), Check(P)]),
@@ -46,15 +79,7 @@ const SCENES: [Scene; 20] = [
     case("one page of a huge page", &[LARGE, Write(P, B), Advise(P, at(1, BLOCK - 1), Advice::DontNeed), Collapse(P, 0, Copied), IS_HUGE, Check(P)]),
     case("all pages of a huge page", &[LARGE, Write(P, B), SplitBlocks(P, B), HugeEntries(P, B, 0), Collapse(P, 0, InPlace), IS_HUGE, Check(P)]),
     case("all pages of a huge page but one", &[LARGE, Write(P, B), Advise(P, at(3, 1), Advice::DontNeed), Write(P, at(3, 1)), Collapse(P, 0, Copied), IS_HUGE, Check(P)]),
-    case("pages of four huge pages", &[
-        Map(at(FRONT, BLOCK), Prot::ReadWrite, Huge::Advised), Write(P, at(FRONT, BLOCK)),
-        Remap(P, at(FRONT, BLOCK), PIECE, AWAY), Remap(P, at(AWAY, 128), 5 * PIECE, FRONT - 128), Write(P, at(FRONT, BLOCK)),
-        Remap(P, at(FRONT - 128, 640), 2 * PIECE, AWAY), Remap(P, at(AWAY, 256), 6 * PIECE, FRONT - 256), Write(P, at(FRONT, BLOCK)),
-        Remap(P, at(FRONT - 256, 768), 3 * PIECE, AWAY), Remap(P, at(AWAY, 384), 7 * PIECE, FRONT - 384), Write(P, at(FRONT, BLOCK)),
-        Remap(P, at(FRONT - 384, 896), 4 * PIECE, AWAY), Remap(P, at(AWAY, 512), 8 * PIECE, FRONT - 512), Write(P, at(FRONT, BLOCK)),
-        Folios(P, at(FRONT - 512, 512), PMD), HugeEntries(P, at(FRONT - 512, 1024), 1),
-        Collapse(P, FRONT - 512, Copied), HugeEntries(P, at(FRONT - 512, 1024), 2), Check(P),
-    ]),
+    gathered!("pages of four huge pages", Collapse(P, FRONT - 512, Copied)),
     case("a child's, who has written one more", &[SMALL, Write(P, at(0, 1)), WANTED, Fork(P, C), Write(C, at(1, 1)), Collapse(C, 0, Copied), HugeEntries(C, B, 1), HugeEntries(P, B, 0), Check(C), Check(P), Exit(C), Write(P, B), Check(P)]),
     case("a child's, of a huge page", &[LARGE, Write(P, B), Fork(P, C), SplitBlocks(C, B), Collapse(C, 0, InPlace), HugeEntries(C, B, 1), IS_HUGE, Check(C), Check(P), Write(C, B), Check(P)]),
     case("a child's, of a huge page, one page written", &[LARGE, Write(P, B), Fork(P, C), Write(C, at(5, 1)), Collapse(C, 0, Copied), HugeEntries(C, B, 1), IS_HUGE, Check(C), Check(P)]),
@@ -65,6 +90,24 @@ const SCENES: [Scene; 20] = [
     case("where two areas are", &[SMALL, Write(P, B), WANTED, Protect(P, at(0, 9), Prot::Read), NoCollapse(P, 0, Refused::NoArea), Check(P), Protect(P, at(0, 9), Prot::ReadWrite), Collapse(P, 0, Copied), Check(P)]),
     case("three generations, one after the other", &[SMALL, Write(P, B), WANTED, Fork(P, C), Fork(C, G), Collapse(C, 0, Copied), Check(P), Check(G), Collapse(G, 0, Copied), Collapse(P, 0, Copied), Check(P), Check(C), Check(G)]),
     case("a huge page that was split into pages", &[LARGE, Write(P, B), SplitFolio(P, 0, order(0)), Collapse(P, 0, Copied), IS_HUGE, Check(P)]),
+];
+
+/// The background, with its limits as they are at first.
+const SCAN: Step = Scan(511, 256);
+const NOT_HUGE: Step = HugeEntries(P, B, 0);
+
+#[rustfmt::skip]
+const BACKGROUND_SCENES: [Scene; 10] = [
+    case("every page, in the background", &[SMALL, Write(P, B), WANTED, SCAN, IS_HUGE, Check(P), Write(P, B), Check(P)]),
+    case("no page, in the background", &[LARGE, SCAN, NOT_HUGE]),
+    case("one page, in the background", &[SMALL, Write(P, at(0, 1)), WANTED, SCAN, IS_HUGE, Check(P), Zeros(P, at(1, BLOCK - 1))]),
+    case("one page too few, in the background", &[SMALL, Write(P, at(0, 256)), WANTED, Scan(255, 256), NOT_HUGE, Write(P, at(256, 1)), Check(P)]),
+    case("just as many as must be, in the background", &[SMALL, Write(P, at(0, 257)), WANTED, Scan(255, 256), IS_HUGE, Check(P)]),
+    case("one page of a huge page, in the background", &[LARGE, Write(P, B), Advise(P, at(1, BLOCK - 1), Advice::DontNeed), SCAN, IS_HUGE, Check(P)]),
+    case("all pages of a huge page, in the background", &[LARGE, Write(P, B), SplitBlocks(P, B), NOT_HUGE, SCAN, IS_HUGE, Check(P)]),
+    gathered!("pages of four huge pages, in the background", SCAN),
+    case("a child's, who has written one more, in the background", &[SMALL, Write(P, at(0, 1)), WANTED, Fork(P, C), Write(C, at(1, 1)), SCAN, HugeEntries(C, B, 1), Check(C), Check(P)]),
+    case("a child's, more or fewer shared, in the background", &[LARGE, Write(P, B), Fork(P, C), Write(C, at(0, 1)), SCAN, HugeEntries(C, B, 0), Scan(511, 511), HugeEntries(C, B, 1), Check(C), Check(P)]),
 ];
 
 #[rustfmt::skip]

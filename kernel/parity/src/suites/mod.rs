@@ -17,7 +17,7 @@ use crate::suite::{Rows, Scene, Suite};
 use abi::Order;
 
 /// Every suite.
-pub(crate) static ALL: [Suite; 14] = [
+pub(crate) static ALL: [Suite; 15] = [
     gup::SUITE,
     cow::SUITE,
     cow::ZEROS,
@@ -26,6 +26,7 @@ pub(crate) static ALL: [Suite; 14] = [
     split::PIECES,
     khugepaged::SUITE,
     khugepaged::FORMS,
+    khugepaged::BACKGROUND,
     rmap::SUITE,
     migration::SUITE,
     mremap::SUITE,
