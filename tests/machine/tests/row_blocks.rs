@@ -6,7 +6,7 @@ use abi::{Access, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
 use common::machines;
 use granule_machine::{Config, SimWorld};
 use mm::thp::Policy;
-use mm::{Destination, FaultOutcome, Huge, MigrateError, Move, Place, Space};
+use mm::{Destination, FaultOutcome, Huge, MigrateError, Move, Place, RemapError, Space};
 use stress::World;
 
 const VA: VirtAddr = VirtAddr(1 << 40);
@@ -91,19 +91,22 @@ fn a_row_over_two_blocks_and_munmap_of_the_second() {
 }
 
 #[test]
-fn what_grew_beyond_the_last_name_can_be_moved() {
+fn what_would_grow_beyond_the_last_name_does_not_grow() {
     let world = SimWorld::new(machines()[0]);
     let mm = world.mm();
     mm.thp.set_enabled(Policy::Never);
     mm.thp.set_enabled_64k(Some(Policy::Never));
     let space = Space::new(mm).expect("memory");
-    let _child_family = Space::new(mm).expect("memory");
     let top = VirtRange::new(VirtAddr((1 << 48) - PAGE_SIZE), VirtAddr(1 << 48));
     space.map(Place::At(top.start), PAGE_SIZE, RW, Huge::Never).expect("free");
-    let now = space.remap(top, 4 * PAGE_SIZE, Move::IfNeeded).expect("room");
-    let at = now.start + 2 * PAGE_SIZE;
-    assert_eq!(space.fault(at, Access::Write), FaultOutcome::Mapped);
+    let bytes = 4 * PAGE_SIZE;
+    let refused = Err(RemapError::NoRoom { bytes });
+    assert_eq!(space.remap(top, bytes, Move::IfNeeded), refused);
+    assert_eq!(space.remap(top, bytes, Move::To(VA)), refused);
+    // Moved as it is, it keeps the last name.
+    space.remap(top, PAGE_SIZE, Move::To(VA)).expect("free");
+    assert_eq!(space.fault(VA, Access::Write), FaultOutcome::Mapped);
     let mut moved = [Err(MigrateError::NotMapped)];
-    space.move_pages(&[at], Destination::Anywhere, &mut moved).expect("memory");
+    space.move_pages(&[VA], Destination::Anywhere, &mut moved).expect("memory");
     assert!(moved[0].is_ok(), "{moved:?}");
 }

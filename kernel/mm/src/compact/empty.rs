@@ -83,7 +83,7 @@ impl<'m, H: Hardware> Compactor<'m, H> {
                 continue;
             };
             let folio = FolioRef::adopt(mm, head);
-            if batch.add(folio, |order| self.target(order)).is_err() {
+            if batch.add(folio, false, |order| self.target(order)).is_err() {
                 return false;
             }
             // Locked, so it stays as large as it is.

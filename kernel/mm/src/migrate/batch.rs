@@ -43,15 +43,17 @@ impl<'m, H: Hardware> Batch<'m, H> {
     /// Takes in the folio to which `source` is the caller's only reference, and a place for it. Says which
     /// one of the batch it is; one that is in it already stays that.
     ///
-    /// Context: thread; sleeps on the folio's lock only if the batch is empty.
+    /// Context: thread; sleeps on the folio's lock, but only if the batch is empty, and if `waits`: whoever
+    /// may hold a folio's lock himself must not.
     pub(crate) fn add(
         &mut self,
         source: FolioRef<'m, H>,
+        waits: bool,
         target: impl FnOnce(Order) -> Result<FolioRef<'m, H>, OutOfMemory>,
     ) -> Result<usize, MigrateError> {
         let mm = self.mm;
         let head = source.head();
-        let lock = match self.moves.is_empty() {
+        let lock = match waits && self.moves.is_empty() {
             true => mm.folio_lock(head),
             false => match mm.folio_try_lock(head) {
                 Some(lock) => lock,
@@ -166,7 +168,7 @@ impl Move {
     /// Whether both are small, and `next` is called what comes after this one.
     fn is_followed_by(&self, next: &Self) -> bool {
         // A walk of what never moved claims the block of the first page alone.
-        let one_block = next.owner % Order::PMD.pages() != 0;
+        let one_block = !next.owner.is_multiple_of(Order::PMD.pages());
         self.order == Order::PAGE
             && next.order == Order::PAGE
             && one_block

@@ -163,7 +163,7 @@ impl<'m, H: Hardware> Space<'m, H> {
             return Ok(Joined::Stays(folio.pfn()));
         }
         let page = folio.pfn() - folio.head();
-        let at = batch.add(folio, |order| mm.migration_target(to, order))?;
+        let at = batch.add(folio, true, |order| mm.migration_target(to, order))?;
         Ok(Joined::Moves(at, page))
     }
 }

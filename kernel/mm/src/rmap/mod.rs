@@ -39,6 +39,8 @@ use sync::{Arc, Class, Mutex, SpinLock};
 
 /// Bits of an index: the virtual page numbers of a lower half.
 const INDEX_BITS: u32 = 48 - PAGE_SHIFT;
+/// One more than the last index.
+pub(crate) const INDEX_END: u64 = 1 << INDEX_BITS;
 /// The most families: what is left of a word.
 const MOST_FAMILIES: usize = 1 << (64 - INDEX_BITS);
 
@@ -54,6 +56,7 @@ pub(crate) struct Owner {
 
 impl Owner {
     pub(crate) const fn word(self) -> u64 {
+        debug_assert!(self.index < INDEX_END);
         (self.family as u64) << INDEX_BITS | self.index
     }
 

@@ -44,6 +44,9 @@ use core::ops::{ControlFlow, Range};
 use pte::Entry;
 use sync::Arc;
 
+/// Pages of a block.
+const BLOCK: u64 = PMD_SIZE >> PAGE_SHIFT;
+
 /// Where one area may map pages of a folio within one 2 MiB block. Its space's tables stay as long as
 /// this is lent.
 pub(crate) struct Stretch<'w> {
@@ -117,8 +120,13 @@ impl<H: Hardware> Mm<H> {
         let page = |page| if self.commits(Mutant::WalkUnclaimed) { 0 } else { page };
         // A folio that never moved lies within one block, and who changes a block excludes all of it: a
         // claim on its first page holds them off, and disturbs nobody elsewhere.
-        let unmoved =
-            |layout: &Layout| (!layout.is_moved()).then(|| search(layout, index, pages, start));
+        let unmoved = |layout: &Layout| {
+            if layout.is_moved() {
+                return None;
+            }
+            debug_assert!(index / BLOCK == (index + pages - 1) / BLOCK, "names in two blocks");
+            Some(search(layout, index, pages, start))
+        };
         let (found, claim) = core.layout.read_at(&self.hw, page(index), unmoved);
         let (mut found, mut claim) = match found {
             Some(found) => (found, claim),

@@ -22,10 +22,11 @@
 use super::{Backing, Layout, RemapError, Space, USER_START, Vma, check_range, pages_around};
 use crate::entry::{At, Locked, PmdLevel, PteLevel};
 use crate::mutant::Mutant;
+use crate::rmap::INDEX_END;
 use crate::table::Stop;
 use crate::tlb::Gather;
 use crate::{Hardware, Slot};
-use abi::{Level, PAGE_SIZE, PMD_SIZE, VirtAddr, VirtRange};
+use abi::{Level, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, VirtAddr, VirtRange};
 use pte::{CONT_PTES, Entry};
 use sync::Writer;
 
@@ -79,6 +80,11 @@ impl<H: Hardware> Space<'_, H> {
         let area = find_area(&layout, old)?;
         if area.backing == Backing::Frames && new_bytes > old.bytes() {
             return Err(RemapError::Frames(area.range));
+        }
+        // What is moved keeps its names, and what is added gets those that follow: there are only so many.
+        let pages = (new_bytes >> PAGE_SHIFT).max(old.pages());
+        if area.index_at(old.start) + pages > INDEX_END {
+            return Err(RemapError::NoRoom { bytes: new_bytes });
         }
         if let Move::To(start) = to {
             let asked = VirtRange::from_size(start, new_bytes);

@@ -7,7 +7,7 @@ use super::split_folio::SplitError;
 use crate::entry::{At, Present, TableLevel};
 use crate::frame::{Flag, FolioLock, FolioRef};
 use crate::rmap::{Blocks, Extent, Mapping};
-use crate::space::{Space, USER_END};
+use crate::space::{Layout, Space, USER_END};
 use crate::tlb::Owed;
 use crate::{Hardware, Mm};
 use abi::{Level, Order, PAGE_SIZE, Pfn, VirtAddr};
@@ -82,8 +82,12 @@ impl<'m, H: Hardware> Space<'m, H> {
     pub fn split_block(&self, va: VirtAddr) {
         let (mm, core) = (self.mm(), self.core());
         if va < USER_END {
-            let ((), _claim) = core.layout.read_at(&mm.hw, va.page(), |_| ());
-            mm.split_huge_at(core, va);
+            let find = |layout: &Layout| layout.find(va).is_some();
+            let (area, _claim) = core.layout.read_at(&mm.hw, va.page(), find);
+            // Without an area nobody keeps the tables.
+            if area {
+                mm.split_huge_at(core, va);
+            }
         }
     }
 
@@ -96,7 +100,12 @@ impl<'m, H: Hardware> Space<'m, H> {
         if va >= USER_END {
             return None;
         }
-        let ((), _claim) = core.layout.read_at(&mm.hw, va.page(), |_| ());
+        // Without an area nobody keeps the tables: a neighbour's end takes them along.
+        let find = |layout: &Layout| layout.find(va).is_some();
+        let (area, _claim) = core.layout.read_at(&mm.hw, va.page(), find);
+        if !area {
+            return None;
+        }
         match mm.lock_mapping(core, va)? {
             Mapping::Huge(table) => match table.at(Level::Pmd.index(va)) {
                 At::Present(entry) => mm.folio_of(&entry, va),

@@ -126,7 +126,7 @@ impl<'m, H: Hardware> Owed<'m, H> {
                 mm.wait_for(scope);
             }
         }
-        // Spaces may end with this, and memory go back: after the barrier, and with interrupts.
+        // Spaces that were left meanwhile end with this.
         for share in self.spaces.iter_mut().filter_map(Option::take) {
             share.context().owed.fetch_sub(1, Ordering::Relaxed);
         }
