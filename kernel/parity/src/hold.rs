@@ -33,9 +33,10 @@ fn hold<'w, 'b, H: Hardware>(
             });
         }
     }
-    match way.pins() {
-        true => space.pin_many(va, pages, access, room),
-        false => space.gup_many(va, pages, access, room),
+    match way {
+        Way::PinLong => space.pin_longterm_many(va, pages, access, room),
+        way if way.pins() => space.pin_many(va, pages, access, room),
+        _ => space.gup_many(va, pages, access, room),
     }
 }
 

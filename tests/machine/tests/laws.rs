@@ -269,7 +269,8 @@ fn huge_pages_go_where_they_fit_and_nowhere_else() {
 /// With 2 MiB in one piece and not a page for the table to put aside, 64 KiB do, out of the same 2 MiB.
 #[test]
 fn without_memory_for_the_table_put_aside_something_smaller_does() {
-    let world = SimWorld::new(Config { pages: 1024, ..machines()[0] });
+    // One page block is for tables, one for what moves, and the third is what the huge page could have.
+    let world = SimWorld::new(Config { pages: 1536, ..machines()[0] });
     let mm = world.mm();
     let untouched = Untouched::new(&world);
     let space = Space::new(mm).expect("memory");
@@ -277,7 +278,7 @@ fn without_memory_for_the_table_put_aside_something_smaller_does() {
     space.map(Place::At(VA + PMD_SIZE), PAGE_SIZE, RW, Huge::Never).expect("free");
     assert_eq!(space.fault(VA + PMD_SIZE, Access::Write), FaultOutcome::Mapped);
     space.map(Place::At(VA), PMD_SIZE, RW, Huge::Default).expect("free");
-    let block = mm.alloc(Order::PMD).expect("one of two halves");
+    let block = mm.alloc(Order::PMD).expect("the third");
     let mut hoard = Vec::new();
     while let Ok(pfn) = mm.alloc(Order::PAGE) {
         hoard.push(pfn);

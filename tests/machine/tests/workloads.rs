@@ -88,10 +88,8 @@ const fn habitat(mutant: Mutant) -> &'static [&'static str] {
             &["folio-split"]
         }
         Mutant::TakeOutFlushLate => &["migrate-pte", "migrate-pmd"],
-        Mutant::SplitMigrationUnflushed => &["split-vs-migrate"],
         Mutant::MigrateHeld => &["gup-vs-migrate"],
         Mutant::OwedFirstOnly => &["migrate-vs-fork"],
-        Mutant::RemapWithOwed => &["mremap-vs-migrate"],
         Mutant::WalkStopsEarly => &["deferred-split"],
         Mutant::ProtectNoFlush => &["mprotect-shootdown", "contpte"],
         Mutant::RemapNoFlush | Mutant::DepositsShared => &["mremap"],

@@ -150,6 +150,6 @@ mod tests {
         assert!(all.contains("gup_races") && all.contains("changes"), "{all:?}");
         assert!(!all.contains("machine_turns") && !all.contains("races"), "{all:?}");
         let some = that_arm(&folder, "cow-counts").unwrap();
-        assert_eq!(some.into_iter().collect::<Vec<_>>(), ["mid_move", SWEEP]);
+        assert_eq!(some.into_iter().collect::<Vec<_>>(), ["mid_move", "parity", SWEEP]);
     }
 }

@@ -63,9 +63,9 @@ pub fn faulting_against_reading(without: Without) {
     let Ok(table) = mm.make_slot(space.root(), VA, Level::Pte) else { panic!("memory") };
     mm.hw.store(table, 0);
     // The page that the fault will get, as its last owner left it.
-    let page = mm.alloc(Order::PAGE).expect("memory");
+    let page = mm.folio_alloc(Order::PAGE).expect("memory");
     mm.hw.poke(page.base(), LITTER);
-    mm.free(page);
+    mm.head_put(page, 1);
     let reader = {
         let (mm, core) = (mm.clone(), space.core().clone());
         thread::spawn(move || {

@@ -50,14 +50,14 @@ pub(super) fn run(
         bytes: workloads::some_memory(&kernel),
     };
     writeln!(out, "# zoo: {habitat} without {name}")?;
-    workloads::run(context, &kernel, options, &|candidate| candidate == habitat, out)?;
+    workloads::run(context, &kernel, options, habitat, out)?;
     writeln!(out, "# zoo: silent without it. {habitat} with {name}: {}", mutant.about())?;
     let time = u64::try_from(args.time("secs")?.as_nanos()).unwrap_or(u64::MAX);
     let options = Options { limit: Limit::Time(time), ..options };
     let how = if context.scripted { SCRIPT } else { PROMPT };
     OUT.store(how, Ordering::SeqCst);
     kernel.mm().arm(Some(mutant));
-    let result = workloads::run(context, &kernel, options, &|candidate| candidate == habitat, out);
+    let result = workloads::run(context, &kernel, options, habitat, out);
     kernel.mm().arm(None);
     OUT.store(NONE, Ordering::SeqCst);
     match result {

@@ -54,7 +54,8 @@ pub const fn all<W: World>() -> [Row<W>; COUNT] {
             .excused("512 small folios are looked at, copied and given back one by one"),
         Row::new("collapse_ptemapped_thp", "THP").linux(1_093_050, 1_095_254).aim(Aim::of(20_000)).by(collapse::whole),
         Row::new("migrate_4k", "page").linux(5090, 6772).aim(Aim::beside("copy_4k", 900)).by_all(migrate::small),
-        Row::new("migrate_2m", "THP").linux(384_440, 284_850).aim(Aim::beside("copy_2m", 4000)).by_all(migrate::huge),
+        Row::new("migrate_2m", "THP").linux(384_440, 284_850).aim(Aim::beside("copy_2m", 4000)).by_all(migrate::huge)
+            .excused("copying 2 MiB by 64 bytes a turn is more than two thirds of Linux's migration"),
         Row::new("move_pages_4k", "page").linux(6244, 0).aim(Aim::beside("copy_4k", 1000)).by_all(migrate::small),
 
         // Copy-on-write and fork; the two large forks are less an empty one.
