@@ -28,7 +28,7 @@ test: ## everything: host tests, lints, boots; ONLY="text" for the boots named s
 	@sh xtask/setup.sh test
 	@$(XTASK) test
 
-mutants: ## who catches which known bug, tried now: ONLY="part of a name" QEMU=no, DOCS=1 keeps the table
+mutants: ## who catches which known bug, tried now: ONLY="part of a name,…" QEMU=no, DOCS=1 keeps the table
 	@sh xtask/setup.sh test
 	@$(XTASK) mutants
 

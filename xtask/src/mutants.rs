@@ -34,7 +34,7 @@ pub(crate) const STEPS: u64 = 10_000_000;
 /// What may be chosen, by option or by the Makefile's variables.
 #[derive(Args)]
 pub(crate) struct Pick {
-    /// Only the bugs whose name holds this
+    /// Only the bugs whose name holds this, or one of these, with commas between
     #[arg(long, env = "ONLY", default_value = "")]
     only: String,
     /// `no`: leave QEMU's columns empty

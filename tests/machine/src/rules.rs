@@ -21,6 +21,7 @@ use crate::memory::Use;
 use crate::stale::Stale;
 use crate::tables::{Place, Unseen};
 use abi::{ENTRIES, Level, PAGE_SIZE, Pfn, PhysAddr};
+use oracle::tlb::SpaceId;
 use pte::bits::VALID;
 use pte::{Change, Entry, Soft};
 use sync::Class;
@@ -131,18 +132,21 @@ impl State {
         if let Some(slot) = missed.filter(|_| running) {
             return Some(format!("links a table whose slot {slot} walkers may not see as it is"));
         }
-        if let Some(why) = self.judge_copies(table) {
+        if let Some(why) = change.place.and_then(|place| self.judge_copies(table, place.space)) {
             return Some(why);
         }
         slots.step_by(16).find_map(|slot| self.judge_run(below, slot))
     }
 
     /// No walker takes an old copy of one of its slots for what is there: one that it made on another
-    /// way, and that nobody has flushed.
-    fn judge_copies(&self, table: Pfn) -> Option<String> {
+    /// way, and that nobody has flushed. Who runs the space now can walk there; who comes to it later drops
+    /// first what is left from before a roll-over, or from before he was away.
+    fn judge_copies(&self, table: Pfn, space: SpaceId) -> Option<String> {
         if self.config.caps.ntlbpa || self.stale.is_empty() {
             return None;
         }
+        let root = self.tables.root(space);
+        let runs = |cpu: usize| self.cpus[cpu].user.is_some_and(|(user, _)| user == root);
         let differs = |stale: &&Stale| {
             let now = self.memory.read(stale.slot).unwrap_or(0);
             let (level, old) = (stale.cached().level, stale.cached().word);
@@ -151,7 +155,7 @@ impl State {
                     pte::change(level, old, now, &self.config.caps),
                     Change::Free | Change::InPlace
                 );
-            stale.slot.pfn() == table && !kept
+            stale.slot.pfn() == table && !kept && runs(stale.cpu)
         };
         let stale = self.stale.iter().find(differs)?;
         let (cpu, slot, cached) = (stale.cpu, stale.slot, stale.cached());

@@ -60,14 +60,14 @@ fn that_arm(folder: &Path, only: &str) -> Result<BTreeSet<String>> {
     Ok(suites)
 }
 
-/// Whether a source, or one in a folder, arms a bug whose name holds `only`.
+/// Whether a source, or one in a folder, arms a bug whose name holds one of `only`.
 fn arms(path: &Path, only: &str) -> Result<bool> {
     if path.is_file() {
         let text = fs::read_to_string(path).map_err(|why| Trouble::File(path.into(), why))?;
         let is_name = |c: &char| c.is_alphanumeric();
         let name = |behind: &str| behind.chars().take_while(is_name).collect::<String>();
         let mut armed = text.split(ARMS).skip(1).map(|behind| evidence::spelled(&name(behind)));
-        return Ok(armed.any(|bug| bug.contains(only)));
+        return Ok(armed.any(|bug| evidence::holds(&bug, only)));
     }
     for path in below(path)? {
         if arms(&path, only)? {

@@ -140,7 +140,7 @@ impl Matrix {
                 // Not every suite knows of a home.
                 Some((_, known)) if known.is_empty() => *known = home,
                 Some(_) => {}
-                None if bug.contains(only) => bugs.push((bug, home)),
+                None if evidence::holds(&bug, only) => bugs.push((bug, home)),
                 None => {}
             }
         }

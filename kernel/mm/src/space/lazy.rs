@@ -26,7 +26,7 @@ use crate::tlb::Gather;
 use crate::{Hardware, Mm, Slot};
 use abi::{ENTRIES, Event, Level, PAGE_SIZE, PMD_SIZE, Pfn, VirtRange};
 use core::sync::atomic::Ordering::Relaxed;
-use pte::Leaf;
+use pte::{Entry, Leaf};
 use sync::atomic::{Ordering, fence};
 
 /// Folios that are taken out of one table under one flush.
@@ -81,6 +81,10 @@ impl<H: Hardware> Mm<H> {
                         gather.changed(VirtRange::from_size(va, n as u64 * PAGE_SIZE), Level::Pte);
                     }
                 }
+            } else if let Entry::Soft(soft) = pte::decode(Level::Pte, self.hw.load(slot)) {
+                // It stays; but when this is over, nobody uses what it was.
+                let va = part.start + at as u64 * PAGE_SIZE;
+                gather.changed_soft(VirtRange::from_size(va, PAGE_SIZE), Level::Pte, soft);
             }
             at += n;
         }
@@ -103,7 +107,11 @@ impl<H: Hardware> Mm<H> {
         table: &Locked<'_, H, PmdLevel>,
         part: VirtRange,
     ) {
-        let At::Present(entry) = table.at(Level::Pmd.index(part.start)) else { return };
+        let entry = match table.at(Level::Pmd.index(part.start)) {
+            At::Present(entry) => entry,
+            At::Soft(entry) => return gather.changed_soft(part, Level::Pmd, entry.soft()),
+            _ => return,
+        };
         let Some(head) = self.sole_owner(entry.leaf(), 1) else { return };
         self.desc(head).raise(Flag::Lazy);
         entry.modify(given_up);
