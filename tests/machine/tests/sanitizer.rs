@@ -61,7 +61,8 @@ fn workloads_are_silent_without_a_bug_with_all_features() {
     is_silent(Caps::MAX);
 }
 
-/// Known bugs that the oracle catches by itself: the workload that commits them, and the rule they break.
+/// Known bugs that the oracle catches by itself: the workload that commits them, and the rule they break,
+/// or the two of which another schedule shows the other first.
 /// What is not here breaks no rule of translation (counts, history, copies), or needs a schedule of its
 /// own.
 const CAUGHT: &[(Mutant, &str, &str)] = &[
@@ -77,7 +78,7 @@ const CAUGHT: &[(Mutant, &str, &str)] = &[
     (Mutant::SplitNoBreak, "thp-split", "break-before-make"),
     (Mutant::LinkBeforeZero, "fault-4k", "link-unpublished"),
     (Mutant::FirstCpuOnly, "fault-4k", "frame-freed"),
-    (Mutant::UnmapReleasesEarly, "chaos", "break-incomplete"),
+    (Mutant::UnmapReleasesEarly, "chaos", "break-incomplete or done-early"),
     (Mutant::ProtectNoFlush, "contpte", "done-early"),
     (Mutant::RemapNoFlush, "mremap", "done-early"),
     (Mutant::RemapClaimable, "mremap", "break-before-make"),
@@ -124,7 +125,7 @@ fn known_bugs_are_caught_without_another_judge() {
         match find(mutant, name) {
             Some((seed, report)) => {
                 println!("{} in {name}, seed {seed}:\n{report}\n", mutant.name());
-                if report.rule.name() != rule {
+                if rule.split(" or ").all(|rule| report.rule.name() != rule) {
                     missed.push(format!(
                         "{}: {} and not {rule}",
                         mutant.name(),
