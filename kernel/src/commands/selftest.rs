@@ -56,9 +56,15 @@ pub(super) fn selftest(_: &mut Context, args: &Args<'_>, mut out: &mut dyn Write
             _ => Err(Failure::Failed),
         };
     }
+    parts(&kernel, out)
+}
+
+/// Quick checks of every part.
+#[inline(never)]
+pub(super) fn parts(kernel: &Kernel, mut out: &mut dyn Write) -> Outcome {
     let mut ktap = Ktap::begin(&mut out, CHECKS.len())?;
     for check in &CHECKS {
-        let verdict = match (check.run)(&kernel) {
+        let verdict = match (check.run)(kernel) {
             Ok(()) => Verdict::Pass,
             Err(why) => {
                 ktap.note(format_args!("{why}"))?;

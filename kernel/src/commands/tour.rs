@@ -9,13 +9,13 @@ use shell::Args;
 /// How long each of the tour's workloads runs.
 const EACH_NS: u64 = 500_000_000;
 
-pub(super) fn tour(context: &mut Context, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
+pub(super) fn tour(context: &mut Context, _: &Args<'_>, out: &mut dyn Write) -> Outcome {
     let Some(kernel) = Kernel::new() else {
         return Err(fail(out, format_args!("memory is not managed yet")));
     };
     let cpus = kernel.cpus();
     writeln!(out, "\n# First, quick checks of every part.")?;
-    selftest::selftest(context, args, out)?;
+    selftest::parts(&kernel, out)?;
     writeln!(
         out,
         "\n# Now {cpus} CPUs fault, unmap and shoot down translations of shared memory. Each page\n\
