@@ -177,7 +177,7 @@ enum Joined {
 }
 
 impl<H: Hardware> Mm<H> {
-    /// A folio that nobody knows, locked, with one reference, for another's content.
+    /// A folio that nobody knows, with one reference, for another's content.
     #[doc(alias = "alloc_migration_target")]
     pub(crate) fn migration_target(
         &self,
