@@ -125,6 +125,40 @@ fn i32_t18_what_is_pending_when_the_lock_goes_can_be_seen() {
     misses(scenario, &[Mutant::DontneedFlushLate, Mutant::MigrationNotCached]);
 }
 
+/// When memory has been given up, nobody uses what a migration has taken out of it meanwhile.
+#[test]
+fn i32_what_is_given_up_is_not_used_as_it_was_before_it_moved() {
+    let scenario = |mutant| {
+        MOVES.iter().find_map(|work| {
+            intruded(mutant, &KINDS, 1, work, |scene, space| {
+                let range = if scene.kind == Kind::Huge { block(0) } else { pages(0, 16) };
+                space.advise(range, Advice::Free).map_err(text)?;
+                if frame(space, VA).is_none() { forgotten(scene, 16, false) } else { Ok(()) }
+            })
+        })
+    };
+    misses(scenario, &[Mutant::MigrationNotCached]);
+}
+
+/// Where there is no area nobody keeps the tables: whoever is asked about it does not read any.
+#[test]
+fn i33_tables_are_not_read_where_there_is_no_area() {
+    let beside = VA + PMD_SIZE;
+    let work = |space: &Space<'_, Machine>| {
+        let mut moved = [Ok(abi::Pfn(0))];
+        space.move_pages(&[beside], Destination::Anywhere, &mut moved).expect("memory");
+        assert_eq!(moved, [Err(MigrateError::NotMapped)]);
+        space.split_block(beside);
+        // Something to come between, also if the above takes no step.
+        let _ = space.fault(page(3), Access::Write);
+    };
+    let found = intruded(None, &[Kind::Small], 1, work, |_, space| {
+        // All tables go with the only area.
+        space.unmap(block(0)).map_err(text)
+    });
+    assert_eq!(found, None);
+}
+
 /// Whoever weakens a migration entry flushes what it was: when a change of rights is over, nobody can write.
 #[test]
 fn i32_t22_rights_that_go_from_a_migration_entry_go_from_tlbs() {
