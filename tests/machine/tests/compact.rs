@@ -144,34 +144,6 @@ fn pages_stay_in_their_node() {
 }
 
 /// A page block with a pinned page is left as it is, and the pin shows what it showed.
-/// Who holds a folio's lock may ask for memory: a compaction passes by, and does not wait for him.
-#[test]
-fn folios_that_are_locked_are_passed_by() {
-    let world = SimWorld::new(Config { pages: PAGES, cpus: 1, ..Config::default() });
-    let untouched = Untouched::new(&world);
-    let (space, left) = fragment(&world, 60, 7);
-    // One in each page block, so that wherever it begins one is the first that it meets there.
-    let mut blocks: Vec<Pfn> = Vec::new();
-    let mut lowest: Vec<_> = left.iter().map(|n| (frame(&space, *n), *n)).collect();
-    lowest.sort();
-    lowest.retain(|(pfn, _)| {
-        let block = pfn.align_down(PAGE_BLOCK);
-        let first = !blocks.contains(&block);
-        blocks.push(block);
-        first
-    });
-    let freeze = |n: u64| space.freeze_folio_at(page(n)).expect("nobody holds it");
-    let frozen: Vec<_> = lowest.iter().map(|(_, n)| freeze(*n)).collect();
-    let done = world.mm().compact(u64::MAX).expect("memory for the work");
-    assert!(done.busy > 0, "{done}");
-    drop(frozen);
-    let done = world.mm().compact(u64::MAX).expect("memory for the work");
-    assert!(done.made > 0 && done.busy == 0, "{done}");
-    check(&world, &space, &left);
-    drop(space);
-    untouched.check(&world);
-}
-
 #[test]
 fn pinned_pages_stay() {
     let world = SimWorld::new(Config { pages: PAGES, cpus: 1, ..Config::default() });
