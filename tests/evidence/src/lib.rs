@@ -161,8 +161,9 @@ pub fn holds(bug: &str, parts: &str) -> bool {
     parts.split(',').any(|part| bug.contains(part))
 }
 
-/// How long a process may look for one bug. Those that find nothing take seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a process may look for one bug. Those that find nothing take seconds; who needs more than these has
+/// hung.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Looks for each bug in a process of its own, which a bug may end: this test binary once more, with the
 /// arguments that it has; as many at a time as there are cores. Of those that ended otherwise than well, or

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::cpus_for;
+use common::{cpus_for, sweep};
 use evidence::Judge;
 use granule_machine::explore::Schedule;
 use granule_machine::{Config, SimWorld};
@@ -11,7 +11,7 @@ use mm::mutant::Mutant;
 use pte::Caps;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use stress::{Limit, Options, workloads, zoo};
+use stress::{Limit, Options, World, workloads, zoo};
 
 /// What a run showed: the machine's violation, or the workload's own failure.
 fn outcome(config: Config, name: &str, mutant: Option<Mutant>, rounds: u64) -> Option<String> {
@@ -25,7 +25,7 @@ fn outcome_on(
     mutant: Option<Mutant>,
     rounds: u64,
 ) -> Option<String> {
-    stress::World::mm(world).arm(mutant);
+    world.mm().arm(mutant);
     let options = Options {
         cpus: config.cpus,
         limit: Limit::Rounds(rounds),
@@ -171,10 +171,14 @@ fn known_bugs_in_every_workload() {
     let look = |bug: &str| {
         let mutant = Mutant::ALL.iter().copied().find(|mutant| mutant.name() == bug);
         let started = Instant::now();
-        let caught = homeward(bug).find_map(|(name, caps)| {
-            let what = outcome(Config { caps, ..Config::default() }, name, mutant, 20)?;
-            let said = what.lines().find(|line| line.contains(" failed: ")).unwrap_or(&what);
-            Some((name, said.to_owned()))
+        let caught = sweep(bug, |name, caps| {
+            let config = Config { caps, ..Config::default() };
+            let world = SimWorld::new(config);
+            let what = outcome_on(&world, config, name, mutant, 20).map(|what| {
+                let said = what.lines().find(|line| line.contains(" failed: ")).unwrap_or(&what);
+                said.to_owned()
+            });
+            (world.now_ns(), what)
         });
         let caught = caught.or_else(|| by_priorities(bug));
         let (name, said) = caught.unzip();
@@ -198,17 +202,9 @@ fn by_priorities(bug: &str) -> Option<(&'static str, String)> {
         let schedule = Schedule::Pct { seed, depth: seed as u32, length };
         let world = SimWorld::deciding(config, schedule.strategy(config.cpus));
         let what = outcome_on(&world, config, home, Some(mutant), 20);
-        length = length.max(stress::World::mm(&world).hw.turns());
+        length = length.max(world.mm().hw.turns());
         let what = what?;
         let said = what.lines().find(|line| line.contains(" failed: ")).unwrap_or(&what);
         Some((home, format!("{schedule}: {said}")))
     })
-}
-
-/// Every workload on either machine, the bug's home first.
-fn homeward(bug: &str) -> impl Iterator<Item = (&'static str, Caps)> + use<'_> {
-    let home = zoo::find(bug).map_or("", zoo::habitat);
-    let mut names = workloads::all::<SimWorld>().map(|workload| workload.name);
-    names.sort_by_key(|name| *name != home);
-    names.into_iter().flat_map(move |name| cpus_for(bug).map(|caps| (name, caps)))
 }
