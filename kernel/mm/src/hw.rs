@@ -162,6 +162,11 @@ pub enum Note {
     /// An operation on a part of the space with this root is over: no CPU can do more there than the
     /// tables say now.
     Done(Pfn, VirtRange),
+    /// Kernel addresses whose old translations are nobody's to use: what a frame was mapped by there need not be
+    /// flushed before the frame is freed, only before the address is mapped again.
+    Quarantine(VirtRange),
+    /// Nobody has a translation of the block by an address in quarantine any more.
+    Unaliased(Pfn, Order),
     /// This CPU hears no other CPU's TLBI from now on, and keeps its TLB.
     CpuLeaves,
     /// It hears them again; what its TLB has is of before.

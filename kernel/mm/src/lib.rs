@@ -31,6 +31,7 @@
 //! | [`entry`] | what an entry is decides, by type, what may be done to it |
 //! | [`tlb`] | making changes visible everywhere: gather, ASIDs, which CPUs are concerned |
 //! | [`kernel_map`] | the kernel's own half: building it at boot, adding to it later |
+//! | [`vmalloc`] | kernel mappings that come and go |
 //! | [`rmap`] | from a folio to the entries that map it |
 //! | [`compact`] | free 2 MiB blocks out of fragmented memory |
 //! | [`thp`] | huge pages: policy, splitting their entries, splitting themselves |
@@ -79,6 +80,7 @@ pub mod space;
 pub mod table;
 pub mod thp;
 pub mod tlb;
+pub mod vmalloc;
 
 pub use frame::{Frames, MemMap, OutOfMemory, PageDesc};
 pub use hw::{Hardware, Note, Slot};
@@ -90,6 +92,7 @@ pub use space::{
     RemapError, Space, UnmapError, Vma,
 };
 pub use thp::{CollapseError, Collapsed, Frozen, SplitError};
+pub use vmalloc::VmallocError;
 
 use abi::Event;
 use mutant::Mutant;
@@ -119,6 +122,7 @@ pub struct Mm<H: Hardware> {
     pub(crate) demand: compact::Demand,
     pub(crate) background: thp::Background,
     pub(crate) zero: space::ZeroPages,
+    pub(crate) vmalloc: vmalloc::Vmalloc,
     pub(crate) mutants: mutant::Armed,
 }
 
@@ -145,6 +149,7 @@ impl<H: Hardware> Mm<H> {
             demand: compact::Demand::new(),
             background: thp::Background::new(),
             zero: space::ZeroPages::new(),
+            vmalloc: vmalloc::Vmalloc::closed(nr_cpus),
             mutants: mutant::Armed::none(),
         }
     }

@@ -344,6 +344,10 @@ impl<H: Hardware> Hardware for Sanitized<H> {
             Note::Done(root, range) => {
                 self.event(site, |oracle, by| oracle.done(by, root, range));
             }
+            Note::Quarantine(range) => self.event(site, |oracle, _| oracle.quarantine(range)),
+            Note::Unaliased(pfn, order) => {
+                self.event(site, |oracle, by| oracle.unaliased(by, pfn, order));
+            }
             Note::CpuLeaves => self.event(site, |oracle, by| oracle.cpu_leaves(by)),
             Note::CpuJoins => self.event(site, |oracle, by| oracle.cpu_joins(by)),
             Note::Walk(_) | Note::Count(_) => {}

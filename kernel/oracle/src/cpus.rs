@@ -40,6 +40,8 @@ pub(crate) struct CpuState {
     /// With the repeat-TLBI erratum: its last full barriers, and those that a TLBI has come after.
     waited: [u64; 2],
     followed: [u64; 2],
+    /// Its last store that made something reachable in the kernel's half.
+    pub(crate) made: (u64, SlotId),
     /// Locks of tables held: of tables of tables, of tables of pages.
     pub(crate) held: [u8; 2],
     touched: [SlotId; TOUCHED],
@@ -57,6 +59,7 @@ impl CpuState {
         synchronized: [0; 2],
         waited: [0; 2],
         followed: [0; 2],
+        made: (0, SlotId::NONE),
         held: [0; 2],
         touched: [SlotId::NONE; TOUCHED],
         nr_touched: 0,

@@ -285,7 +285,7 @@ impl Oracle {
         let root = self.frame_of(root).and_then(|frame| self.table_at(frame));
         let Some(root) = root else { return };
         if self.tables[root].is_kernels {
-            self.must_be_seen(root, by);
+            self.must_be_seen(by);
         }
         if self.book.len == 0 {
             return;

@@ -14,7 +14,7 @@ use crate::shadow::{Kind, SlotId};
 use crate::stores::Change;
 use crate::tables::Place;
 use crate::{By, Oracle, Rule};
-use abi::{ENTRIES, Level, Pfn, PhysAddr};
+use abi::{ENTRIES, Level, Order, Pfn, PhysAddr, VirtRange};
 use pte::Entry;
 use pte::bits::VALID;
 
@@ -80,12 +80,15 @@ impl Oracle {
         let (Some(frame), Some(level)) = (self.frame_of(next.pfn()), change.level.down()) else {
             return;
         };
-        if self.tables[change.table].is_kernels && self.frames[frame].kind != Kind::Table {
+        if !self.tables[change.table].is_kernels {
+            return;
+        }
+        if self.frames[frame].kind != Kind::Table {
             self.frames[frame].kind = Kind::Table;
             self.watch(frame, level, change.cpu, 0);
-            if let Some(table) = self.table_at(frame) {
-                self.tables[table].is_kernels = true;
-            }
+        }
+        if let Some(table) = self.table_at(frame) {
+            self.tables[table].is_kernels = true;
         }
     }
 
@@ -94,13 +97,45 @@ impl Oracle {
         matches!(change.place, Place::Root { root, .. } if self.tables[root].space == SPACE)
     }
 
-    /// A kernel mapping is somebody's from now on: walkers see it.
-    pub(crate) fn must_be_seen(&mut self, root: usize, by: By) {
-        let (at, cpu) = self.tables[root].filled;
-        if !self.cpus.is_published(cpu, at) {
-            // A root has no parent: there is the slot that was stored to last.
-            let last = self.tables[root].parent;
+    /// A kernel mapping is somebody's from now on: walkers see what its maker has stored.
+    pub(crate) fn must_be_seen(&mut self, by: By) {
+        let (at, last) = self.cpus.get_mut(by.cpu).made;
+        if last != SlotId::NONE && !self.cpus.is_published(by.cpu, at) {
             self.broken(Rule::KernelUnseen, by, None, Some(last));
+        }
+    }
+
+    /// Kernel addresses from which a mapping may go before the frame does: see [`Oracle::unaliased`].
+    pub fn quarantine(&mut self, range: VirtRange) {
+        self.quarantine = range;
+    }
+
+    /// Whether what a slot of the kernel's held may be cached while its frame is somebody else's.
+    pub(crate) fn is_quarantined(&self, change: &Change) -> bool {
+        matches!(change.place, Place::Root { va, .. } if self.quarantine.contains(va))
+            && self.is_kernels(change)
+    }
+
+    /// Nobody has a translation of the block any more by an address in quarantine: whoever is to have it needs
+    /// more than that nobody uses one.
+    pub fn unaliased(&mut self, by: By, pfn: Pfn, order: Order) {
+        if self.report.is_some() {
+            return;
+        }
+        self.tick();
+        let (first, behind) = (pfn, pfn + order.pages());
+        let range = self.quarantine;
+        self.cut_runs((range.start.0, range.end.0), Some(SPACE));
+        let cpus = &self.cpus;
+        let found = self.book.find(cpus, |debt| {
+            let leads = Self::leads_to(debt.what.level, debt.what.old);
+            debt.is_kernels()
+                && range.overlaps(&debt.range())
+                && leads.is_some_and(|(to, pages)| to < behind && first < to + pages)
+                && debt.what.left & cpus.users(debt.what.space, debt.what.asid) != 0
+        });
+        if let Some(id) = found {
+            self.demand(id, Rule::DoneEarly, by, Some(pfn.base()));
         }
     }
 }

@@ -114,7 +114,7 @@ pub use site::Site;
 pub use state::SlotState;
 pub use stores::How;
 
-use abi::{PAGE_SIZE, Pfn, PhysAddr};
+use abi::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
 use alloc::boxed::Box;
 use book::Book;
 use cpus::Cpus;
@@ -211,6 +211,8 @@ pub struct Oracle {
     /// Spaces that there ever were.
     spaces: u32,
     blind: Blind,
+    /// Kernel addresses whose mappings may go before their frames do; at first none.
+    quarantine: VirtRange,
     report: Option<Report>,
 }
 
@@ -238,6 +240,7 @@ impl Oracle {
             epoch: 1,
             clock: 0,
             spaces: 0,
+            quarantine: VirtRange::new(VirtAddr(0), VirtAddr(0)),
             blind: Blind::default(),
             report: None,
         }

@@ -31,8 +31,9 @@ impl Oracle {
         let below = self.child(level, old).filter(|_| is_walk);
         let hull = below.map_or((0, 0), |below| self.hull(below, va));
         let asid = asid.unwrap_or(abi::Asid(0));
-        // Fewer rights to what the kernel's half maps are no matter of who owns it.
-        let is_frames = !self.is_kernels(change) || change.new & VALID == 0;
+        // Fewer rights to what the kernel's half maps are no matter of who owns it, nor what is in quarantine.
+        let is_frames =
+            !self.is_kernels(change) || (change.new & VALID == 0 && !self.is_quarantined(change));
         let (at, frame) = (now, if is_frames { self.leaf_frame(level, old) } else { u32::MAX });
         let what = Taken {
             slot,

@@ -175,7 +175,7 @@ impl Oracle {
         }
         match change.place {
             Place::Root { root, .. } if is && self.tables[root].is_kernels => {
-                (self.tables[root].filled, self.tables[root].parent) = ((now, by.cpu), slot);
+                self.cpus.get_mut(by.cpu).made = (now, slot);
             }
             // Who takes up the space owes that it is visible.
             Place::Root { root, .. } if is && self.is_unseen(level, new, by.cpu) => {

@@ -73,6 +73,11 @@ impl Oracle {
     /// The table's lock is held, where hardware can reach the slot or the step needs it anyhow.
     pub(crate) fn judge_lock(&self, change: &Change) -> Option<Rule> {
         let Place::Root { root, .. } = change.place else { return None };
+        let is_table = |word| matches!(pte::decode(change.level, word), Entry::Table(_));
+        if self.is_quarantined(change) && !is_table(change.old) && !is_table(change.new) {
+            // Whose addresses they are is the only one to store there.
+            return None;
+        }
         let running = self.cpus.running_space(self.tables[root].space) != 0;
         let held = self.cpus.get(change.cpu).held;
         let held = match self.is_kernels(change) {

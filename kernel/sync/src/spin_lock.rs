@@ -19,11 +19,15 @@ use raw::{Raw, RawGuard};
 #[repr(i8)]
 pub enum Class {
     /// ASID allocation and roll-over.
-    Asid = -12,
+    Asid = -14,
     /// The list of families of address spaces.
     Family,
     /// What the kernel image keeps for itself: the boot's lists, stacks, the prompt.
     Image,
+    /// A CPU's areas of kernel addresses.
+    VmallocNode,
+    /// The kernel addresses that nobody has.
+    VmallocGaps,
     /// A PMD-level (or higher) table page.
     PmdTable,
     /// A second PMD-level table page, at a higher address.

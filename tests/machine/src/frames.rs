@@ -19,10 +19,27 @@ impl State {
     /// A block leaves its owner.
     pub(crate) fn frame_free(&mut self, cpu: usize, pfn: Pfn, order: Order) {
         self.timeline.add(self.step, cpu, What::Frame { pfn, order, owned: false });
-        let leads = |cached: &Cached| cached.leads_into(pfn, order.pages());
+        // Who uses a kernel address that was given up is wrong, whoever has the frame.
+        let quarantine = self.tables.quarantine();
+        let leads =
+            |cached: &Cached| cached.leads_into(pfn, order.pages()) && !quarantine.has(cached);
         let what = format!("frame {pfn} (order {}) freed", order.0);
         self.must_not_be_cached(cpu, Concern::frames(pfn, order), &what, leads);
         self.memory.set_use(pfn, order, Use::Free);
+    }
+
+    /// No CPU has a translation of the block by a kernel address in quarantine.
+    pub(crate) fn unaliased(&mut self, cpu: usize, pfn: Pfn, order: Order) {
+        let concern = Concern::frames(pfn, order);
+        let quarantine = self.tables.quarantine();
+        let is_alias =
+            |cached: &Cached| cached.leads_into(pfn, order.pages()) && quarantine.has(cached);
+        let found = self.stale.iter().find(|stale| is_alias(&stale.cached()));
+        if let Some((other, cached)) = found.map(|stale| (stale.cpu, stale.cached())) {
+            let what =
+                format!("{pfn} is to have no alias while cpu {other} has yet to lose {cached}");
+            self.violate(cpu, &concern.and(&cached), what);
+        }
     }
 
     /// A page becomes a table.

@@ -280,6 +280,8 @@ impl Hardware for Machine {
             Note::TableFree(pfn, level) => state.table_free(cpu, pfn, level),
             // What it says is the oracle's to judge.
             Note::Done(..) => {}
+            Note::Quarantine(range) => state.tables.set_quarantine(range),
+            Note::Unaliased(pfn, order) => state.unaliased(cpu, pfn, order),
             Note::CpuLeaves | Note::CpuJoins => {
                 let away = note == Note::CpuLeaves;
                 let step = state.step;

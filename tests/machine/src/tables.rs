@@ -4,8 +4,8 @@
 //! the slot says so: nobody has to take back what a freed table said of its children.
 
 use crate::memory::{Memory, RAM};
-use abi::{ENTRIES, Level, Pfn, PhysAddr, VirtAddr};
-use oracle::tlb::SpaceId;
+use abi::{ENTRIES, Level, Pfn, PhysAddr, VirtAddr, VirtRange};
+use oracle::tlb::{Cached, SpaceId};
 use pte::Entry;
 
 /// What is remembered about one table page.
@@ -40,6 +40,20 @@ pub(crate) struct Place {
     pub(crate) since: u64,
 }
 
+/// Kernel addresses from which a mapping may go before the frame does.
+#[derive(Clone, Copy)]
+pub(crate) struct Quarantine {
+    kernel: Option<SpaceId>,
+    range: VirtRange,
+}
+
+impl Quarantine {
+    /// Whether a translation is of such an address.
+    pub(crate) fn has(&self, cached: &Cached) -> bool {
+        self.kernel == Some(cached.space) && self.range.contains(cached.va)
+    }
+}
+
 /// The tables of one machine.
 pub(crate) struct Tables {
     pages: Vec<Option<Page>>,
@@ -49,6 +63,8 @@ pub(crate) struct Tables {
     were: Vec<bool>,
     /// The space that is the kernel's half.
     kernel: Option<SpaceId>,
+    /// Its addresses from which a mapping may go before the frame does.
+    quarantine: VirtRange,
 }
 
 fn slot_index(slot: PhysAddr) -> usize {
@@ -62,6 +78,7 @@ impl Tables {
             roots: Vec::new(),
             were: vec![false; pages as usize],
             kernel: None,
+            quarantine: VirtRange::new(VirtAddr(0), VirtAddr(0)),
         }
     }
 
@@ -125,6 +142,16 @@ impl Tables {
     /// Makes the space with this root the kernel's half.
     pub(crate) fn set_kernel(&mut self, root: Pfn) {
         self.kernel = self.space(root);
+    }
+
+    /// Makes kernel addresses such that a mapping may go there before the frame does.
+    pub(crate) fn set_quarantine(&mut self, range: VirtRange) {
+        self.quarantine = range;
+    }
+
+    /// Such addresses.
+    pub(crate) const fn quarantine(&self) -> Quarantine {
+        Quarantine { kernel: self.kernel, range: self.quarantine }
     }
 
     /// The space that is the kernel's half.

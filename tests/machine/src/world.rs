@@ -4,10 +4,11 @@ use crate::explore::{Schedule, Strategy};
 use crate::memory::RAM;
 use crate::timeline::Concern;
 use crate::{Config, Machine, Violation};
-use abi::{Access, Node, PhysAddr, PhysRange, VirtAddr};
+use abi::{Access, Level, Node, Order, Pfn, PhysAddr, PhysRange, VirtAddr, VirtRange};
 use mm::frame::PAGE_BLOCK;
-use mm::{FaultOutcome, Frames, Hardware, MemMap, Mm, PageDesc, Sanitized, Space};
-use oracle::{Oracle, Platform, Report};
+use mm::{FaultOutcome, Frames, Hardware, MemMap, Mm, Note, PageDesc, Sanitized, Space};
+use oracle::{By, Oracle, Platform, Report};
+use pte::Scope;
 use stress::World;
 
 /// The bytes of a cache line.
@@ -25,6 +26,9 @@ pub trait Simulated: Hardware {
 
     /// What [`SimWorld::verdict`] says.
     fn verdict(&self) -> Option<String>;
+
+    /// Makes `root`, a table of nothing, the kernel's.
+    fn run_kernel(&self, root: Pfn);
 }
 
 impl Simulated for Machine {
@@ -34,6 +38,10 @@ impl Simulated for Machine {
 
     fn verdict(&self) -> Option<String> {
         self.violation().map(|violation| violation.to_string())
+    }
+
+    fn run_kernel(&self, root: Pfn) {
+        self.run_kernel(root);
     }
 }
 
@@ -45,6 +53,12 @@ impl Simulated for Sanitized<Machine> {
     /// The oracle's. What the machine itself has seen is not asked.
     fn verdict(&self) -> Option<String> {
         self.ask(|oracle| oracle.report().map(ToString::to_string)).flatten()
+    }
+
+    fn run_kernel(&self, root: Pfn) {
+        let boot = By::caller(sync::Cpu::id(self));
+        self.ask(|oracle| oracle.take_over_kernel(boot, root, &mut |_| 0));
+        self.machine().run_kernel(root);
     }
 }
 
@@ -90,6 +104,9 @@ impl SimWorld<Sanitized<Machine>> {
     }
 }
 
+/// Where the kernel's mappings are that come and go.
+const VMALLOC: VirtRange = VirtRange::from_size(VirtAddr(0xffff_b000_0000_0000), 1 << 30);
+
 impl<H: Simulated> SimWorld<H> {
     /// The first rule that was broken, in words, as whoever judges this world saw it.
     pub fn verdict(&self) -> Option<String> {
@@ -107,6 +124,19 @@ impl<H: Simulated> SimWorld<H> {
         place(&mut mm.frames, config, ram);
         mm.frames.add(&mm.hw, ram);
         Self { mm }
+    }
+
+    /// Gives the kernel a half of its own: a root, and addresses for mappings that come and go. As in the
+    /// kernel it is there to stay.
+    ///
+    /// # Panics
+    /// When there is no memory for it.
+    pub fn open_vmalloc(&mut self) {
+        let root = self.mm.alloc_zeroed(Order::PAGE).expect("memory for a table");
+        self.mm.hw.machine().note(Note::TableAlloc(root, Level::Pgd));
+        self.mm.hw.publish(Scope::InnerShareable);
+        self.mm.hw.run_kernel(root);
+        self.mm.open_vmalloc(root, VMALLOC).expect("memory for a gap");
     }
 }
 

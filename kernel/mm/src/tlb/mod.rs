@@ -130,7 +130,7 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Issues what `what` describes.
-    fn issue(&self, what: &Invalidation) {
+    pub(crate) fn issue(&self, what: &Invalidation) {
         let short;
         let mut what = what;
         if self.commits(Mutant::RangeOneShort) && what.range.bytes() > what.stride.span() {

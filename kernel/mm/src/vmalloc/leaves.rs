@@ -1,0 +1,200 @@
+//! Descriptors of the kernel's half: tables on the way, leaves in, leaves out.
+//!
+//! Whoever has an area is the only one to store to the slots of its pages, so these need no lock; the slots above
+//! are shared with neighbours, and linking a table there takes the lock of the page it is linked in.
+//!
+//! Corresponds to Linux's `vmap_pages_range_noflush` and `vunmap_range_noflush`.
+
+use crate::{Hardware, Mm, Note, OutOfMemory, Slot};
+use abi::{ENTRIES, Level, Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use pte::{Entry, KernelProt, Leaf, MemType, Scope, Table};
+use sync::atomic::Ordering;
+
+/// Why a leaf cannot be where it is to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Blocked {
+    /// No page for a table on the way.
+    OutOfMemory(OutOfMemory),
+    /// The entry of this level that translates the address is no table, or no place for a leaf.
+    Occupied(Level),
+}
+
+impl<H: Hardware> Mm<H> {
+    /// The slot of `level` that translates `va` in the kernel's half, with tables made on the way.
+    #[inline]
+    pub(super) fn kernel_slot(&self, va: VirtAddr, level: Level) -> Result<Slot, Blocked> {
+        let mut table = self.vmalloc.root;
+        for &at in level.above() {
+            let slot = Slot::new(table, at.index(va));
+            table = match pte::decode(at, self.hw.load(slot)) {
+                Entry::Table(next) => next.pfn(),
+                Entry::None => self.link_kernel_table(slot, at)?,
+                _ => return Err(Blocked::Occupied(at)),
+            };
+        }
+        Ok(Slot::new(table, level.index(va)))
+    }
+
+    /// Makes and links a table of nothing below a slot that was empty a moment ago.
+    #[cold]
+    #[inline(never)]
+    fn link_kernel_table(&self, slot: Slot, level: Level) -> Result<Pfn, Blocked> {
+        let table = self.alloc_zeroed(Order::PAGE).map_err(Blocked::OutOfMemory)?;
+        let below = level.down().unwrap_or(Level::Pte);
+        self.hw.note(Note::TableAlloc(table, below));
+        self.publish(Scope::InnerShareable);
+        let lock = self.lock_table(slot.table(), level);
+        let word = self.hw.load(slot);
+        if pte::decode(level, word) == Entry::None {
+            self.hw.store(slot, Table::kernel(table).word());
+            self.vmalloc.tables.fetch_add(1, Ordering::Relaxed);
+            return Ok(table);
+        }
+        drop(lock);
+        self.hw.note(Note::TableFree(table, below));
+        self.free(table);
+        match pte::decode(level, word) {
+            Entry::Table(other) => Ok(other.pfn()),
+            _ => Err(Blocked::Occupied(level)),
+        }
+    }
+
+    /// Maps `pages` pages from `pfn` on at `va`, by pages. What was mapped before an error stays.
+    pub(super) fn map_pages(
+        &self,
+        va: VirtAddr,
+        pfn: Pfn,
+        pages: u64,
+        prot: KernelProt,
+        mem: MemType,
+    ) -> Result<(), Blocked> {
+        let mut done = 0;
+        while done < pages {
+            let slot = self.kernel_slot(va + done * PAGE_SIZE, Level::Pte)?;
+            let run = (pages - done).min((ENTRIES - slot.index()) as u64);
+            let leaf = Leaf::kernel(Level::Pte, pfn + done, prot, mem).word();
+            for n in 0..run {
+                self.hw.store(slot.ahead(n as usize), leaf + n * PAGE_SIZE);
+            }
+            done += run;
+        }
+        Ok(())
+    }
+
+    /// As [`Mm::map_pages`], of pages from wherever they are.
+    pub(super) fn map_scattered(
+        &self,
+        va: VirtAddr,
+        frames: &[Pfn],
+        prot: KernelProt,
+        mem: MemType,
+    ) -> Result<(), Blocked> {
+        // All but the address is the same in each.
+        let leaf = Leaf::kernel(Level::Pte, Pfn(0), prot, mem).word();
+        let mut rest = frames;
+        let mut at = va;
+        while !rest.is_empty() {
+            let slot = self.kernel_slot(at, Level::Pte)?;
+            let (run, behind) = rest.split_at(rest.len().min(ENTRIES - slot.index()));
+            for (n, pfn) in run.iter().enumerate() {
+                self.hw.store(slot.ahead(n), leaf | pfn.base().0);
+            }
+            at = at + run.len() as u64 * PAGE_SIZE;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// Maps the block that begins at `pfn` by one leaf of `level`.
+    pub(super) fn map_block(
+        &self,
+        va: VirtAddr,
+        pfn: Pfn,
+        level: Level,
+        prot: KernelProt,
+    ) -> Result<(), Blocked> {
+        let slot = self.kernel_slot(va, level)?;
+        // A table that pages left behind stays.
+        if self.hw.load(slot) != 0 {
+            return Err(Blocked::Occupied(level));
+        }
+        self.hw.store(slot, Leaf::kernel(level, pfn, prot, MemType::Normal).word());
+        Ok(())
+    }
+
+    /// What was stored by this CPU can be used: by walkers, and by this CPU's next instructions.
+    #[doc(alias = "flush_cache_vmap")]
+    #[inline]
+    pub(super) fn show(&self, range: VirtRange) {
+        self.publish(Scope::InnerShareable);
+        self.hw.synchronize_context();
+        self.hw.note(Note::Done(self.vmalloc.root, range));
+    }
+
+    /// Clears the leaves of a range. What is not mapped is passed by.
+    pub(super) fn clear(&self, range: VirtRange) {
+        let mut at = range.start;
+        while at < range.end {
+            at = match self.leaf_slot(at) {
+                Ok((slot, Level::Pte)) => {
+                    let pages = (range.end - at) / PAGE_SIZE;
+                    let run = pages.min((ENTRIES - slot.index()) as u64);
+                    self.clear_slots(slot, run);
+                    at + run * PAGE_SIZE
+                }
+                Ok((slot, level)) => {
+                    self.hw.store(slot, 0);
+                    at + level.span()
+                }
+                Err(level) => at.align_down(level.span()) + level.span(),
+            };
+        }
+    }
+
+    /// Clears the leaves of the block of memory that begins at `va`, whose size `order` tells: which block that was.
+    /// `None`: nothing is mapped at `va`.
+    #[inline]
+    pub(super) fn take_off(
+        &self,
+        va: VirtAddr,
+        order: impl Fn(Pfn) -> Order,
+    ) -> Option<(Pfn, Order)> {
+        let (slot, level) = self.leaf_slot(va).ok()?;
+        let Entry::Leaf(leaf) = pte::decode(level, self.hw.load(slot)) else { return None };
+        let (pfn, order) = (leaf.pfn(), order(leaf.pfn()));
+        if level != Level::Pte {
+            self.hw.store(slot, 0);
+            return Some((pfn, order));
+        }
+        let run = order.pages().min((ENTRIES - slot.index()) as u64);
+        self.clear_slots(slot, run);
+        if run < order.pages() {
+            // It goes on in the next table.
+            let behind = va + run * PAGE_SIZE;
+            self.clear(VirtRange::from_size(behind, order.bytes() - run * PAGE_SIZE));
+        }
+        Some((pfn, order))
+    }
+
+    #[inline]
+    fn clear_slots(&self, first: Slot, n: u64) {
+        for n in 0..n as usize {
+            self.hw.store(first.ahead(n), 0);
+        }
+    }
+
+    /// The slot that translates `va` in the kernel's half: of a block, or of a page that may be mapped or not.
+    /// Or the level at which there is nothing.
+    fn leaf_slot(&self, va: VirtAddr) -> Result<(Slot, Level), Level> {
+        let mut table = self.vmalloc.root;
+        for &at in Level::Pte.above() {
+            let slot = Slot::new(table, at.index(va));
+            table = match pte::decode(at, self.hw.load(slot)) {
+                Entry::Table(next) => next.pfn(),
+                Entry::None => return Err(at),
+                _ => return Ok((slot, at)),
+            };
+        }
+        Ok((Slot::new(table, Level::Pte.index(va)), Level::Pte))
+    }
+}

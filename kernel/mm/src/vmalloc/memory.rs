@@ -1,0 +1,171 @@
+//! Areas with something behind them: memory of their own, or somebody's frames.
+
+use super::leaves::Blocked;
+use super::{Area, VmallocError};
+use crate::frame::{Counts, Effort, Kind};
+use crate::{Hardware, Mm, OutOfMemory};
+use abi::{Level, Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use pte::{KernelProt, MemType};
+
+/// What leaves `vmalloc` uses.
+#[doc(alias = "VM_ALLOW_HUGE_VMAP")]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Backing {
+    /// Pages: what may change its rights page by page.
+    #[default]
+    Pages,
+    /// Blocks of 2 MiB wherever there are such blocks and room for them, else pages.
+    Huge,
+}
+
+/// The largest block that is mapped by pages: freed as it was taken, in one piece.
+const LARGEST: Order = Order(9);
+
+impl<H: Hardware> Mm<H> {
+    /// Memory at consecutive kernel addresses, wherever its frames are; at least `bytes`, in whole pages, to read and
+    /// write. Its content is whatever the last owner left.
+    ///
+    /// Context: may sleep; no spin lock is held.
+    #[doc(alias("__vmalloc_node_range", "vmalloc_huge"))]
+    pub fn vmalloc(&self, bytes: u64, backing: Backing) -> Result<Area, VmallocError> {
+        self.vmalloc_aligned(bytes, PAGE_SIZE, backing)
+    }
+
+    /// As [`Mm::vmalloc`], at a multiple of `align` bytes: a power of two of at least a page.
+    #[doc(alias = "__vmalloc_node")]
+    pub fn vmalloc_aligned(
+        &self,
+        bytes: u64,
+        align: u64,
+        backing: Backing,
+    ) -> Result<Area, VmallocError> {
+        let pages = bytes.div_ceil(PAGE_SIZE);
+        let is_huge = backing == Backing::Huge && bytes >= Level::Pmd.span();
+        let align = if is_huge { align.max(Level::Pmd.span()) } else { align };
+        let area = self.area_take(pages, align)?;
+        match self.back(area.range(), is_huge) {
+            Ok(()) => {
+                self.show(area.range());
+                Ok(area)
+            }
+            Err(error) => {
+                self.vfree(area);
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts memory behind a range. What was mapped before an error stays.
+    #[inline]
+    fn back(&self, range: VirtRange, is_huge: bool) -> Result<(), VmallocError> {
+        let mut at = range.start;
+        // A block that could not be had is not asked for again.
+        let mut largest = LARGEST;
+        while at < range.end {
+            let left = (range.end - at) / PAGE_SIZE;
+            let wanted = Order(left.ilog2() as u8).min(largest);
+            let (pfn, order) = self.some_block(wanted)?;
+            largest = largest.min(order.max(Order::PAGE));
+            if let Err(blocked) = self.map_backing(at, pfn, order, is_huge) {
+                self.unmap_part(VirtRange::from_size(at, order.bytes()));
+                self.free(pfn);
+                return Err(blocked.into());
+            }
+            at = at + order.bytes();
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn map_backing(
+        &self,
+        at: VirtAddr,
+        pfn: Pfn,
+        order: Order,
+        is_huge: bool,
+    ) -> Result<(), Blocked> {
+        let (prot, mem) = (KernelProt::Data, MemType::Normal);
+        if is_huge && order == LARGEST && at.is_aligned(order.bytes()) {
+            match self.map_block(at, pfn, Level::Pmd, prot) {
+                // Pages were here before: their table stays, and pages serve as well.
+                Err(Blocked::Occupied(_)) => {}
+                result => return result,
+            }
+        }
+        self.map_pages(at, pfn, order.pages(), prot, mem)
+    }
+
+    /// A block of `wanted`, or the largest smaller one that is there without effort.
+    #[inline]
+    fn some_block(&self, wanted: Order) -> Result<(Pfn, Order), OutOfMemory> {
+        let take = |effort, order| self.take(effort, order, Kind::Kernel, 0, Counts::NONE);
+        let mut order = wanted;
+        while order > Order::PAGE {
+            if let Ok(pfn) = take(Effort::Light, order) {
+                return Ok((pfn, order));
+            }
+            order = Order(order.0 - 1);
+        }
+        Ok((take(Effort::Full, Order::PAGE)?, Order::PAGE))
+    }
+
+    /// Clears what an attempt to map has left.
+    #[cold]
+    fn unmap_part(&self, range: VirtRange) {
+        self.clear(range);
+    }
+
+    /// The frames at consecutive addresses, in their order; they stay their owner's, who keeps them until the
+    /// area has been given back.
+    ///
+    /// Context: as for [`Mm::vmalloc`].
+    pub fn vmap(
+        &self,
+        frames: &[Pfn],
+        prot: KernelProt,
+        mem: MemType,
+    ) -> Result<Area, VmallocError> {
+        let area = self.area_take(frames.len() as u64, PAGE_SIZE)?;
+        if let Err(blocked) = self.map_scattered(area.range().start, frames, prot, mem) {
+            self.vunmap(area);
+            return Err(blocked.into());
+        }
+        self.show(area.range());
+        Ok(area)
+    }
+
+    /// Takes a mapping of somebody's frames back. Who wants to be sure that no translation of them is left asks
+    /// for [`Mm::unmap_aliases`].
+    pub fn vunmap(&self, area: Area) {
+        self.clear(area.range());
+        self.area_give(area);
+    }
+
+    /// Gives memory back that [`Mm::vmalloc`] gave, addresses and frames.
+    ///
+    /// Context: as for [`Mm::vmalloc`].
+    pub fn vfree(&self, area: Area) {
+        let mut at = area.range().start;
+        while at < area.range().end {
+            // A block's pages follow each other, as they were mapped; so only its first is looked at.
+            at = match self.take_off(at, |pfn| self.desc(pfn).order()) {
+                Some((pfn, order)) => {
+                    self.free(pfn);
+                    at + order.bytes()
+                }
+                // An attempt to map got no further.
+                None => break,
+            };
+        }
+        self.area_give(area);
+    }
+}
+
+impl From<Blocked> for VmallocError {
+    fn from(blocked: Blocked) -> Self {
+        match blocked {
+            Blocked::OutOfMemory(error) => Self::OutOfMemory(error),
+            Blocked::Occupied(_) => Self::OutOfMemory(OutOfMemory { order: Order::PAGE }),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Kernel mappings that come and go: `vmalloc`, `vmap`, and what takes them back.
+//!
+//! # Two promises
+//! Taking a mapping back clears its descriptors at once and flushes later, for many areas together. So there are
+//! two promises, and they are kept by different steps:
+//! * **addresses**: what is handed out is in no TLB. An area that was given up is *lazy* until a flush that began
+//!   after its descriptors were seen to be clear is complete; only then its addresses are handed out again;
+//! * **frames**: what an area mapped may be used for something else *at once*, with its old translations still
+//!   in some TLB: to use an address that was given up is a bug, and nobody else has it. Who needs more (other
+//!   rights for the frame, a device that is not coherent, execution) asks for [`Mm::unmap_aliases`]: when it
+//!   returns, no CPU has a translation of what was given up before it was called.
+//!
+//! # Rules
+//! * A mapping is published, and this CPU's context synchronised, before anybody knows its address (I-10); another
+//!   CPU that learns of it by a pointer sees it.
+//! * Each page of the space is in a gap, or in an area that is in use, lazy, with the purge, or ready (I-25).
+//! * Behind each area lies a page that is never mapped (I-28).
+//! * Tables stay once they are linked; only a huge mapping over an empty table takes it out.
+//! * Giving back needs no memory (I-38).
+//!
+//! # Files
+//! | file | concern |
+//! | --- | --- |
+//! | `tree` | pieces of address space by address |
+//! | `gaps` | addresses that nobody has |
+//! | `node` | a CPU's areas |
+//! | `area` | from a size to addresses and back |
+//! | `leaves` | descriptors in, descriptors out |
+//! | `memory` | areas with memory behind them: vmalloc, vmap, vfree |
+//! | `ranges` | what one flush has to reach |
+//! | `purge` | from lazy to ready |
+//!
+//! Corresponds to Linux's `mm/vmalloc.c`.
+
+mod area;
+mod gaps;
+mod leaves;
+mod memory;
+mod node;
+mod purge;
+mod ranges;
+mod tree;
+
+pub use area::Area;
+pub use memory::Backing;
+
+use crate::{Hardware, Mm, Note, OutOfMemory};
+use abi::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use gaps::Gaps;
+use node::Node;
+use sync::atomic::{AtomicU64, Ordering};
+use sync::{Class, Mutex, SpinLock};
+
+/// Why there is no mapping.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VmallocError {
+    /// Nothing was asked for.
+    Empty,
+    /// An alignment that is no power of two of at least a page, in bytes.
+    Alignment(u64),
+    /// The space has no gap of so many pages; smaller areas may fit, or some have to be given back.
+    NoRoom {
+        /// The pages, with their guard.
+        pages: u64,
+    },
+    /// No page for memory, for a table or to remember the area: give some back.
+    OutOfMemory(OutOfMemory),
+}
+
+impl fmt::Display for VmallocError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("a mapping of nothing"),
+            Self::Alignment(align) => write!(f, "{align} bytes are no alignment"),
+            Self::NoRoom { pages } => write!(f, "no gap of {pages} pages among kernel addresses"),
+            Self::OutOfMemory(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl core::error::Error for VmallocError {}
+
+impl From<OutOfMemory> for VmallocError {
+    fn from(error: OutOfMemory) -> Self {
+        Self::OutOfMemory(error)
+    }
+}
+
+/// The kernel addresses that mappings come from.
+pub(crate) struct Vmalloc {
+    /// The kernel's root table.
+    root: Pfn,
+    /// All of the space; empty until it is opened.
+    space: VirtRange,
+    /// One a CPU.
+    nodes: Box<[SpinLock<Node>]>,
+    gaps: SpinLock<Gaps>,
+    /// One purge at a time.
+    #[doc(alias = "vmap_purge_lock")]
+    purge: Mutex<()>,
+    /// Table pages linked since the space was opened: they stay.
+    tables: AtomicU64,
+    /// Pages of lazy areas.
+    #[doc(alias = "vmap_lazy_nr")]
+    lazy: AtomicU64,
+    /// Full flushes of the kernel's half that were begun, and the last begun of those that are complete.
+    begun: AtomicU64,
+    complete: AtomicU64,
+}
+
+impl Vmalloc {
+    /// No space, for up to so many CPUs.
+    pub(crate) fn closed(nr_cpus: usize) -> Self {
+        let none = VirtRange::new(VirtAddr(0), VirtAddr(0));
+        let nodes: Vec<_> =
+            (0..nr_cpus).map(|_| SpinLock::new(Class::VmallocNode, Node::new())).collect();
+        Self {
+            root: Pfn(0),
+            space: none,
+            nodes: nodes.into_boxed_slice(),
+            gaps: SpinLock::new(Class::VmallocGaps, Gaps::none()),
+            purge: Mutex::new(()),
+            tables: AtomicU64::new(0),
+            lazy: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            complete: AtomicU64::new(0),
+        }
+    }
+
+    /// The addresses of `pages` pages from page `start` of the space on.
+    const fn range(&self, start: u64, pages: u64) -> VirtRange {
+        VirtRange::from_size(VirtAddr(self.space.start.0 + start * PAGE_SIZE), pages * PAGE_SIZE)
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// Opens `space` for mappings under the kernel's root table `root`; until then there is room for none.
+    /// Nothing is mapped there, and nobody else maps anything there. Both ends are multiples of 2 MiB.
+    ///
+    /// Context: the boot, once.
+    pub fn open_vmalloc(&mut self, root: Pfn, space: VirtRange) -> Result<(), OutOfMemory> {
+        let vmalloc = &mut self.vmalloc;
+        (vmalloc.root, vmalloc.space) = (root, space);
+        vmalloc.gaps.lock(&self.hw).open(0, space.bytes() / PAGE_SIZE)?;
+        self.hw.note(Note::Quarantine(space));
+        Ok(())
+    }
+
+    /// Table pages that mappings have needed since the space was opened; they are never given back.
+    pub fn vmalloc_tables(&self) -> u64 {
+        self.vmalloc.tables.load(Ordering::Relaxed)
+    }
+}

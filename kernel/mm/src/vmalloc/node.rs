@@ -1,0 +1,84 @@
+//! One CPU's share of the areas: those in use by address, those given up, those that are ready to be used.
+//!
+//! A CPU takes areas from its own node, so that CPUs rarely meet; an area goes back to the node that it came from,
+//! whichever CPU frees it. A slot stands for the same addresses from when they are taken out of the gaps until
+//! they go back there: what is given up and flushed keeps its slot and waits in the pool of its size.
+//!
+//! Each slot is in one place (I-25 of the rules in [`super`]): linked by address, on the list of those given up, with
+//! the purge, or in a pool.
+//!
+//! Corresponds to Linux's `struct vmap_node`.
+
+use super::tree::{NONE, Piece, SlotId, Tree};
+
+/// Areas of up to so many pages, their guard included, are kept ready by size.
+#[doc(alias = "MAX_VA_SIZE_PAGES")]
+pub(super) const POOLED: usize = 257;
+
+/// What one CPU has of the space.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// The slots of all its areas; linked are those in use.
+    pub(super) areas: Tree,
+    /// Given up, in no particular order; tagged with the number of flushes begun by then.
+    #[doc(alias = "vn->lazy")]
+    pub(super) lazy: SlotId,
+    /// Ready, by size. None of their addresses is in a TLB.
+    #[doc(alias = "vn->pool")]
+    pools: [SlotId; POOLED],
+}
+
+impl Node {
+    pub(super) const fn new() -> Self {
+        Self { areas: Tree::new(), lazy: NONE, pools: [NONE; POOLED] }
+    }
+
+    /// An area of just so many pages that is ready, now in use for `tag`.
+    #[inline]
+    pub(super) fn reuse(&mut self, pages: u64, tag: u64) -> Option<(SlotId, u64)> {
+        let pool = self.pools.get_mut(pages as usize - 1)?;
+        let id = *pool;
+        if id == NONE {
+            return None;
+        }
+        *pool = self.areas.behind(id);
+        let piece = self.areas.at_mut(id);
+        piece.tag = tag;
+        let start = piece.start;
+        self.areas.link(id);
+        Some((id, start))
+    }
+
+    /// An area in use is given up: what it mapped is cleared, and may be cached until a flush that began
+    /// after flush number `begun`.
+    #[inline]
+    pub(super) fn give_up(&mut self, id: SlotId, begun: u64) -> u64 {
+        self.areas.unlink(id);
+        let piece = self.areas.at_mut(id);
+        piece.tag = begun;
+        let pages = piece.pages;
+        self.lazy = self.areas.chain(id, self.lazy);
+        pages
+    }
+
+    /// An area on no list becomes ready, if its size is pooled; else it is to go back to the gaps.
+    pub(super) fn make_ready(&mut self, id: SlotId) -> Option<Piece> {
+        let piece = *self.areas.at(id);
+        let Some(pool) = self.pools.get_mut(piece.pages as usize - 1) else {
+            self.areas.give(id);
+            return Some(piece);
+        };
+        *pool = self.areas.chain(id, *pool);
+        None
+    }
+
+    /// Takes an area out of the pools that are at `from` or behind, to go back to the gaps.
+    pub(super) fn wither(&mut self, from: usize) -> Option<(usize, Piece)> {
+        let pools = self.pools.iter().enumerate().skip(from);
+        let (size, id) = pools.map(|(size, id)| (size, *id)).find(|(_, id)| *id != NONE)?;
+        self.pools[size] = self.areas.behind(id);
+        let piece = *self.areas.at(id);
+        self.areas.give(id);
+        Some((size, piece))
+    }
+}

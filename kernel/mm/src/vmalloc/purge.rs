@@ -1,0 +1,130 @@
+//! From lazy to ready: one flush for all that was given up.
+
+use super::node::Node;
+use super::ranges::{Ranges, leaves};
+use super::tree::{NONE, Piece, SlotId};
+use crate::{Hardware, Mm, Note};
+use pte::{Scope, Target, Tlbi};
+use sync::SpinLock;
+use sync::atomic::Ordering;
+
+/// As many CPUs as there can be.
+const MAX_NODES: usize = 64;
+/// How many areas are looked at with a node's lock held.
+const SLICE: usize = 64;
+
+impl<H: Hardware> Mm<H> {
+    /// Flushes what is lazy and makes it ready, unless somebody else is at it.
+    #[doc(alias = "drain_vmap_area_work")]
+    #[cold]
+    #[inline(never)]
+    pub(super) fn purge_lazy(&self) {
+        if let Some(_one) = self.vmalloc.purge.try_lock(&self.hw) {
+            self.purge(&mut Ranges::new());
+        }
+    }
+
+    /// Flushes what is lazy, and gives what is ready back to the gaps, so that it fits for any size.
+    #[doc(alias = "reclaim_and_purge_vmap_areas")]
+    pub(super) fn purge_all(&self) {
+        let _one = self.vmalloc.purge.lock(&self.hw);
+        self.purge(&mut Ranges::new());
+        for node in &self.vmalloc.nodes {
+            let mut from = 0;
+            while let Some((size, piece)) = self.withered(node, from) {
+                from = size;
+                self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages);
+            }
+        }
+    }
+
+    fn withered(&self, node: &SpinLock<Node>, from: usize) -> Option<(usize, Piece)> {
+        node.lock(&self.hw).wither(from)
+    }
+
+    /// When it returns, no CPU has a translation of anything that was given up before it was called.
+    ///
+    /// Context: may sleep; no spin lock is held.
+    #[doc(alias = "vm_unmap_aliases")]
+    pub fn unmap_aliases(&self) {
+        let _one = self.vmalloc.purge.lock(&self.hw);
+        self.purge(&mut Ranges::new());
+    }
+
+    /// Flushes what is lazy, and `also`; what was lazy is ready afterwards.
+    ///
+    /// Context: the purge's lock is held until the flush is complete: who finds nothing lazy because another
+    /// has just collected it must wait for the other's flush.
+    #[doc(alias = "__purge_vmap_area_lazy")]
+    fn purge(&self, also: &mut Ranges) {
+        let complete = self.vmalloc.complete.load(Ordering::SeqCst);
+        let mut taken = [NONE; MAX_NODES];
+        for (node, taken) in self.vmalloc.nodes.iter().zip(&mut taken) {
+            let head = core::mem::replace(&mut node.lock(&self.hw).lazy, NONE);
+            *taken = head;
+            self.each(node, head, |_, _, piece| {
+                // What began to be flushed after it was given up is flushed.
+                if piece.tag >= complete {
+                    also.add(self.vmalloc.range(piece.start, piece.pages));
+                }
+            });
+        }
+        self.flush_kernel(also);
+        for (node, head) in self.vmalloc.nodes.iter().zip(taken) {
+            let mut pages = 0;
+            self.each(node, head, |node, id, piece| {
+                pages += piece.pages;
+                if node.make_ready(id).is_some() {
+                    self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages);
+                }
+            });
+            self.vmalloc.lazy.fetch_sub(pages, Ordering::Relaxed);
+        }
+    }
+
+    /// Each area of a list that only the purge knows, some at a time with the node's lock held.
+    fn each(
+        &self,
+        node: &SpinLock<Node>,
+        head: SlotId,
+        mut see: impl FnMut(&mut Node, SlotId, Piece),
+    ) {
+        let mut id = head;
+        while id != NONE {
+            let mut node = node.lock(&self.hw);
+            for _ in 0..SLICE {
+                if id == NONE {
+                    break;
+                }
+                let piece = *node.areas.at(id);
+                let behind = node.areas.behind(id);
+                see(&mut node, id, piece);
+                id = behind;
+            }
+        }
+    }
+
+    /// Makes clear for all CPUs what is clear in the tables of `ranges`.
+    #[doc(alias = "flush_tlb_kernel_range")]
+    pub(super) fn flush_kernel(&self, ranges: &Ranges) {
+        if ranges.is_empty() {
+            return;
+        }
+        let scope = Scope::InnerShareable;
+        match ranges.plan(self.hw.caps(), &self.cost) {
+            Some(parts) => {
+                self.publish(scope);
+                parts.iter().for_each(|range| self.issue(&leaves(*range)));
+                self.complete(scope);
+            }
+            None => {
+                let begun = self.vmalloc.begun.fetch_add(1, Ordering::SeqCst) + 1;
+                self.publish(scope);
+                self.tlbi(Tlbi { target: Target::All, scope });
+                self.complete(scope);
+                self.vmalloc.complete.fetch_max(begun, Ordering::SeqCst);
+            }
+        }
+        ranges.each(|range| self.hw.note(Note::Done(self.vmalloc.root, range)));
+    }
+}

@@ -1,0 +1,80 @@
+//! What one flush of the kernel's half has to reach: ranges, for as long as there are few, and no hull around what
+//! lies between them.
+//!
+//! Linux flushes the hull, from the lowest address to the highest: of two areas at either end of the space that
+//! is everything.
+
+use abi::{Level, VirtAddr, VirtRange};
+use pte::{AsidMatch, Caps, CostModel, Invalidation, Plan};
+
+/// How many ranges are kept apart.
+const APART: usize = 32;
+
+/// Ranges of addresses whose leaves are to go.
+#[derive(Debug)]
+pub(super) struct Ranges {
+    ranges: [VirtRange; APART],
+    len: usize,
+    hull: VirtRange,
+    /// There were more than are kept apart.
+    is_hull: bool,
+}
+
+impl Ranges {
+    pub(super) const fn new() -> Self {
+        let empty = VirtRange::new(VirtAddr(0), VirtAddr(0));
+        Self { ranges: [empty; APART], len: 0, hull: empty, is_hull: false }
+    }
+
+    /// Adds one; neighbours in the order they come become one.
+    pub(super) fn add(&mut self, range: VirtRange) {
+        if range.is_empty() {
+            return;
+        }
+        let is_first = self.hull.is_empty();
+        let (low, high) = (self.hull.start.min(range.start), self.hull.end.max(range.end));
+        self.hull = if is_first { range } else { VirtRange::new(low, high) };
+        let near = self.ranges[..self.len]
+            .iter_mut()
+            .rev()
+            .find(|near| near.end == range.start || near.start == range.end);
+        if let Some(near) = near {
+            *near = VirtRange::new(near.start.min(range.start), near.end.max(range.end));
+        } else if let Some(free) = self.ranges.get_mut(self.len) {
+            *free = range;
+            self.len += 1;
+        } else {
+            self.is_hull = true;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.hull.is_empty()
+    }
+
+    /// Each range that was kept apart, if all were.
+    pub(super) fn each(&self, see: impl FnMut(VirtRange)) {
+        if !self.is_hull {
+            self.ranges[..self.len].iter().copied().for_each(see);
+        }
+    }
+
+    /// What to invalidate, or `None`: everything at once is cheaper.
+    pub(super) fn plan(&self, caps: &Caps, cost: &CostModel) -> Option<&[VirtRange]> {
+        let ranges = match self.is_hull {
+            true => core::slice::from_ref(&self.hull),
+            false => &self.ranges[..self.len],
+        };
+        let ops = |range: &VirtRange| {
+            let plan = Plan::new(&leaves(*range), caps, cost);
+            (!plan.is_whole()).then_some(plan.len())
+        };
+        let all = ranges.iter().try_fold(0, |sum, range| Some(sum + ops(range)?));
+        all.filter(|ops| *ops < cost.max_ops as usize).map(|_| ranges)
+    }
+}
+
+/// Leaves of whatever size went from these addresses of the kernel's.
+pub(super) const fn leaves(range: VirtRange) -> Invalidation {
+    Invalidation { hint: None, ..Invalidation::leaves(range, Level::Pte, AsidMatch::Any) }
+}
