@@ -141,11 +141,10 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
     let platform = plan.sanitize.then(|| crate::sanitizer::platform(board));
     #[cfg(feature = "sanitize")]
     let hw = crate::sanitizer::watch(hw, platform, span, root, &mut free)?;
-    let mm = MM.call_once(|| {
-        let mut mm = Mm::new(hw, memmap);
-        crate::nodes::place(&mut mm.frames, board, free.ranges(), plan.movable);
-        mm
-    });
+    let mut mm = Mm::new(hw, memmap);
+    crate::nodes::place(&mut mm.frames, board, free.ranges(), plan.movable);
+    mm.open_vmalloc(root, layout::VMALLOC).map_err(|_| KernelMapError::OutOfMemory)?;
+    let mm = MM.call_once(|| mm);
     for range in free.ranges() {
         mm.frames.add(&LocalCpu, *range);
     }

@@ -117,6 +117,16 @@ impl World for Kernel {
         attempt().or_else(|_| persist(space, va, Access::Write, attempt))
     }
 
+    #[inline]
+    fn kernel_load(&self, va: VirtAddr) -> Option<u64> {
+        arch::uaccess::probe_u64(va)
+    }
+
+    #[inline]
+    fn kernel_store(&self, va: VirtAddr, value: u64) -> bool {
+        arch::uaccess::write_vmalloc_u64(va, value).is_ok()
+    }
+
     fn yield_now(&self) {
         sched::yield_now();
         // And to other CPUs, where an emulator runs them all on one thread of the host.

@@ -2,7 +2,8 @@
 //!
 //! Workloads run at EL1 and touch their spaces through this file: a demand fault is handled under
 //! the access as if it came from EL0, and what the memory manager denies comes back as
-//! [`UserFault`]. Only the user half can be named, so no kernel memory is ever at risk.
+//! [`UserFault`]. Only the user half can be named, and kernel addresses where mappings come and go, so no
+//! kernel memory is ever at risk.
 //!
 //! Context: a thread, with interrupts unmasked if a fault is to be resolved by sleeping. Accesses
 //! are aligned to their size or to nothing at all, except the atomic ones, which must be aligned.
@@ -170,6 +171,15 @@ pub fn find_other(va: VirtAddr, word: u64, words: usize) -> Result<Option<Mismat
     // SAFETY: the routine loads from user memory and stores to `found`.
     let at = unsafe { uaccess_find_other(va, word, words, &raw mut found) }.outcome()?;
     Ok((at != va + 8 * words as u64).then_some(Mismatch { va: VirtAddr(at), found }))
+}
+
+/// Stores a word at a kernel address where mappings come and go.
+pub fn write_vmalloc_u64(va: VirtAddr, value: u64) -> Result<(), UserFault> {
+    if !crate::layout::VMALLOC.contains(va) {
+        return Err(UserFault { va });
+    }
+    // SAFETY: what is mapped there is reached by numbers only: no Rust object lies in it.
+    unsafe { uaccess_write_u64(va.0, value) }.outcome().map(|_| ())
 }
 
 /// Loads the word at any address of either half, if there is one: for backtraces and the shell.

@@ -7,7 +7,7 @@ use mm::audit::Broken;
 use mm::gup::GupError;
 use mm::{
     AdviseError, CollapseError, FaultOutcome, MapError, MigrateError, OutOfMemory, ProtectError,
-    RemapError, Space, SplitError, UnmapError,
+    RemapError, Space, SplitError, UnmapError, VmallocError,
 };
 
 /// The descriptors on the way to an address, from the root; zero where the walk had ended.
@@ -200,6 +200,7 @@ refusals! {
     Migrate(MigrateError) => "migrating",
     Collapse(CollapseError) => "collapsing",
     Gup(GupError) => "holding a page",
+    Vmalloc(VmallocError) => "a kernel mapping",
 }
 
 impl From<OutOfMemory> for Failure {

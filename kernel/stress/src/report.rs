@@ -26,12 +26,13 @@ pub struct Summary {
 pub struct Census {
     folios: u64,
     tables: u64,
+    mapped: u64,
 }
 
 impl Census {
     /// Those in use now.
     pub fn of<W: World>(world: &W) -> Self {
-        let mut census = Self { folios: 0, tables: 0 };
+        let mut census = Self { folios: 0, tables: 0, mapped: world.mm().vmalloc_in_use().1 };
         for (_, desc) in world.mm().frames.map().blocks() {
             match desc.kind() {
                 Kind::Folio if !desc.has(Flag::Zero) => census.folios += desc.order().pages(),
@@ -44,7 +45,11 @@ impl Census {
 
     /// A failure, if what is in use `after` is not the same.
     pub fn compare(self, after: Self) -> Result<(), Failure> {
-        let pairs = [("folios", self.folios, after.folios), ("tables", self.tables, after.tables)];
+        let pairs = [
+            ("folios", self.folios, after.folios),
+            ("tables", self.tables, after.tables),
+            ("kernel mappings", self.mapped, after.mapped),
+        ];
         for (what, before, after) in pairs {
             if before != after {
                 return Err(Failure::Leak { what, before, after });

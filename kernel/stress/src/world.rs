@@ -35,6 +35,13 @@ pub trait World: Sync {
         value: u64,
     ) -> Result<(), FaultOutcome>;
 
+    /// Loads 8 bytes at a kernel address that `mm` has mapped for the caller, through the CPU's translation; `None`
+    /// where that faults.
+    fn kernel_load(&self, va: VirtAddr) -> Option<u64>;
+
+    /// Stores 8 bytes, likewise; whether it did not fault.
+    fn kernel_store(&self, va: VirtAddr, value: u64) -> bool;
+
     /// Lets other threads run.
     fn yield_now(&self);
 

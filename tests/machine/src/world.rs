@@ -3,7 +3,7 @@
 use crate::explore::{Schedule, Strategy};
 use crate::memory::RAM;
 use crate::timeline::Concern;
-use crate::{Config, Machine, Violation};
+use crate::{Config, Known, Machine, Violation};
 use abi::{Access, Level, Node, Order, Pfn, PhysAddr, PhysRange, VirtAddr, VirtRange};
 use mm::frame::PAGE_BLOCK;
 use mm::{FaultOutcome, Frames, Hardware, MemMap, Mm, Note, PageDesc, Sanitized, Space};
@@ -251,6 +251,14 @@ impl<H: Simulated> World for SimWorld<H> {
 
     fn store(&self, space: &Space<'_, H>, va: VirtAddr, value: u64) -> Result<(), FaultOutcome> {
         self.access(space, va, Some(value)).map(drop)
+    }
+
+    fn kernel_load(&self, va: VirtAddr) -> Option<u64> {
+        self.mm.hw.machine().kernel_load(va, Known::ByPointer)
+    }
+
+    fn kernel_store(&self, va: VirtAddr, value: u64) -> bool {
+        self.mm.hw.machine().kernel_store(va, Known::ByPointer, value)
     }
 
     fn yield_now(&self) {

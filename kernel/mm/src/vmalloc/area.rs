@@ -27,6 +27,9 @@ impl Area {
 
 /// The page behind each area.
 const GUARD: u64 = 1;
+/// Areas of up to so many pages, their guard included, are cut out of the gaps so many at a time.
+const SMALL: u64 = 33;
+const MANY: usize = 16;
 
 impl<H: Hardware> Mm<H> {
     /// Addresses for `pages` pages at a multiple of `align` bytes, in no TLB.
@@ -58,25 +61,39 @@ impl<H: Hardware> Mm<H> {
         }
         let none = VmallocError::NoRoom { pages: pages.saturating_add(GUARD) };
         let all = pages.checked_add(GUARD).ok_or(none)?;
-        let take = || self.vmalloc.gaps.lock(&self.hw).take(all, align / PAGE_SIZE);
-        let start = match take()? {
-            Some(start) => start,
-            // What is lazy, and what is ready in other sizes.
-            None => {
-                self.purge_all();
-                take()?.ok_or(none)?
-            }
-        };
-        let node = self.hw.id().index();
-        let mut own = self.vmalloc.nodes[node].lock(&self.hw);
-        let made = own.areas.reserve(1).map(|()| own.areas.take(start, all, 0));
-        if let Ok(Some(id)) = made {
-            own.areas.link(id);
-            return Ok(Area { range: self.vmalloc.range(start, pages), node, id });
+        // Of a small size, who needs one will need more.
+        let many = if align == PAGE_SIZE && all <= SMALL { MANY } else { 1 };
+        if let Some(area) = self.area_carve(pages, all, align, many)? {
+            return Ok(area);
         }
-        drop(own);
-        self.vmalloc.gaps.lock(&self.hw).give(start, all);
-        Err(made.map_or_else(VmallocError::from, |_| none))
+        // What is lazy, and what is ready in other sizes.
+        self.purge_all();
+        self.area_carve(pages, all, align, 1)?.ok_or(none)
+    }
+
+    /// Cuts `many` areas of the same size out of a gap: one is in use from now on, the others are ready.
+    fn area_carve(
+        &self,
+        pages: u64,
+        all: u64,
+        align: u64,
+        many: usize,
+    ) -> Result<Option<Area>, VmallocError> {
+        let index = self.hw.id().index();
+        let mut node = self.vmalloc.nodes[index].lock(&self.hw);
+        node.areas.reserve(many)?;
+        let taken =
+            self.vmalloc.gaps.lock(&self.hw).take(all * many as u64, align / PAGE_SIZE, many)?;
+        let Some(first) = taken else { return Ok(None) };
+        for n in (1..many as u64).rev() {
+            node.add(first + n * all, all);
+        }
+        let id = node.areas.take(first, all, 0);
+        debug_assert!(id.is_some(), "a slot was reserved for each");
+        Ok(id.map(|id| {
+            node.areas.link(id);
+            Area { range: self.vmalloc.range(first, pages), node: index, id }
+        }))
     }
 
     /// An area whose descriptors are clear is lazy from now on.

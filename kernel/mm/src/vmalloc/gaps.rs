@@ -17,15 +17,20 @@ impl Gaps {
         Self { tree: Tree::new(), taken: 0 }
     }
 
-    /// Takes `pages` pages at the lowest multiple of `align` where they fit: the first of them.
+    /// Takes `pages` pages at the lowest multiple of `align` where they fit, as `pieces` pieces: the first of them.
     ///
-    /// Room to give them back is taken with them, so that giving back cannot fail.
+    /// Room to give the pieces back is taken with them, so that giving back cannot fail.
     #[doc(alias("alloc_vmap_area", "find_vmap_lowest_match"))]
-    pub(super) fn take(&mut self, pages: u64, align: u64) -> Result<Option<u64>, OutOfMemory> {
-        // One for each piece that comes back between others, one for a gap that this one cuts in two.
-        self.tree.reserve(self.taken + 2)?;
+    pub(super) fn take(
+        &mut self,
+        pages: u64,
+        align: u64,
+        pieces: usize,
+    ) -> Result<Option<u64>, OutOfMemory> {
+        // One for each piece that comes back between others, one for a gap that this cuts in two.
+        self.tree.reserve(self.taken + pieces + 1)?;
         let Some((id, at)) = self.tree.first_fit(pages, align) else { return Ok(None) };
-        self.taken += 1;
+        self.taken += pieces;
         let gap = *self.tree.at(id);
         let (before, behind) = (at - gap.start, gap.end() - (at + pages));
         match (before, behind) {

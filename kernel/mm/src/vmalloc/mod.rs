@@ -149,6 +149,13 @@ impl<H: Hardware> Mm<H> {
         Ok(())
     }
 
+    /// Areas in use, and their pages, guards included.
+    #[doc(alias = "nr_vmalloc_pages")]
+    pub fn vmalloc_in_use(&self) -> (u64, u64) {
+        let each = self.vmalloc.nodes.iter().map(|node| node.lock(&self.hw).areas.linked());
+        each.fold((0, 0), |sum, node| (sum.0 + node.0, sum.1 + node.1))
+    }
+
     /// Table pages that mappings have needed since the space was opened; they are never given back.
     pub fn vmalloc_tables(&self) -> u64 {
         self.vmalloc.tables.load(Ordering::Relaxed)

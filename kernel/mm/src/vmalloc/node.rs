@@ -61,6 +61,13 @@ impl Node {
         pages
     }
 
+    /// An area of these pages is new, and ready. A slot for it was reserved, and its size is pooled.
+    pub(super) fn add(&mut self, start: u64, pages: u64) {
+        if let Some(id) = self.areas.take(start, pages, 0) {
+            self.make_ready(id);
+        }
+    }
+
     /// An area on no list becomes ready, if its size is pooled; else it is to go back to the gaps.
     pub(super) fn make_ready(&mut self, id: SlotId) -> Option<Piece> {
         let piece = *self.areas.at(id);

@@ -58,11 +58,13 @@ pub(super) struct Tree {
     unused: SlotId,
     /// How many of those there are.
     spare: usize,
+    /// Pieces that are linked, and their pages.
+    linked: (u64, u64),
 }
 
 impl Tree {
     pub(super) const fn new() -> Self {
-        Self { chunks: Vec::new(), root: NONE, unused: NONE, spare: 0 }
+        Self { chunks: Vec::new(), root: NONE, unused: NONE, spare: 0, linked: (0, 0) }
     }
 
     /// Makes sure that `slots` more can be taken.
@@ -138,19 +140,28 @@ impl Tree {
     pub(super) fn link(&mut self, id: SlotId) {
         let piece = self.at_mut(id);
         (piece.left, piece.right, piece.largest) = (NONE, NONE, piece.pages);
+        let pages = piece.pages;
+        self.linked = (self.linked.0 + 1, self.linked.1 + pages);
         self.root = self.link_below(self.root, id);
     }
 
     /// Unlinks a slot. It is linked.
     pub(super) fn unlink(&mut self, id: SlotId) {
-        let start = self.at(id).start;
+        let Piece { start, pages, .. } = *self.at(id);
+        self.linked = (self.linked.0 - 1, self.linked.1 - pages);
         self.root = self.unlink_below(self.root, id, start);
     }
 
     /// Changes a linked piece's extent; it stays between its neighbours.
     pub(super) fn resize(&mut self, id: SlotId, start: u64, pages: u64) {
-        let was = self.at(id).start;
-        self.resize_below(self.root, id, was, (start, pages));
+        let was = *self.at(id);
+        self.linked.1 = self.linked.1 - was.pages + pages;
+        self.resize_below(self.root, id, was.start, (start, pages));
+    }
+
+    /// How many pieces are linked, and their pages.
+    pub(super) const fn linked(&self) -> (u64, u64) {
+        self.linked
     }
 
     /// The last linked slot whose piece begins at or before `page`.

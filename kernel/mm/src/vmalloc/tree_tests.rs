@@ -119,7 +119,7 @@ proptest! {
                         && free.get(*at..at + pages as usize).is_some_and(|run| run.iter().all(|f| *f))
                 };
                 let lowest = (0..PAGES).find(fits).map(|at| at as u64);
-                prop_assert_eq!(gaps.take(pages, align as u64), Ok(lowest));
+                prop_assert_eq!(gaps.take(pages, align as u64, 1), Ok(lowest));
                 if let Some(start) = lowest {
                     free[start as usize..][..pages as usize].fill(false);
                     taken.push((start, pages));

@@ -7,6 +7,7 @@
 
 use super::ops::{
     advise, bare, collapse, fault, fork, frames, gup, migrate, protect, split, unmap,
+    vmalloc,
 };
 use super::row::{Aim, Row};
 use crate::world::World;
@@ -81,14 +82,14 @@ pub const fn all<W: World>() -> [Row<W>; COUNT] {
         Row::new("unpin_2m_b512", "page").linux(11, 5).aim(Aim::tenths(5)).by_all(gup::unpin_huge),
 
         // The kernel's own mappings.
-        Row::new("vmalloc_4k", "area").linux(2881, 3533).aim(Aim::of(500)),
-        Row::new("vfree_4k", "area").linux(2205, 2848).aim(Aim::of(300)),
-        Row::new("vmalloc_1m", "page").linux(495, 355).aim(Aim::of(60)),
-        Row::new("vfree_1m", "page").linux(666, 561).aim(Aim::of(50)),
-        Row::new("vmalloc_huge_2m", "area").linux(9328, 11_259).aim(Aim::of(900)),
-        Row::new("vfree_huge_2m", "area").linux(322_589, 309_962).aim(Aim::of(900)),
-        Row::new("vmap_256p", "page").linux(100, 69).aim(Aim::of(10)),
-        Row::new("vunmap_256p", "page").linux(20, 18).aim(Aim::of(5)),
+        Row::new("vmalloc_4k", "area").linux(2881, 3533).aim(Aim::of(500)).by_all(vmalloc::alloc_small),
+        Row::new("vfree_4k", "area").linux(2205, 2848).aim(Aim::of(300)).by_all(vmalloc::free_small),
+        Row::new("vmalloc_1m", "page").linux(495, 355).aim(Aim::of(60)).by_all(vmalloc::alloc_large),
+        Row::new("vfree_1m", "page").linux(666, 561).aim(Aim::of(50)).by_all(vmalloc::free_large),
+        Row::new("vmalloc_huge_2m", "area").linux(9328, 11_259).aim(Aim::of(900)).by_all(vmalloc::alloc_huge),
+        Row::new("vfree_huge_2m", "area").linux(322_589, 309_962).aim(Aim::of(900)).by_all(vmalloc::free_huge),
+        Row::new("vmap_256p", "page").linux(100, 69).aim(Aim::of(10)).by_all(vmalloc::map),
+        Row::new("vunmap_256p", "page").linux(20, 18).aim(Aim::of(5)).by_all(vmalloc::unmap),
         Row::new("vm_map_ram_4p", "area").linux(690, 638).aim(Aim::of(250)),
         Row::new("vm_unmap_ram_4p", "area").linux(551, 609).aim(Aim::of(150)),
 

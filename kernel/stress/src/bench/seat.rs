@@ -85,6 +85,17 @@ impl<'a, W: World> Seat<'a, W> {
         self.window(extent, 1, || each(n, body))
     }
 
+    /// As [`Seat::time_each`], where a turn does `units` of what the operation counts itself in.
+    pub fn time_units(
+        &self,
+        n: u64,
+        units: u64,
+        body: impl FnMut(u64) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let extent = Extent { units: (n * units) as i64, windows: 1, turns: n as i64 };
+        self.window(extent, 1, || each(n, body))
+    }
+
     /// Measures `body` and takes it off: what an operation would have done anyway.
     pub fn time_less<T>(&self, body: impl FnOnce() -> T) -> T {
         self.window(Extent { units: 0, windows: 1, turns: 0 }, -1, body)

@@ -12,3 +12,4 @@ pub(super) mod migrate;
 pub(super) mod protect;
 pub(super) mod split;
 pub(super) mod unmap;
+pub(super) mod vmalloc;
