@@ -6,7 +6,7 @@ use crate::OutOfMemory;
 /// The free part of the space.
 #[derive(Debug)]
 pub(super) struct Gaps {
-    tree: Tree,
+    tree: Tree<true>,
     /// How many pieces are out: so many gaps more there may be one day.
     taken: usize,
 }

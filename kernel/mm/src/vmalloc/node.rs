@@ -19,7 +19,7 @@ pub(super) const POOLED: usize = 257;
 #[derive(Debug)]
 pub(super) struct Node {
     /// The slots of all its areas; linked are those in use.
-    pub(super) areas: Tree,
+    pub(super) areas: Tree<false>,
     /// Given up, in no particular order; tagged with the number of flushes begun by then.
     #[doc(alias = "vn->lazy")]
     pub(super) lazy: SlotId,

@@ -9,7 +9,7 @@
 //! Corresponds to Linux's `struct vmap_area` and its augmented red-black tree.
 
 use crate::OutOfMemory;
-use abi::{Order, PAGE_SIZE};
+use abi::Order;
 use alloc::vec::Vec;
 
 /// A slot's number; [`NONE`] is none.
@@ -45,14 +45,10 @@ impl Piece {
     }
 }
 
-/// How many pieces a chunk of memory holds.
-const CHUNK: usize = PAGE_SIZE as usize / size_of::<Piece>();
-
-/// Slots for pieces, some of which are linked in order of address.
+/// Slots for pieces, some of which are linked in order of address. With `SIZED`, each subtree knows its largest.
 #[derive(Debug)]
-pub(super) struct Tree {
-    /// Never moved: the first are full.
-    chunks: Vec<Vec<Piece>>,
+pub(super) struct Tree<const SIZED: bool> {
+    slots: Vec<Piece>,
     root: SlotId,
     /// Slots of no piece, one leading to the next.
     unused: SlotId,
@@ -62,46 +58,37 @@ pub(super) struct Tree {
     linked: (u64, u64),
 }
 
-impl Tree {
+impl<const SIZED: bool> Tree<SIZED> {
     pub(super) const fn new() -> Self {
-        Self { chunks: Vec::new(), root: NONE, unused: NONE, spare: 0, linked: (0, 0) }
+        Self { slots: Vec::new(), root: NONE, unused: NONE, spare: 0, linked: (0, 0) }
     }
 
     /// Makes sure that `slots` more can be taken.
     #[inline]
     pub(super) fn reserve(&mut self, slots: usize) -> Result<(), OutOfMemory> {
-        while self.spare < slots {
-            self.grow()?;
+        let room = self.spare + (self.slots.capacity() - self.slots.len());
+        if room < slots {
+            let none = OutOfMemory { order: Order::PAGE };
+            self.slots.try_reserve(slots - self.spare).map_err(|_| none)?;
         }
-        Ok(())
-    }
-
-    #[cold]
-    fn grow(&mut self) -> Result<(), OutOfMemory> {
-        let none = OutOfMemory { order: Order::PAGE };
-        let mut chunk = Vec::new();
-        chunk.try_reserve_exact(CHUNK).map_err(|_| none)?;
-        self.chunks.try_reserve(1).map_err(|_| none)?;
-        let first = (self.chunks.len() * CHUNK) as SlotId;
-        for id in first..first + CHUNK as SlotId {
-            let (left, right) = (NONE, self.unused);
-            chunk.push(Piece { start: 0, pages: 0, tag: 0, largest: 0, left, right });
-            self.unused = id;
-        }
-        self.chunks.push(chunk);
-        self.spare += CHUNK;
         Ok(())
     }
 
     /// A slot for a piece, linked nowhere; there is one if it was reserved.
     pub(super) fn take(&mut self, start: u64, pages: u64, tag: u64) -> Option<SlotId> {
+        let piece = Piece { start, pages, tag, largest: pages, left: NONE, right: NONE };
         let id = self.unused;
         if id == NONE {
-            return None;
+            let id = self.slots.len() as SlotId;
+            if self.slots.len() == self.slots.capacity() {
+                return None;
+            }
+            self.slots.push(piece);
+            return Some(id);
         }
         self.unused = self.at(id).right;
         self.spare -= 1;
-        *self.at_mut(id) = Piece { start, pages, tag, largest: pages, left: NONE, right: NONE };
+        *self.at_mut(id) = piece;
         Some(id)
     }
 
@@ -115,12 +102,12 @@ impl Tree {
     /// A slot's piece.
     #[inline]
     pub(super) fn at(&self, id: SlotId) -> &Piece {
-        &self.chunks[id as usize / CHUNK][id as usize % CHUNK]
+        &self.slots[id as usize]
     }
 
     #[inline]
     pub(super) fn at_mut(&mut self, id: SlotId) -> &mut Piece {
-        &mut self.chunks[id as usize / CHUNK][id as usize % CHUNK]
+        &mut self.slots[id as usize]
     }
 
     /// Puts a slot that is not linked in front of `list`: the list's new head.
@@ -138,18 +125,51 @@ impl Tree {
 
     /// Links a slot. No piece that is linked overlaps its own.
     pub(super) fn link(&mut self, id: SlotId) {
-        let piece = self.at_mut(id);
-        (piece.left, piece.right, piece.largest) = (NONE, NONE, piece.pages);
-        let pages = piece.pages;
+        let Piece { start, pages, .. } = *self.at(id);
         self.linked = (self.linked.0 + 1, self.linked.1 + pages);
-        self.root = self.link_below(self.root, id);
+        let height = Self::height(id);
+        let (mut above, mut is_left, mut at) = (NONE, false, self.root);
+        while at != NONE && Self::height(at) > height {
+            let piece = self.at_mut(at);
+            if SIZED {
+                piece.largest = piece.largest.max(pages);
+            }
+            (above, is_left) = (at, start < piece.start);
+            at = if is_left { piece.left } else { piece.right };
+        }
+        let (left, right) = self.split(at, start);
+        let piece = self.at_mut(id);
+        (piece.left, piece.right, piece.largest) = (left, right, pages);
+        self.update(id);
+        self.hang(above, is_left, id);
+    }
+
+    /// Puts a subtree in its place below a slot, or at the top.
+    #[inline]
+    fn hang(&mut self, above: SlotId, is_left: bool, id: SlotId) {
+        match above {
+            NONE => self.root = id,
+            above if is_left => self.at_mut(above).left = id,
+            above => self.at_mut(above).right = id,
+        }
     }
 
     /// Unlinks a slot. It is linked.
     pub(super) fn unlink(&mut self, id: SlotId) {
-        let Piece { start, pages, .. } = *self.at(id);
+        let Piece { start, pages, left, right, .. } = *self.at(id);
         self.linked = (self.linked.0 - 1, self.linked.1 - pages);
-        self.root = self.unlink_below(self.root, id, start);
+        if SIZED {
+            self.root = self.unlink_below(self.root, id, start);
+            return;
+        }
+        let (mut above, mut is_left, mut at) = (NONE, false, self.root);
+        while at != id {
+            let piece = self.at(at);
+            (above, is_left) = (at, start < piece.start);
+            at = if is_left { piece.left } else { piece.right };
+        }
+        let rest = self.join(left, right);
+        self.hang(above, is_left, rest);
     }
 
     /// Changes a linked piece's extent; it stays between its neighbours.
@@ -213,36 +233,18 @@ impl Tree {
     }
 
     /// What balances: the higher one is nearer to the root.
+    #[inline]
     const fn height(id: SlotId) -> u32 {
         id.wrapping_add(1).wrapping_mul(0x9e37_79b9)
     }
 
+    #[inline]
     fn update(&mut self, id: SlotId) {
+        if !SIZED {
+            return;
+        }
         let Piece { pages, left, right, .. } = *self.at(id);
         self.at_mut(id).largest = pages.max(self.largest(left)).max(self.largest(right));
-    }
-
-    fn link_below(&mut self, at: SlotId, id: SlotId) -> SlotId {
-        if at == NONE {
-            return id;
-        }
-        let start = self.at(id).start;
-        if Self::height(id) > Self::height(at) {
-            let (left, right) = self.split(at, start);
-            let piece = self.at_mut(id);
-            (piece.left, piece.right) = (left, right);
-            self.update(id);
-            return id;
-        }
-        if start < self.at(at).start {
-            let left = self.link_below(self.at(at).left, id);
-            self.at_mut(at).left = left;
-        } else {
-            let right = self.link_below(self.at(at).right, id);
-            self.at_mut(at).right = right;
-        }
-        self.update(at);
-        at
     }
 
     /// What begins before `start`, and the rest.
