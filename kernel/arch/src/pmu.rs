@@ -94,6 +94,7 @@ pub fn instructions() -> Option<u64> {
 
 /// Instructions executed since [`instructions`] answered `start` on this CPU; right as long as the
 /// counter has come round less than once.
+#[inline]
 pub fn instructions_since(start: u64) -> Option<u64> {
     let width = if version() >= 6 { u64::MAX } else { u64::from(u32::MAX) };
     instructions().map(|now| now.wrapping_sub(start) & width)

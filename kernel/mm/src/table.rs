@@ -42,6 +42,7 @@ impl<H: Hardware> Mm<H> {
     /// A table of nothing for entries of `level`, linked nowhere, its zeros not yet published.
     #[doc(alias("pte_alloc_one", "pmd_alloc_one", "pagetable_alloc"))]
     #[cfg_attr(feature = "sanitize", track_caller)]
+    #[inline]
     pub(crate) fn table_alloc(&self, level: Level) -> Result<Pfn, OutOfMemory> {
         let table = self.table_alloc_blank(level)?;
         self.zero(table, Order::PAGE);
@@ -134,6 +135,7 @@ impl<H: Hardware> Mm<H> {
     /// The slot of `level` that translates `va` under `root`, if every table on the way is there.
     ///
     /// The caller holds off the freeing of tables, as for [`Mm::make_slot`].
+    #[inline]
     pub(crate) fn find_slot(&self, root: Pfn, va: VirtAddr, level: Level) -> Option<Slot> {
         let mut table = root;
         for &at in level.above() {

@@ -82,6 +82,7 @@ impl<G: Granule> ContSet<G> {
 
     /// The set that begins with `first` at entry `index` of its table, to be written where nothing is
     /// mapped yet.
+    #[inline]
     pub fn new(index: usize, first: Leaf<G>) -> Result<Self, Misfit> {
         let level = first.level();
         let entries = Self::entries(level);

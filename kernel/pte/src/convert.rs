@@ -142,6 +142,7 @@ impl<G: Granule> Leaf<G> {
     /// dirty only if the folio still is too, since it may have been cleaned on the way.
     #[doc(alias("remove_migration_pmd", "remove_migration_pte"))]
     #[must_use]
+    #[inline]
     pub const fn restored(level: Level, soft: Soft, prot: Prot, folio_dirty: bool) -> Option<Self> {
         let Soft::Migration { pfn, kind, young, dirty, uffd_wp } = soft else { return None };
         let leaf = Self::user(level, pfn, prot);

@@ -58,11 +58,13 @@ const fn dirty_bit<G: Granule>() -> u64 {
 impl Soft {
     /// The word. It must be legal at `level`; a release build cuts off what does not fit, and a wrong
     /// level shows as a corrupt entry when decoded.
+    #[inline]
     pub const fn encode(&self, level: Level) -> u64 {
         self.encode_in::<K4>(level)
     }
 
     /// As [`Self::encode`], for any granule.
+    #[inline]
     pub const fn encode_in<G: Granule>(&self, level: Level) -> u64 {
         debug_assert!(self.is_legal_in::<G>(level));
         let Parts { code, offset, exclusive, uffd_wp } = self.parts::<G>();
@@ -73,11 +75,13 @@ impl Soft {
     }
 
     /// What a word that is neither 0 nor present says; `None` if nothing legal at `level`.
+    #[inline]
     pub const fn decode(level: Level, word: u64) -> Option<Self> {
         Self::decode_in::<K4>(level, word)
     }
 
     /// As [`Self::decode`], for any granule.
+    #[inline]
     pub const fn decode_in<G: Granule>(level: Level, word: u64) -> Option<Self> {
         if word & !(SOFT_TYPE | SOFT_OFFSET | SOFT_EXCLUSIVE | SOFT_UFFD_WP) != 0 {
             return None;
@@ -94,6 +98,7 @@ impl Soft {
         }
     }
 
+    #[inline]
     pub(crate) const fn parts<G: Granule>(&self) -> Parts {
         let (code, offset, uffd_wp) = match *self {
             Self::Migration { pfn, kind, young, dirty, uffd_wp } => {

@@ -56,6 +56,7 @@ impl<H: Hardware> Locked<'_, H, PteLevel> {
     /// first. None of the slots holds a mapping. Marks each set that the run fills and that may be one:
     /// nothing was valid, so nothing is flushed.
     #[doc(alias("set_ptes", "contpte_set_ptes"))]
+    #[inline]
     pub fn set_run(&self, first: usize, leaf: Leaf, n: usize) {
         let end = first + n;
         debug_assert!(end <= ENTRIES && !leaf.is_contiguous());

@@ -72,6 +72,7 @@ impl Buddy {
     /// Takes a block out of the lists, splitting a larger one if need be. Its head says
     /// [`Kind::Stocked`]; the caller names the owner.
     #[doc(alias("__rmqueue", "__rmqueue_smallest"))]
+    #[inline]
     pub(super) fn take(&mut self, map: &MemMap, mobility: Mobility, order: Order) -> Option<Pfn> {
         let group = self.group_for(map, mobility, order, true)?;
         self.take_of(map, group, order)

@@ -280,6 +280,7 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Freezes an unmapped folio to which nobody but the caller has a reference; or says who has.
+    #[inline]
     pub(crate) fn folio_freeze_alone(&self, head: Pfn, unless: Mutant) -> Result<(), Counts> {
         while !self.folio_freeze(head, 1) {
             if self.commits(unless) {

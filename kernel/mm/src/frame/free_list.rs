@@ -54,6 +54,7 @@ impl FreeList {
     }
 
     /// Puts a block on its list, and says that it is free.
+    #[inline]
     pub(super) fn link(&mut self, map: &MemMap, pfn: Pfn, order: Order) {
         let index = map.index(pfn);
         let old = core::mem::replace(&mut self.heads[order.index()], index);
@@ -69,6 +70,7 @@ impl FreeList {
     }
 
     /// Takes a block off its list. Its head still says that it is free.
+    #[inline]
     pub(super) fn unlink(&mut self, map: &MemMap, pfn: Pfn, order: Order) {
         let desc = map.desc(pfn);
         let (prev, next) = (desc.prev.load(Relaxed), desc.next.load(Relaxed));

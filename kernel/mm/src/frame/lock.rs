@@ -51,6 +51,7 @@ impl<H: Hardware> Mm<H> {
 
     /// Takes the folio's lock if it is free. Any context.
     #[doc(alias = "folio_trylock")]
+    #[inline]
     pub(crate) fn folio_try_lock(&self, head: Pfn) -> Option<FolioLock<'_, H>> {
         (!self.desc(head).raise(Flag::Locked)).then(|| FolioLock { mm: self, head })
     }

@@ -86,6 +86,7 @@ impl Family {
     /// The members, held: none dies and none is born until the guard is dropped.
     ///
     /// Context: thread, may sleep; outermost of all locks.
+    #[inline]
     pub(crate) fn members<'a, H: Hardware>(
         &'a self,
         mm: &'a Mm<H>,

@@ -158,6 +158,7 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Makes one small entry invalid, with all that hardware has recorded in it by then.
+    #[inline]
     pub(super) fn invalidate_page(&self, at: Slot, leaf: Leaf) {
         let broken = leaf.invalidated().word();
         if !self.hw_writes_entries() {

@@ -140,6 +140,7 @@ impl<H: Hardware> Copy<'_, '_, H> {
     }
 
     /// The child's PMD slot for `va`.
+    #[inline]
     fn childs_slot(&mut self, va: VirtAddr) -> Result<Slot, OutOfMemory> {
         let base = va.align_down(Level::Pud.span());
         let table = match self.table {

@@ -109,11 +109,13 @@ impl Layout {
 
     /// The first area that shares a byte with `range`.
     #[doc(alias = "find_vma_intersection")]
+    #[inline]
     pub(super) fn first_overlap(&self, range: VirtRange) -> Option<&Vma> {
         self.areas.get(self.position(range.start)).filter(|area| area.range.overlaps(&range))
     }
 
     /// The first part of `range` that is in no area.
+    #[inline]
     pub(super) fn first_hole(&self, range: VirtRange) -> Option<VirtRange> {
         let mut at = range.start;
         for area in self.iter_from(at) {
@@ -129,6 +131,7 @@ impl Layout {
     }
 
     /// The free space that `range`, in which nothing is, is part of.
+    #[inline]
     pub(super) fn gap_around(&self, range: VirtRange) -> VirtRange {
         let next = self.position(range.start);
         let before = next.checked_sub(1).and_then(|at| self.areas.get(at));
@@ -176,6 +179,7 @@ impl Layout {
     // --- changing --------------------------------------------------------------------------------
 
     /// Takes memory for one change, of this layout as it is.
+    #[inline]
     pub(super) fn room(&self) -> Result<Room, TryReserveError> {
         let mut larger = Vec::new();
         let wanted = self.areas.len() + GROWTH;
@@ -186,12 +190,18 @@ impl Layout {
     }
 
     /// Makes use of the room, if it was needed.
+    #[inline]
     fn settle(&mut self, room: &mut Room) {
         if room.0.capacity() > self.areas.capacity() {
-            // It fits, so nothing is allocated here.
-            room.0.append(&mut self.areas);
-            core::mem::swap(&mut room.0, &mut self.areas);
+            self.move_to(room);
         }
+    }
+
+    #[cold]
+    fn move_to(&mut self, room: &mut Room) {
+        // It fits, so nothing is allocated here.
+        room.0.append(&mut self.areas);
+        core::mem::swap(&mut room.0, &mut self.areas);
     }
 
     /// Adds an area to free space, which a search may have found, and joins it to its neighbours where
@@ -279,7 +289,9 @@ impl Layout {
                 kept += 1;
             }
         }
-        self.areas.drain(kept..end);
+        if kept < end {
+            self.areas.drain(kept..end);
+        }
     }
 }
 

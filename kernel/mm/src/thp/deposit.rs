@@ -25,6 +25,7 @@ impl<H: Hardware> Mm<H> {
 
     /// Puts a spare table aside with a PMD table. Under the PMD table's lock.
     #[doc(alias = "pgtable_trans_huge_deposit")]
+    #[inline]
     pub(crate) fn deposit(&self, pmd_table: Pfn, spare: Spare) {
         let head = self.deposits(pmd_table);
         self.desc(spare.pfn()).next.store(head.load(Relaxed), Relaxed);
@@ -33,6 +34,7 @@ impl<H: Hardware> Mm<H> {
 
     /// Takes a spare table back. Under the PMD table's lock, or when nobody else can reach it.
     #[doc(alias = "pgtable_trans_huge_withdraw")]
+    #[inline]
     pub(crate) fn withdraw(&self, pmd_table: Pfn) -> Option<Spare> {
         let head = self.deposits(pmd_table);
         let index = head.load(Relaxed);

@@ -143,6 +143,7 @@ impl<H: Hardware> Mm<H> {
 
     /// The folio of a broken huge leaf, which remembers that it was written before the entry that says so
     /// is gone. A huge leaf maps a whole folio, so its frame is the head.
+    #[inline]
     fn note_dirty(&self, old: Leaf) -> Pfn {
         self.mark_dirty(old.pfn(), old);
         old.pfn()

@@ -109,6 +109,7 @@ impl<H: Hardware> Mm<H> {
     /// stored, and one that entered before did so under the number read and is noted. Where that
     /// is this CPU alone, no other one is bothered; interrupts stay masked, so that it remains this one.
     #[doc(alias = "__flush_tlb_range")]
+    #[inline]
     pub(crate) fn invalidate(&self, space: &Context, what: &Invalidation) {
         let Some(asid) = self.asid(space) else { return };
         let _here = self.hw.mask_irqs();

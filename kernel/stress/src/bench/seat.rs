@@ -177,12 +177,14 @@ impl<'a, W: World> Seat<'a, W> {
     // --- what operations are made of ---------------------------------------------------------
 
     /// Maps `bytes` at the seat's `offset`.
+    #[inline]
     pub fn map(&self, offset: u64, bytes: u64, huge: Huge) -> Result<VirtRange, Failure> {
         let place = Place::At(self.base + offset);
         Ok(self.space.map(place, bytes, Prot::ReadWrite, huge)?)
     }
 
     /// Unmaps all of `range`.
+    #[inline]
     pub fn unmap(&self, range: VirtRange) -> Result<(), Failure> {
         Ok(self.space.unmap(range)?)
     }
@@ -228,6 +230,7 @@ impl<'a, W: World> Seat<'a, W> {
     }
 
     /// Takes a block that nothing maps.
+    #[inline]
     pub fn block(&self, order: Order) -> Result<Pfn, Failure> {
         Ok(self.mm().alloc(order)?)
     }

@@ -11,6 +11,7 @@ impl<T> RangeLock<T> {
     ///
     /// Context: thread, may sleep; holds no claim and no spin lock.
     #[doc(alias("mmap_write_lock", "down_write"))]
+    #[inline]
     pub fn write<'a, C: Wait>(&'a self, cpu: &'a C) -> Writer<'a, T, C> {
         Writer { lock: self, cpu, _queue: self.queues.writers.lock(cpu) }
     }
@@ -97,6 +98,7 @@ impl<T, C: Wait> Deref for Writer<'_, T, C> {
 }
 
 impl<T, C: Wait> Drop for Writer<'_, T, C> {
+    #[inline]
     fn drop(&mut self) {
         if self.lock.gate.open() {
             self.lock.wake(self.cpu);
