@@ -198,6 +198,10 @@ impl Hazards {
         while left != 0 {
             let Line(slots) = &self.lines[left.trailing_zeros() as usize];
             left &= left - 1;
+            // Nearly always there is no claim at all, which is one question for the whole line.
+            if slots.iter().fold(0, |claims, slot| claims | slot.load(acquire)) == 0 {
+                continue;
+            }
             for slot in slots {
                 while in_the_way(Word(slot.load(acquire))) {
                     cpu.yield_now();
