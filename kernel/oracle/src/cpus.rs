@@ -66,20 +66,22 @@ impl CpuState {
     };
 
     /// Remembers a slot that must be in order when the lock is released: it `alone`, or the contiguous set
-    /// around it, of which one stands for all. That a slot is here twice does no harm: a few are compared.
+    /// around it, of which the first stands for all.
     pub(crate) fn touch(&mut self, slot: SlotId, alone: bool) {
-        if self.nr_touched == TOUCHED {
-            return;
-        }
-        let known = |other: &SlotId| match alone {
-            true => *other == slot,
-            false => other.run() == slot.run(),
+        let touched = &self.touched[..self.nr_touched];
+        let is_known = match alone {
+            true => touched.last() == Some(&slot),
+            false => touched.iter().rev().any(|other| other.run() == slot.run()),
         };
-        let recent = self.nr_touched.saturating_sub(2);
-        if !self.touched[recent..self.nr_touched].iter().any(known) {
+        if !self.is_full() && !is_known {
             self.touched[self.nr_touched] = slot;
             self.nr_touched += 1;
         }
+    }
+
+    /// Whether more are let pass.
+    pub(crate) fn is_full(&self) -> bool {
+        self.nr_touched == TOUCHED
     }
 
     /// Takes one of them back.

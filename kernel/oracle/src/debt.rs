@@ -81,6 +81,13 @@ pub struct Debt {
     pub(crate) links: Links,
 }
 
+/// What was done about a debt of leaves, and what became of that.
+pub(crate) struct Past {
+    leaves: Option<Covers>,
+    miss: Miss,
+    is_trap: bool,
+}
+
 /// A debt's chains.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Links {
@@ -130,10 +137,19 @@ impl Debt {
         self.is_trap = false;
     }
 
-    /// What was done about `whole` was done about this part of it.
-    pub(crate) fn inherit(&mut self, whole: &Self) {
-        (self.leaves, self.walks) = (whole.leaves, whole.walks);
-        (self.miss, self.is_trap) = (whole.miss, whole.is_trap);
+    /// What its parts inherit.
+    pub(crate) fn past(&self) -> Past {
+        // Of a run there are no walks, and mostly nothing was done yet.
+        let leaves = (!self.leaves.is_none()).then_some(self.leaves);
+        Past { leaves, miss: self.miss, is_trap: self.is_trap }
+    }
+
+    /// It is a part of what has this past.
+    pub(crate) fn inherit(&mut self, past: &Past) {
+        if let Some(leaves) = past.leaves {
+            self.leaves = leaves;
+        }
+        (self.miss, self.is_trap) = (past.miss, past.is_trap);
     }
 
     /// Whatever was done about it was not for this.

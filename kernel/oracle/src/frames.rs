@@ -34,15 +34,19 @@ impl Oracle {
         while at < end {
             let next = (at + lead + 1).next_multiple_of(Order::PMD.pages() as usize) - lead;
             self.must_be_in_no_block(at, by);
-            for frame in at..next.min(end) {
+            let next = next.min(end);
+            while at < next {
                 // Most were never mapped, or are long paid for: nothing is remembered of them.
-                if self.frames[frame].is_remembered() {
-                    self.must_be_unreachable(frame, by);
+                let mut rest = self.frames[at..next].iter_mut();
+                let quiet = rest.position(|shadow| {
+                    (shadow.kind, shadow.site) = (Kind::Free, site);
+                    shadow.is_remembered()
+                });
+                at = quiet.map_or(next, |quiet| at + quiet + 1);
+                if quiet.is_some() {
+                    self.must_be_unreachable(at - 1, by);
                 }
-                let shadow = &mut self.frames[frame];
-                (shadow.kind, shadow.site) = (Kind::Free, site);
             }
-            at = next;
         }
     }
 
@@ -130,6 +134,9 @@ impl Oracle {
             return;
         }
         let Some(table) = self.table_at(slot.frame()) else { return };
+        if !self.is_thorough && self.is_left(table) {
+            return;
+        }
         let (level, word) =
             (self.tables[table].level, self.tables[table].slots[slot.index()].word());
         let leads = Self::leads_to(level, word).and_then(|(pfn, pages)| {

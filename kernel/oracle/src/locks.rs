@@ -6,7 +6,7 @@ use crate::tables::Place;
 use crate::{By, How, Oracle, Rule};
 use abi::Level;
 use pte::Entry;
-use pte::bits::{ADDRESS, AF, DIRTY, RDONLY, WRITE};
+use pte::bits::{ADDRESS, AF, CONT, DIRTY, RDONLY, VALID, WRITE};
 
 /// Entries that the contiguous mark joins.
 const RUN: usize = 16;
@@ -68,7 +68,10 @@ impl Oracle {
         let shadow = &self.tables[table];
         let first = index / RUN * RUN;
         let run = &shadow.slots[first..first + RUN];
-        let marked = |word: u64| matches!(pte::decode(shadow.level, word), Entry::Leaf(leaf) if leaf.is_contiguous());
+        let marked = |word: u64| {
+            word & (VALID | CONT) == VALID | CONT
+                && matches!(pte::decode(shadow.level, word), Entry::Leaf(leaf) if leaf.is_contiguous())
+        };
         let Some(one) = run.iter().map(|slot| slot.word()).find(|word| marked(*word)) else {
             return false;
         };

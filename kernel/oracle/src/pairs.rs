@@ -1,7 +1,8 @@
 //! Pairs of words of which one may follow the other in a table of pages, whatever their addresses.
 //!
 //! `words` and `pte::change` judge two words. Most of what they say hangs on everything but the address, and on
-//! the address only in whether both have the same. So it is said once for all that are alike.
+//! the address only in whether both have the same. So it is said once for all that are alike. Two addresses
+//! are in a pair that is right only where a page has migrated: then the valid word's is the one that counts.
 
 use crate::Oracle;
 use crate::stores::{Change, How};
@@ -67,6 +68,7 @@ struct Word {
     is_young: bool,
     names_frame: bool,
     locks_only: bool,
+    is_migration: bool,
 }
 
 impl Word {
@@ -78,6 +80,7 @@ impl Word {
             is_young: false,
             names_frame: true,
             locks_only: false,
+            is_migration: false,
         };
         match pte::decode(Level::Pte, word) {
             Entry::None => Some(Self { care: u64::MAX, names_frame: false, ..blank }),
@@ -88,7 +91,9 @@ impl Word {
             Entry::PresentInvalid(leaf) if !leaf.is_special() => {
                 Some(Self { locks_only: true, ..blank })
             }
-            Entry::Soft(Soft::Migration { .. }) => Some(Self { names_frame: false, ..blank }),
+            Entry::Soft(Soft::Migration { .. }) => {
+                Some(Self { names_frame: false, is_migration: true, ..blank })
+            }
             _ => None,
         }
     }
@@ -117,8 +122,8 @@ impl Pair {
         let care = pte::change(level, old, new, &oracle.caps);
         // What hardware has written since then is in one old word and not in the next.
         let loses_history = how == How::Store && was.is_valid && oracle.history() != 0;
-        // Each leads somewhere else: what belongs to a frame is no matter of two.
-        let moves = was.care == is.care && !same;
+        // Each names another frame: all but what comes back from a migration may be wrong for that.
+        let moves = was.care == is.care && !same && !(was.is_migration && is.is_valid);
         if loses_history || moves || matches!(care, Care::BreakBeforeMake(_)) {
             return None;
         }

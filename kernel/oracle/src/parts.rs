@@ -42,14 +42,15 @@ impl Oracle {
 
     /// Gives some entries of a run a debt of their own, and those on the other side of them too.
     pub(crate) fn carve(&mut self, id: DebtId, part: Range<u16>) {
-        let Some(whole) = self.book.get(id).copied() else { return };
-        let (before, behind) = (0..part.start, part.end..whole.what.nr);
+        let Some(whole) = self.book.get(id) else { return };
+        let (what, past) = (whole.what, whole.past());
+        let (before, behind) = (0..part.start, part.end..what.nr);
         if before.is_empty() && behind.is_empty() {
             return;
         }
         let (stays, leaves) =
             if before.len() > behind.len() { (before, behind) } else { (behind, before) };
-        let rest = self.part_of(&whole.what, stays.clone());
+        let rest = self.part_of(&what, stays.clone());
         let stays_run = rest.is_run();
         if stays_run && let Some(debt) = self.book.get_mut(id) {
             debt.what = rest;
@@ -58,10 +59,10 @@ impl Oracle {
         }
         let others = [Some(part), Some(leaves), (!stays_run).then_some(stays)];
         for part in others.into_iter().flatten().filter(|part| !part.is_empty()) {
-            let what = self.part_of(&whole.what, part);
+            let what = self.part_of(&what, part);
             let new = self.book.add(&what, &self.cpus);
             match new.and_then(|new| self.book.get_mut(new)) {
-                Some(debt) => debt.inherit(&whole),
+                Some(debt) => debt.inherit(&past),
                 None => self.blind.debts += u64::from(what.nr),
             }
             self.hand_to(&what, id, new.unwrap_or(DebtId::NONE));

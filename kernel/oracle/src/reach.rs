@@ -54,13 +54,27 @@ impl Oracle {
                 root: Some(root as u32),
                 is_running: self.cpus.running_space(self.tables[root].space) != 0,
             },
-            Place::Loose { top, .. } if self.walk_debt(top).is_none() => {
-                Reach { epoch, ..Reach::UNKNOWN }
-            }
-            Place::Loose { .. } => return None,
+            Place::Loose { top, .. } if self.is_walked(top) => return None,
+            Place::Loose { .. } => Reach { epoch, ..Reach::UNKNOWN },
         };
         self.tables[table].reach = reach;
         Some(reach)
+    }
+
+    /// Whether a walker that is late may be below a table that was taken out. If not, that is paid.
+    fn is_walked(&mut self, top: usize) -> bool {
+        let Some(id) = self.walk_debt(top) else { return false };
+        let is_paid = self.book.get_mut(id).is_none_or(|debt| debt.is_settled(&self.cpus));
+        if is_paid {
+            self.book.remove(id);
+        }
+        !is_paid
+    }
+
+    /// Whether it is known that nobody can come to a table of pages any more: what it names is as good as not named.
+    #[inline]
+    pub(crate) fn is_left(&mut self, table: usize) -> bool {
+        self.reach(table).is_some_and(|reach| reach.root.is_none())
     }
 
     /// The space of a root and the ASID that it ran under last.

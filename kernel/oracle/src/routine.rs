@@ -48,13 +48,14 @@ impl Oracle {
         let cached = reach.holders != 0 && (facts.is_cacheable() || (was && kept.cached));
         let takes = cached && facts.owes();
         // A slot that owes meets what it owed when it becomes valid, and owes one thing only.
-        let meets = (is || takes) && self.book.of_slot(kept.debt, slot).is_some();
+        let meets = (is || takes) && !self.book.is_paid(kept.debt, slot, &self.cpus);
         let needs_lock = reach.root.is_some() && (reach.is_running || facts.is_locks_only());
         let is_locked = self.cpus.get(by.cpu).held[usize::from(true)] != 0;
         if (old ^ kept.word()) & ours != 0 || meets || (needs_lock && !is_locked) {
             return false;
         }
-        let frame = self.frame_of(Pfn(((old | new) & ADDRESS) >> PAGE_SHIFT));
+        // What goes names the frame that what comes does, if that names any.
+        let frame = self.frame_of(Pfn((if was { old } else { new } & ADDRESS) >> PAGE_SHIFT));
         if let Some(frame) = frame {
             let frame = &mut self.frames[frame];
             if facts.names_frame() && matches!(frame.kind, Kind::Free | Kind::Table) {

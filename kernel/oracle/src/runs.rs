@@ -9,6 +9,8 @@
 //! what is kept is what would have been kept of one store after the other (`tests/runs.rs` holds the two
 //! against each other).
 
+mod fitting;
+
 use crate::debt::Taken;
 use crate::pairs::Pair;
 use crate::shadow::{DebtId, Kind, Owed, SlotId};
@@ -69,6 +71,11 @@ struct Run {
 }
 
 impl Run {
+    /// Whether its frames are mapped by it.
+    fn maps(&self) -> bool {
+        self.is && !self.was
+    }
+
     /// What the release of the lock looks at, if it looks at anything: the slots from this one on, each alone or
     /// one of sixteen for all.
     #[inline(always)]
@@ -124,8 +131,9 @@ impl Oracle {
         let other = if rows < LEAST { None } else { self.run(cpu, &stores[1]) };
         let Some(other) = other else { return 0 };
         let rows = self.fitting::<2>(&other, stores, 1, rows);
-        // What one has changed, the other has not looked at yet.
-        if rows < LEAST || (one.slot.0.abs_diff(other.slot.0) as usize) < rows {
+        // What one has changed, the other has not looked at yet; and a frame knows who mapped it last.
+        let is_near = (one.slot.0.abs_diff(other.slot.0) as usize) < rows;
+        if rows < LEAST || is_near || one.maps() && other.maps() {
             return 0;
         }
         let both = &stores[..2 * rows];
@@ -161,58 +169,6 @@ impl Oracle {
         Some(Run { table, slot, pair, root, was_cached, cached, takes, was, is })
     }
 
-    /// In how many rows of `N` stores, at most `most`, number `n` is of the run: like the first, and its slot and
-    /// frame in order.
-    #[inline(always)]
-    fn fitting<const N: usize>(
-        &mut self,
-        run: &Run,
-        stores: &[Stored],
-        n: usize,
-        most: usize,
-    ) -> usize {
-        let (facts, first) = (run.pair.facts, &stores[n]);
-        let ours = if run.was { !self.history() } else { u64::MAX };
-        let looks_at_cached = run.was && !facts.is_cacheable();
-        // What is owed stays owed where nothing valid comes instead, and nobody forgets the address.
-        let may_owe = !run.is && !run.takes && run.pair.same && first.old != 0;
-        let (mut gone, mut next) = (DebtId::NONE, first.slot.0);
-        let Self { tables, frames, book, cpus, first: base, .. } = self;
-        let slots = &tables[run.table].slots[run.slot.index()..];
-        let frames = &frames[..];
-        let most = most.min(slots.len()).min(stores.len() / N);
-        for row in 0..most {
-            let (step, kept) = (&stores[row * N + n], &slots[row]);
-            if step.slot.0 != next
-                || !step.site.is(first.site)
-                || !run.pair.is_like(step.old, step.new, step.how)
-            {
-                return row;
-            }
-            next += 8;
-            let is_other = (step.old ^ kept.word()) & ours != 0;
-            if is_other || looks_at_cached && kept.cached != run.was_cached {
-                return row;
-            }
-            let debt = kept.debt;
-            if debt != gone && !may_owe {
-                if !book.is_paid(debt, SlotId(run.slot.0 + row as u32), cpus) {
-                    return row;
-                }
-                // It may be somebody else's by now, and the next slot's after all.
-                gone = if book.get(debt).is_none() { debt } else { gone };
-            }
-            if facts.names_frame()
-                && let pfn = (step.new & ADDRESS) >> PAGE_SHIFT
-                && let Some(frame) = frames.get(pfn.wrapping_sub(base.0) as usize)
-                && matches!(frame.kind, Kind::Free | Kind::Table)
-            {
-                return row;
-            }
-        }
-        most
-    }
-
     /// Keeps what a run leaves behind, the first store of which was made at the moment `at`.
     #[inline(always)]
     fn take_run<const N: usize>(
@@ -231,19 +187,19 @@ impl Oracle {
             }
             _ => None,
         };
-        let Self { frames, tables, book, first: base, .. } = self;
-        let (frames, table) = (&mut frames[..], &mut tables[run.table]);
-        let change = if run.is { 1 } else { -1 };
-        let slots = &mut table.slots[run.slot.index()..][..usize::from(rows)];
-        for (row, kept) in slots.iter_mut().enumerate() {
-            let step = &stores[row * N + n];
-            let pfn = ((step.old | step.new) & ADDRESS) >> PAGE_SHIFT;
-            if let Some(frame) = frames.get_mut(pfn.wrapping_sub(base.0) as usize) {
-                if run.was != run.is && frame.kind != Kind::Table {
+        let (is_counted, change) = (run.was != run.is, if run.is { 1 } else { -1 });
+        if is_counted || debt.is_some() {
+            let Self { frames, book, first: base, .. } = self;
+            let frames = &mut frames[..];
+            for (link, row) in (run.slot.0..).zip(stores.chunks_exact(N)) {
+                let word = if run.was { row[n].old } else { row[n].new };
+                let pfn = (word & ADDRESS) >> PAGE_SHIFT;
+                let Some(frame) = frames.get_mut(pfn.wrapping_sub(base.0) as usize) else {
+                    continue;
+                };
+                if is_counted && frame.kind != Kind::Table {
                     frame.maps = frame.maps.wrapping_add_signed(change);
-                    if run.is {
-                        frame.link = run.slot.0 + row as u32;
-                    }
+                    frame.link = if run.is { link } else { frame.link };
                 }
                 if let Some(debt) = debt {
                     // The one before may be of this run.
@@ -252,14 +208,19 @@ impl Oracle {
                     frame.debt = debt;
                 }
             }
-            kept.put(step.new);
+        }
+        // Where the first is empty all are, for nothing else is like that.
+        let emptied = debt.is_some() && first.new == 0;
+        let cached = run.is && run.cached;
+        let table = &mut self.tables[run.table];
+        let slots = &mut table.slots[run.slot.index()..];
+        for (kept, row) in slots.iter_mut().zip(stores.chunks_exact(N)) {
+            kept.held = if emptied { row[n].old } else { row[n].new };
+            kept.emptied = emptied;
+            (kept.site, kept.cpu, kept.cached) = (site, cpu, cached);
             if let Some(debt) = debt {
                 kept.debt = debt;
-                if step.new == 0 {
-                    (kept.held, kept.emptied) = (step.old, true);
-                }
             }
-            (kept.site, kept.cpu, kept.cached) = (site, cpu, run.is && run.cached);
         }
         table.live = table.live + rows * u16::from(run.is) - rows * u16::from(run.was);
         if run.was && run.root.is_none() {
@@ -306,7 +267,7 @@ impl Oracle {
         let runs = runs.iter().flatten();
         let is_each = runs.clone().any(|(_, alone)| *alone);
         let mut row = 0;
-        while row < rows {
+        while row < rows && !cpu.is_full() {
             let mut ahead = 16;
             for &(first, alone) in runs.clone() {
                 let slot = SlotId(first.0 + row);

@@ -107,7 +107,7 @@ impl Twins {
 
     fn changes(&self, dice: &mut Dice, n: u64) -> Vec<Store> {
         let table = if dice.one_in(3) { SECOND } else { TABLES[3] };
-        let (first, kind) = (dice.below(32) * 4, dice.below(10));
+        let (first, kind) = (dice.below(32) * 4, dice.below(11));
         // Most map frames side by side; some all the same one.
         let (frames, step) = (dice.below(NR_FRAMES - 24), u64::from(!dice.one_in(8)));
         let change = |(n, slot)| {
@@ -233,6 +233,8 @@ fn word(kind: u64, old: u64, frame: Pfn) -> u64 {
         (6, Entry::Soft(Soft::Migration { pfn, .. })) => {
             Leaf::user(Level::Pte, pfn, Prot::Read).made_young().word()
         }
+        // The page has moved.
+        (10, Entry::Soft(Soft::Migration { .. })) => leaf.word(),
         // Nobody has used it, so no TLB may have it: unless it had before, or hardware marks it.
         (8, Entry::None) => leaf.made_old().word(),
         (9, Entry::Leaf(leaf)) => leaf.made_old().word(),
