@@ -180,6 +180,11 @@ mutants! {
     MigrateForgetsDirt => "migrate-forgets-dirt",
     /// A long pin stays in memory that is kept for what moves.
     LongtermStays => "longterm-stays",
+    /// What a long pin has had moved is pinned where it is then: others may have brought it back meanwhile.
+    LongtermOnce => "longterm-once",
+    /// A long pin to read stays on the zeros that everybody shares: what the program writes goes to another
+    /// page (2022).
+    LongtermZeros => "longterm-zeros",
     /// A table takes the place of a huge migration entry that may still be cached.
     SplitMigrationUnflushed => "split-migration-unflushed",
     /// Small entries become migration entries as they were read, without what hardware recorded until

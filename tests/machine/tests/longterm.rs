@@ -1,6 +1,7 @@
 //! Pins for long, and moves to a node of choice: where memory is afterwards.
 
 mod common;
+mod races;
 
 use abi::{Access, Event, Node, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr};
 use common::Untouched;
@@ -8,7 +9,9 @@ use granule_machine::{Config, Machine, SimWorld};
 use mm::gup::{GupError, Run};
 use mm::mutant::Mutant;
 use mm::thp::Policy;
-use mm::{Destination, Huge, MigrateError, Place, Space};
+use mm::{Destination, Hardware, Huge, MigrateError, Place, Space};
+use races::{at_each_step, misses, touch, translation, wrong};
+use std::sync::Mutex;
 use stress::World;
 
 const VA: VirtAddr = VirtAddr(1 << 40);
@@ -45,11 +48,7 @@ fn check_stamps(world: &SimWorld, space: &Space<'_, Machine>) {
 }
 
 fn frame(space: &Space<'_, Machine>, va: VirtAddr) -> Pfn {
-    let mut found = None;
-    space.mm().walk(space.root(), va, |level, _, entry, _| {
-        found = entry.leaf().map(|leaf| leaf.pfn() + va.0 % level.span() / PAGE_SIZE);
-    });
-    found.expect("mapped")
+    translation(space, va).expect("mapped")
 }
 
 /// Brings all of it into the memory that is kept for what moves, where it is not yet.
@@ -150,6 +149,104 @@ fn a_long_pin_that_stays_is_caught() {
     assert!(!stays(None));
     let bug = Mutant::LongtermStays;
     assert!(evidence::model_notices(bug.name(), || stays(Some(bug))));
+}
+
+/// Somebody brings a page back to where no long pin may be, after each step of one: between its move and the
+/// second pin, too.
+#[test]
+fn a_page_that_is_brought_back_meanwhile() {
+    let scenario = |mutant, many| {
+        at_each_step(1, |steps| {
+            let config = Config { cpus: 2, pages: 3072, movable: 4, ..Config::default() };
+            let world = SimWorld::new(config);
+            world.mm().arm(mutant);
+            let frames = &world.mm().frames;
+            let space = Space::new(world.mm()).expect("memory");
+            space.map(Place::At(VA), PAGE_SIZE, Prot::ReadWrite, Huge::Never).expect("free");
+            touch(&space, VA);
+            let bring_back = || {
+                let mut moved = [Err(MigrateError::NotMapped)];
+                let there =
+                    || translation(&space, VA).is_none_or(|pfn| frames.is_movable_only(pfn));
+                for _ in 0..8 {
+                    if !there() {
+                        let _ = space.move_pages(&[VA], Destination::Anywhere, &mut moved);
+                    }
+                }
+            };
+            bring_back();
+            let mut runs = [Run::EMPTY; 1];
+            let (runs, pinned) = (Mutex::new(&mut runs[..]), Mutex::new(None));
+            let pin = || {
+                let pfn = match many {
+                    false => space.pin_longterm(VA, Access::Write).map(|pin| pin.pfn()),
+                    true => {
+                        let mut runs = runs.lock().expect("alone");
+                        let held = space.pin_longterm_many(VA, 1, Access::Write, &mut runs);
+                        held.map(|held| held.runs()[0].first)
+                    }
+                };
+                *pinned.lock().expect("alone") = Some(pfn);
+            };
+            let reached = world.intrude(steps, &pin, &bring_back);
+            let pinned = pinned.into_inner().expect("alone").expect("over");
+            let verdict = match pinned {
+                Ok(pfn) if frames.is_movable_only(pfn) => {
+                    Err(format!("{pfn} is kept for what moves, and was pinned for long"))
+                }
+                Ok(_) => wrong(&world).map_or(Ok(()), Err),
+                Err(error) => Err(error.to_string()),
+            };
+            reached.then_some(verdict)
+        })
+    };
+    misses(|mutant| scenario(mutant, false), &[Mutant::LongtermOnce]);
+    misses(|mutant| scenario(mutant, true), &[Mutant::LongtermOnce]);
+}
+
+/// What everybody has is not what a program will see once it writes: a long pin to read gets the program a page
+/// of its own first, whatever showed the zeros, and leaves other programs theirs.
+#[test]
+fn zeros_become_a_page_before_they_are_pinned_for_long() {
+    let scenario = |mutant: Option<Mutant>| {
+        for (huge, fast) in [(false, false), (false, true), (true, false), (true, true)] {
+            let world = races::world(None);
+            let untouched = Untouched::new(&world);
+            world.mm().arm(mutant);
+            world.mm().thp.set_enabled(if huge { Policy::Always } else { Policy::Never });
+            let space = Space::new(world.mm()).expect("memory");
+            space.map(Place::At(VA), PMD_SIZE, Prot::ReadWrite, Huge::Default).expect("free");
+            if fast {
+                // Otherwise the pin is what shows them first.
+                world.inside(&space, &mut || assert_eq!(world.load(&space, page(9)), Ok(0)));
+            }
+            let child = space.fork().expect("memory");
+            let pin = space.pin_longterm(page(9), Access::Read).expect("memory");
+            let mut runs = [Run::EMPTY; 64];
+            let held = space.pin_longterm_many(page(8), 20, Access::Read, &mut runs);
+            let held = held.expect("memory");
+            assert_eq!(held.pages(), 20);
+            world.inside(&space, &mut || {
+                (8..28).for_each(|n| world.store(&space, page(n), n).expect("mapped"));
+            });
+            for (n, pfn) in (8..).zip(held.iter()).chain([(9, pin.pfn())]) {
+                if world.mm().hw.peek(pfn.base()) != n {
+                    return Some(format!(
+                        "page {n} was written, and {pfn}, pinned, does not show it"
+                    ));
+                }
+            }
+            world.inside(&child, &mut || {
+                (8..28).for_each(|n| assert_eq!(world.load(&child, page(n)), Ok(0)));
+            });
+            drop((pin, held));
+            world.mm().audit().expect("nothing is broken");
+            drop((child, space));
+            untouched.check(&world);
+        }
+        None
+    };
+    misses(scenario, &[Mutant::LongtermZeros]);
 }
 
 /// A move to a node brings all of it there, and leaves what is there already.

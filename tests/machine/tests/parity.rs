@@ -34,7 +34,7 @@ fn hold(filter: &str) {
 }
 
 /// Known bugs, and a case that is to notice each.
-const BUGS: [(Mutant, &str); 27] = [
+const BUGS: [(Mutant, &str); 29] = [
     (Mutant::ForkNoFlush, "cow: both write after a fork, pages"),
     (Mutant::ForkKeepsWritable, "cow: both write after a fork, pages"),
     (Mutant::ForkKeepsExclusive, "cow: both write after a fork, pages"),
@@ -51,6 +51,8 @@ const BUGS: [(Mutant, &str); 27] = [
     (Mutant::PinShared, "cow: pinned fast to read when shared, a huge page"),
     (Mutant::PinUnnoted, "cow: pinned to write, then a fork, pages"),
     (Mutant::HugeZeroNotSpecial, "cow of zeros: both write after a fork, huge zeros"),
+    (Mutant::LongtermZeros, "cow of zeros: pinned for long to read, zeros"),
+    (Mutant::LongtermZeros, "cow of zeros: pinned for long to read, huge zeros"),
     (Mutant::ReplaceNoFlush, "cow of zeros: both write after a fork, zeros"),
     (Mutant::SplitNoBreak, "split: to order 0, a huge page"),
     (Mutant::SplitKeepsMapping, "split: to order 2, a huge page"),

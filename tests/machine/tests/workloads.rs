@@ -73,6 +73,26 @@ fn workloads_are_silent_without_a_bug_with_all_features() {
     are_silent(Caps::MAX);
 }
 
+/// Where no long pin may be in most of the memory.
+#[test]
+fn workloads_are_silent_where_memory_is_kept_for_what_moves() {
+    for name in ["pin-longterm", "gup-vs-migrate", "compact"] {
+        for seed in 1..5 {
+            let config = Config { movable: KEPT, seed, ..Config::default() };
+            assert_eq!(outcome(config, name, None, 20), None, "{name} seed {seed} on {config:?}");
+        }
+    }
+}
+
+/// Page blocks that are kept for what moves, of the 16 that there are.
+const KEPT: u64 = 10;
+
+/// The machine on which workloads commit a bug: some concern long pins, and where they may not be.
+fn machine_for(bug: &str, caps: Caps) -> Config {
+    let movable = if bug.starts_with("longterm-") { KEPT } else { 0 };
+    Config { caps, movable, ..Config::default() }
+}
+
 /// The workloads that are to catch a bug by themselves. What needs a schedule or a state of its own
 /// has a suite of its own; [`each_known_bug_has_a_test`] sees to it that none is forgotten.
 const fn habitat(mutant: Mutant) -> &'static [&'static str] {
@@ -99,6 +119,7 @@ const fn habitat(mutant: Mutant) -> &'static [&'static str] {
         | Mutant::ForkIgnoresHugePins
         | Mutant::PinShared
         | Mutant::PinUnnoted => &["gup-vs-fork"],
+        Mutant::LongtermStays | Mutant::LongtermZeros => &["pin-longterm"],
         Mutant::CompactKeepsRest | Mutant::CompactLeavesIsolated => &["compact"],
         Mutant::UnmapReleasesEarly => &["chaos"],
         Mutant::UnmapNoTlbi
@@ -146,7 +167,7 @@ fn each_known_bug_is_caught() {
         let caught = (1..30).find_map(|seed| {
             habitat(mutant).iter().find_map(|name| {
                 let [caps, _] = cpus_for(mutant.name());
-                let config = Config { caps, seed, ..Config::default() };
+                let config = Config { seed, ..machine_for(mutant.name(), caps) };
                 outcome(config, name, Some(mutant), 60).map(|what| (seed, *name, what))
             })
         });
@@ -172,7 +193,7 @@ fn known_bugs_in_every_workload() {
         let mutant = Mutant::ALL.iter().copied().find(|mutant| mutant.name() == bug);
         let started = Instant::now();
         let caught = sweep(bug, |name, caps| {
-            let config = Config { caps, ..Config::default() };
+            let config = machine_for(bug, caps);
             let world = SimWorld::new(config);
             let what = outcome_on(&world, config, name, mutant, 20).map(|what| {
                 let said = what.lines().find(|line| line.contains(" failed: ")).unwrap_or(&what);
@@ -198,7 +219,7 @@ fn by_priorities(bug: &str) -> Option<(&'static str, String)> {
     let mutant = zoo::find(bug)?;
     let (home, mut length) = (zoo::habitat(mutant), 1);
     (1..7).zip(cpus_for(bug).into_iter().cycle()).find_map(|(seed, caps)| {
-        let config = Config { caps, seed, ..Config::default() };
+        let config = Config { seed, ..machine_for(bug, caps) };
         let schedule = Schedule::Pct { seed, depth: seed as u32, length };
         let world = SimWorld::deciding(config, schedule.strategy(config.cpus));
         let what = outcome_on(&world, config, home, Some(mutant), 20);

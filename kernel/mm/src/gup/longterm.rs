@@ -4,12 +4,16 @@
 //! pins stayed in it. So what is pinned there is let go, moved out in one batch, and pinned again; and
 //! looked at again, for between the two it may have been given back, or moved again.
 //!
-//! Corresponds to Linux's `FOLL_LONGTERM`, `check_and_migrate_movable_pages` and
-//! `__gup_longterm_locked`.
+//! Nor would a pin of zeros be that everybody shares: the program's next write puts a page in their place, and
+//! whoever has pinned them goes on seeing zeros. A short pin to read may do that; for a long one the page comes
+//! first.
+//!
+//! Corresponds to Linux's `FOLL_LONGTERM`, `check_and_migrate_movable_pages`,
+//! `__gup_longterm_locked`, and what `gup_must_unshare` says of pages that are not anonymous.
 
 use super::{GupError, Held, Run};
 use crate::Hardware;
-use crate::frame::{Flag, FolioPin};
+use crate::frame::FolioPin;
 use crate::migrate::{Destination, MigrateError, Moved};
 use crate::mutant::Mutant;
 use crate::rmap::NO_HEAP;
@@ -26,15 +30,18 @@ impl<'m, H: Hardware> Space<'m, H> {
     /// Context: as for [`Space::gup`].
     #[doc(alias = "FOLL_LONGTERM")]
     pub fn pin_longterm(&self, va: VirtAddr, access: Access) -> Result<FolioPin<'m, H>, GupError> {
-        let mut tries = TRIES;
+        let mut patience = Patience::new();
         loop {
             let pin = self.pin(va, access)?;
             let pfn = pin.pfn();
-            if self.may_stay(pfn) {
+            if self.is_everybodys(pfn, access) {
+                self.unshare(va)?;
+            } else if self.may_stay(pfn) || self.looks_once(&patience) {
                 return Ok(pin);
+            } else {
+                drop(pin);
+                self.move_out(&[va], pfn, &mut patience)?;
             }
-            drop(pin);
-            self.move_out(&[va], pfn, &mut tries)?;
         }
     }
 
@@ -49,10 +56,18 @@ impl<'m, H: Hardware> Space<'m, H> {
         access: Access,
         runs: &'b mut [Run],
     ) -> Result<Held<'m, 'b, H>, GupError> {
-        let mut tries = TRIES;
+        let mut patience = Patience::new();
         loop {
             let held = self.pin_many(va, pages, access, &mut *runs)?;
-            let Some(first) = held.iter().find(|&pfn| !self.may_stay(pfn)) else {
+            let pages = || (0..).map(|n| va + n * PAGE_SIZE).zip(held.iter());
+            let zeros = || pages().filter(|(_, pfn)| self.is_everybodys(*pfn, access));
+            if zeros().next().is_some() {
+                zeros().try_for_each(|(va, _)| self.unshare(va))?;
+                continue;
+            }
+            let misplaced = || pages().filter(|(_, pfn)| !self.may_stay(*pfn));
+            let Some((_, first)) = misplaced().next().filter(|_| !self.looks_once(&patience))
+            else {
                 // The same once more, with what it is made of lent for as long as it is held.
                 let used = held.runs().len();
                 core::mem::forget(held);
@@ -60,37 +75,59 @@ impl<'m, H: Hardware> Space<'m, H> {
                 return Ok(Held::adopt(self.mm(), &runs[..used], hold, access == Access::Write));
             };
             let mut out = Vec::new();
-            let misplaced = || (0..).zip(held.iter()).filter(|(_, pfn)| !self.may_stay(*pfn));
             out.try_reserve_exact(misplaced().count())
                 .map_err(|_| GupError::OutOfMemory(NO_HEAP))?;
-            out.extend(misplaced().map(|(n, _): (u64, Pfn)| va + n * PAGE_SIZE));
+            out.extend(misplaced().map(|(va, _)| va));
             drop(held);
-            self.move_out(&out, first, &mut tries)?;
+            self.move_out(&out, first, &mut patience)?;
         }
     }
 
-    /// Whether a pin may stay there. Zeros that everybody shares never move anyway.
+    /// Whether these are zeros that everybody shares. Who pins to write has got a page in their place.
+    fn is_everybodys(&self, pfn: Pfn, access: Access) -> bool {
+        access != Access::Write
+            && self.mm().shows_zeros(pfn)
+            && !self.mm().commits(Mutant::LongtermZeros)
+    }
+
+    /// Puts a page in the place of zeros.
+    #[cold]
+    fn unshare(&self, va: VirtAddr) -> Result<(), GupError> {
+        super::slow::faulted(self.fault_unshare(va))
+    }
+
+    /// Whether a pin may stay there.
     fn may_stay(&self, pfn: Pfn) -> bool {
-        let frames = &self.mm().frames;
-        !frames.is_movable_only(pfn)
-            || self.mm().commits(Mutant::LongtermStays)
-            || frames.map().head(pfn).is_some_and(|head| frames.map().desc(head).has(Flag::Zero))
+        let mm = self.mm();
+        !mm.frames.is_movable_only(pfn) || mm.commits(Mutant::LongtermStays)
+    }
+
+    /// Whether nobody looks where the page is once it was moved.
+    fn looks_once(&self, patience: &Patience) -> bool {
+        patience.moved && self.mm().commits(Mutant::LongtermOnce)
     }
 
     /// Moves the folios at `pages`, of which `first` is the first page, out of memory that is kept for what
     /// moves. What is held for a moment is tried again by whoever pins again.
     #[cold]
-    fn move_out(&self, pages: &[VirtAddr], first: Pfn, tries: &mut u32) -> Result<(), GupError> {
+    fn move_out(
+        &self,
+        pages: &[VirtAddr],
+        first: Pfn,
+        patience: &mut Patience,
+    ) -> Result<(), GupError> {
         let mut moved: Vec<Moved> = Vec::new();
         moved.try_reserve_exact(pages.len()).map_err(|_| GupError::OutOfMemory(NO_HEAP))?;
         moved.resize(pages.len(), Err(MigrateError::NotMapped));
         self.move_pages(pages, Destination::Pinnable, &mut moved).map_err(GupError::OutOfMemory)?;
+        patience.moved = moved.iter().all(Result::is_ok);
         for result in moved {
             match result {
                 Err(MigrateError::OutOfMemory(oom)) => return Err(GupError::OutOfMemory(oom)),
                 // Gone, or somebody's for the moment.
                 Err(MigrateError::Busy { .. } | MigrateError::Locked) => {
-                    *tries = tries.checked_sub(1).ok_or(GupError::Unmovable(first))?;
+                    patience.tries =
+                        patience.tries.checked_sub(1).ok_or(GupError::Unmovable(first))?;
                     self.mm().hw.relax();
                     break;
                 }
@@ -98,5 +135,19 @@ impl<'m, H: Hardware> Space<'m, H> {
             }
         }
         Ok(())
+    }
+}
+
+/// How one call has fared so far.
+struct Patience {
+    /// How often it is tried again.
+    tries: u32,
+    /// Whether all that had to move was moved.
+    moved: bool,
+}
+
+impl Patience {
+    const fn new() -> Self {
+        Self { tries: TRIES, moved: false }
     }
 }

@@ -13,7 +13,7 @@
 //! | `fast` | without locks, where the page is mapped as it has to be |
 //! | `window` | what one walk takes together |
 //! | `held` | pages that are held together, by runs |
-//! | `longterm` | pins for as long as somebody likes: not in memory that is kept for what moves |
+//! | `longterm` | pins for as long as somebody likes: not in memory that is kept for what moves, nor of shared zeros |
 //! | `slow` | under the table's lock, with faults for what is missing |
 //!
 //! Corresponds to Linux's `mm/gup.c`.

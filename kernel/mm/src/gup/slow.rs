@@ -22,6 +22,15 @@ enum Look {
     Unshare,
 }
 
+/// A fault that whoever holds a page has taken is over: he looks again, or is told why not.
+pub(super) fn faulted(outcome: FaultOutcome) -> Result<(), GupError> {
+    match outcome {
+        FaultOutcome::Mapped | FaultOutcome::Spurious => Ok(()),
+        FaultOutcome::Denied(denial) => Err(GupError::Denied(denial)),
+        FaultOutcome::OutOfMemory(oom) => Err(GupError::OutOfMemory(oom)),
+    }
+}
+
 impl<H: Hardware> Space<'_, H> {
     /// Holds the page at `va`, faulting it in where need be.
     #[cold]
@@ -40,14 +49,9 @@ impl<H: Hardware> Space<'_, H> {
                 Look::Fault => self.fault(va, access),
                 Look::Unshare => self.fault_unshare(va),
             };
-            match outcome {
-                FaultOutcome::Mapped | FaultOutcome::Spurious => {
-                    self.mm().count(Event::GupSlow, 1);
-                    self.mm().hw.relax();
-                }
-                FaultOutcome::Denied(denial) => return Err(GupError::Denied(denial)),
-                FaultOutcome::OutOfMemory(oom) => return Err(GupError::OutOfMemory(oom)),
-            }
+            faulted(outcome)?;
+            self.mm().count(Event::GupSlow, 1);
+            self.mm().hw.relax();
         }
     }
 

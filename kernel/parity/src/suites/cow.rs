@@ -86,9 +86,11 @@ const SCENES: [Scene; 14] = [
 ];
 
 #[rustfmt::skip]
-const ZERO_SCENES: [Scene; 2] = [
+const ZERO_SCENES: [Scene; 4] = [
     case("both write after a fork", &[Fork(P, C), Write(P, ALL), Check(C), Write(C, ALL), Check(P), Check(C)]),
     case("referenced to read", &[Hold(P, Way::Get, R), Write(P, ALL), HeldStays, Check(P)]),
+    case("pinned for long to read", &[Hold(P, Way::PinLong, R), Write(P, ALL), HeldIsSeen(P), Check(P)]),
+    case("pinned for long to read when shared", &[Fork(P, C), Hold(P, Way::PinLong, R), Write(P, ALL), HeldIsSeen(P), Check(C)]),
 ];
 
 /// The halves of the block.

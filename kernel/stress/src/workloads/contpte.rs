@@ -14,7 +14,7 @@ use crate::rng::Rng;
 use crate::run::{Failure, Run};
 use crate::world::World;
 use abi::{Access, Order, PAGE_SIZE, Prot, VirtRange};
-use mm::thp::Policy;
+use mm::thp::{Policy, Thp};
 use mm::{Advice, AdviseError, Hardware};
 
 /// The space's number in stamps.
@@ -34,12 +34,19 @@ pub(super) fn in_sets<W: World>(
 ) -> Result<(), Failure> {
     let thp = &run.mm().thp;
     let before = (thp.enabled(), thp.enabled_64k());
-    thp.set_enabled(Policy::Never);
-    thp.set_enabled_64k(Some(Policy::Always));
+    want(thp, true);
     let result = drive(run, watch);
     thp.set_enabled(before.0);
     thp.set_enabled_64k(before.1);
     result
+}
+
+/// From now on new memory comes in folios of 64 KiB, or else in huge pages where they are advised.
+pub(super) fn want(thp: &Thp, sets: bool) {
+    let (huge, mid) =
+        if sets { (Policy::Never, Policy::Always) } else { (Policy::Madvise, Policy::Never) };
+    thp.set_enabled(huge);
+    thp.set_enabled_64k(Some(mid));
 }
 
 fn drive<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {

@@ -57,6 +57,11 @@ impl Entry {
         })
     }
 
+    /// How often the content was thrown away by then.
+    pub(super) const fn era(self) -> u16 {
+        self.era
+    }
+
     /// What may be seen where others throw the content away whenever they like.
     pub(super) const fn or_zero(self) -> Self {
         Self { zero: true, ..self }

@@ -27,6 +27,7 @@ mod mremap;
 mod mremap_vs_migrate;
 mod oom;
 mod parcel;
+mod pin_longterm;
 mod shared;
 mod snapshot;
 mod split_migration;
@@ -68,7 +69,7 @@ fn list_of<T>(n: u64, make: impl FnMut(u64) -> Result<T, Failure>) -> Result<Vec
 }
 
 /// How many there are.
-pub const COUNT: usize = 28;
+pub const COUNT: usize = 29;
 
 /// Every workload, in the order in which `stress all` runs them.
 pub const fn all<W: World>() -> [Workload<W>; COUNT] {
@@ -210,6 +211,12 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             about: "references and pins keep pages in place that everybody tries to move",
             shows: &[GupFast, PinAcquired, PgMigrated],
             run: gup_vs_migrate::run,
+        },
+        Workload {
+            name: "pin-longterm",
+            about: "pins that outlast everything that moves, shares or throws away what is pinned",
+            shows: &[PinAcquired, PgMigrated, CowCopy],
+            run: pin_longterm::run,
         },
         Workload {
             name: "migrate-vs-fork",

@@ -34,6 +34,7 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         TakeOutFlushLate | MigrationNotCached | MigrateForgetsDirt => "migrate-pte",
         SplitMigrationUnflushed => "split-vs-migrate",
         MigrateHeld => "gup-vs-migrate",
+        LongtermStays | LongtermOnce | LongtermZeros => "pin-longterm",
         OwedFirstOnly => "migrate-vs-fork",
         RemapWithOwed => "mremap-vs-migrate",
         SplitKeepsMapping | TakeOutNoFlush | TakeOutPreread | TakeOutRestoresPreread |

@@ -71,7 +71,7 @@ impl<W: World> Player<'_, '_, W> {
         let (page, space) = (field.any(rng), &field.space);
         let (va, before) = (field.at(page), field.ledger.before(page));
         let access = if rng.one_in(2) { Access::Write } else { Access::Read };
-        match rng.below(4) {
+        match rng.below(5) {
             0 => match space.gup_fast(va, access) {
                 Some(folio) => self.look_behind(page, before, folio.pfn(), rng),
                 None => Ok(()),
@@ -84,8 +84,14 @@ impl<W: World> Player<'_, '_, W> {
                 Ok(folio) => self.look_behind(page, before, folio.pfn(), rng),
                 Err(error) => usual_refusal(error),
             },
-            _ => match space.pin(va, access) {
+            3 => match space.pin(va, access) {
                 Ok(pin) => self.look_behind(page, before, pin.pfn(), rng),
+                Err(error) => usual_refusal(error),
+            },
+            _ => match space.pin_longterm(va, access) {
+                Ok(pin) => self.look_behind(page, before, pin.pfn(), rng),
+                // Others hold it where no long pin may be.
+                Err(GupError::Unmovable(_)) => Ok(()),
                 Err(error) => usual_refusal(error),
             },
         }
