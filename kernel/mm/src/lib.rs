@@ -176,6 +176,14 @@ impl<H: Hardware> Mm<H> {
         }
     }
 
+    /// Where a known bug puts the fence of several steps: behind the first of them.
+    #[inline(always)]
+    pub(crate) fn fence_first(&self, early: Mutant) {
+        if self.commits(early) {
+            fence(Ordering::SeqCst);
+        }
+    }
+
     /// `needed`. Taken away by `without`.
     #[inline(always)]
     pub(crate) fn order(&self, needed: Ordering, without: Mutant) -> Ordering {

@@ -140,6 +140,9 @@ mutants! {
     HoldForgetsWrite => "hold-forgets-write",
     /// GUP-fast looks a second time before its reference is visible.
     GupUnfenced => "gup-unfenced",
+    /// GUP-fast of several pages makes the first count visible, and then counts the others and looks a second
+    /// time at all of them.
+    WindowFencedFirst => "window-fenced-first",
     /// Who takes exclusivity away looks for pins before the cleared entry is visible (2022).
     ShareUnfenced => "share-unfenced",
     /// A folio has references again before it is seen what it has become (2018).
@@ -206,6 +209,9 @@ mutants! {
     WalkUnclaimed => "walk-unclaimed",
     /// The walk visits children before their parents: a fork copies around it.
     WalkChildrenFirst => "walk-children-first",
+    /// Of a row of small entries the first one's change is made visible, and then the others are changed and
+    /// pins of all looked for.
+    RowFencedFirst => "row-fenced-first",
     /// Mappings come back writable, and their pages are not said to be exclusive.
     PutBackShared => "put-back-shared",
     /// A folio is split though somebody holds it.

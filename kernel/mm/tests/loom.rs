@@ -12,15 +12,30 @@
 use evidence::Judge;
 use granule_mm::models::{self, Without};
 use granule_mm::mutant::Mutant;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use sync::mutant::Mutant as Order;
 
 type Scenario = fn(Without);
 
+thread_local! {
+    /// How often a CPU may be overtaken in one execution; `None`: as often as there are steps.
+    static PREEMPTIONS: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Explores what `body` does by the executions in which CPUs overtake each other at few places: scenarios of many
+/// entries have too many steps for all of them, and these few show what each order is needed for.
+fn seldom_overtaken(body: impl FnOnce()) {
+    PREEMPTIONS.set(Some(3));
+    body();
+    PREEMPTIONS.set(None);
+}
+
 fn explore(scenario: Scenario, without: Without, order: Option<Order>) {
     let mut builder = loom::model::Builder::new();
     // Making a space takes many steps, none of them contended.
     builder.max_branches = 100_000;
+    builder.preemption_bound = PREEMPTIONS.get();
     Order::arm(order);
     builder.check(move || scenario(without));
 }
@@ -89,6 +104,17 @@ fn everything_holds_as_it_is() {
     for scenario in scenarios {
         holds(scenario, Without::default());
     }
+}
+
+#[test]
+fn rows_hold_as_they_are() {
+    let scenarios: [Scenario; 4] = [
+        models::moving_a_row_against_pinning,
+        models::moving_a_row_against_pinning_its_end,
+        models::moving_a_folio_against_pinning,
+        models::discarding_a_row_against_referencing,
+    ];
+    seldom_overtaken(|| scenarios.iter().for_each(|scenario| holds(*scenario, Without::default())));
 }
 
 // --- a folio is frozen, or somebody holds it -----------------------------------------------------------
@@ -165,6 +191,35 @@ fn what_pins_and_forks_ask_of_each_other() {
     for order in [Order::SeqUnchangedUnfenced, Order::SeqBeginUnfenced] {
         misses_order(scenario, order);
     }
+}
+
+// --- many entries, one fence ----------------------------------------------------------------------------
+
+/// One fence after the last of a row's entries was made invalid, and one after the last of a window's pages was
+/// counted; and then each entry is looked at again.
+#[test]
+fn one_fence_for_a_row_and_one_for_a_window() {
+    let rows = [models::moving_a_row_against_pinning, models::moving_a_folio_against_pinning];
+    seldom_overtaken(|| {
+        for scenario in rows {
+            misses_step(scenario, Mutant::ShareUnfenced);
+            misses_step(scenario, Mutant::GupNoRecheck);
+            misses_order(scenario, Order::SeqUnchangedUnfenced);
+        }
+        misses_step(models::moving_a_row_against_pinning_its_end, Mutant::RowFencedFirst);
+        misses_step(models::moving_a_row_against_pinning, Mutant::WindowFencedFirst);
+        // Who asks for all of a row is protected by its first page.
+        spares_step(models::moving_a_row_against_pinning, Mutant::RowFencedFirst);
+    });
+}
+
+#[test]
+fn one_fence_for_a_window_of_references() {
+    seldom_overtaken(|| {
+        for step in [Mutant::GupUnfenced, Mutant::WindowFencedFirst, Mutant::GupNoRecheck] {
+            misses_step(models::discarding_a_row_against_referencing, step);
+        }
+    });
 }
 
 // --- what is published is whole ------------------------------------------------------------------------

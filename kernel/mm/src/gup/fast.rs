@@ -71,7 +71,7 @@ impl<H: Hardware> Mm<H> {
 
     /// Holds the pages that `space` has from `va` on, at most `pages`, as far as they can be had without
     /// waiting and as `runs` has room for. There may be more to be had behind them.
-    pub(super) fn hold_window(
+    pub(crate) fn hold_window(
         &self,
         space: &Core,
         va: VirtAddr,
@@ -93,7 +93,9 @@ impl<H: Hardware> Mm<H> {
             return None;
         }
         let runs = &mut runs[..counted.runs];
-        let good = match self.is_undisturbed(space, before) {
+        let undisturbed =
+            self.commits(Mutant::WindowFencedFirst) || self.is_undisturbed(space, before);
+        let good = match undisturbed {
             false => 0,
             true if block => self.confirm_block(&seen, access, hold, runs[0]),
             true => window.confirm(counted, runs),

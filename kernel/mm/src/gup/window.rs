@@ -37,9 +37,9 @@ impl Sighting {
 
 /// How much of a window is counted, or held.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Got {
-    pub(super) runs: usize,
-    pub(super) pages: u64,
+pub(crate) struct Got {
+    pub(crate) runs: usize,
+    pub(crate) pages: u64,
 }
 
 /// The most small pages that one walk takes: interrupts are masked meanwhile.
@@ -114,6 +114,9 @@ impl<'m, H: Hardware> Window<'m, H> {
             }
             if !map.find(pfn).is_some_and(|desc| mm.small_try_get(pfn, desc, refs)) {
                 return (n, Some(pfn));
+            }
+            if at + n == 0 {
+                mm.fence_first(Mutant::WindowFencedFirst);
             }
             *run = Run { first: pfn, pages: 1 };
         }

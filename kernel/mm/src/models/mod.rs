@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `folios` | the last reference is taken away from all others, against whoever takes one without a lock |
 //! | `pins` | exclusivity against pins: taken away with the entry cleared, and by a fork |
+//! | `rows` | entries that are taken out together, against pages that are held together: one fence for all on either side |
 //! | `splits` | a folio is cut into parts, against lockless readers and late waiters |
 //! | `tables` | a table is filled and linked, a page is filled and mapped, against lockless readers |
 //! | `collapse` | a table is taken out, to be reused or to have its pages copied, against lockless readers |
@@ -18,6 +19,7 @@ mod collapse;
 mod folios;
 mod machine;
 mod pins;
+mod rows;
 mod splits;
 mod tables;
 
@@ -27,6 +29,10 @@ pub use folios::freezing_against_getting;
 pub use pins::{
     discarding_against_referencing, forking_against_pinning, reclaiming_against_writing,
     sharing_a_large_folio, sharing_a_page,
+};
+pub use rows::{
+    discarding_a_row_against_referencing, moving_a_folio_against_pinning,
+    moving_a_row_against_pinning, moving_a_row_against_pinning_its_end,
 };
 pub use splits::{cutting_against_getting, cutting_against_marking, cutting_against_waiting};
 pub use tables::{faulting_against_reading, linking_against_walking};

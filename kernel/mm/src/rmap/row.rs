@@ -81,11 +81,16 @@ impl<H: Hardware> Mm<H> {
                 self.invalidate_page(slot(n), leaf);
                 valid = true;
             }
+            if found.is_none() {
+                self.fence_first(Mutant::RowFencedFirst);
+            }
             found = Some(found.map_or(n, |found| found.start)..n + 1);
         }
         let Some(found) = found else { return };
         // Of all of them: whoever pins one either is seen below or sees its entry changed.
-        self.fence(Mutant::ShareUnfenced);
+        if !self.commits(Mutant::RowFencedFirst) {
+            self.fence(Mutant::ShareUnfenced);
+        }
         for n in found.clone() {
             match pte::decode(Level::Pte, self.hw.load(slot(n))) {
                 Entry::PresentInvalid(leaf) | Entry::ProtNone(leaf)

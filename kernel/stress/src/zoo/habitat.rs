@@ -27,11 +27,11 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         CowReuseShared | ForkKeepsExclusive | ReplaceFlushFirst | CowCountsMaps => "cow",
         LeafFlushLocal => "fault-4k",
         ForkIgnoresPins | ForkIgnoresHugePins | ForkNoSequence | PinShared | PinDuringFork |
-        PinForgetsFork | PinUnnoted | ShareUnfenced => "gup-vs-fork",
+        PinForgetsFork | PinUnnoted | ShareUnfenced | WindowFencedFirst => "gup-vs-fork",
         GupTrustsPresent | GupNoHeadRecheck => "gup-vs-split",
         SplitMigrationMkinvalid | SplitCountsMigration |
         SplitMisreadsMigration => "split-migration",
-        TakeOutFlushLate | MigrationNotCached | MigrateForgetsDirt => "migrate-pte",
+        TakeOutFlushLate | MigrationNotCached | MigrateForgetsDirt | RowFencedFirst => "migrate-pte",
         SplitMigrationUnflushed => "split-vs-migrate",
         MigrateHeld => "gup-vs-migrate",
         LongtermStays | LongtermOnce | LongtermZeros => "pin-longterm",
