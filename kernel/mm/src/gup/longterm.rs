@@ -59,27 +59,29 @@ impl<'m, H: Hardware> Space<'m, H> {
         let mut patience = Patience::new();
         loop {
             let held = self.pin_many(va, pages, access, &mut *runs)?;
-            let pages = || (0..).map(|n| va + n * PAGE_SIZE).zip(held.iter());
-            let zeros = || pages().filter(|(_, pfn)| self.is_everybodys(*pfn, access));
-            if zeros().next().is_some() {
-                zeros().try_for_each(|(va, _)| self.unshare(va))?;
-                continue;
-            }
-            let misplaced = || pages().filter(|(_, pfn)| !self.may_stay(*pfn));
-            let Some((_, first)) = misplaced().next().filter(|_| !self.looks_once(&patience))
-            else {
+            let stays = |pfn| self.may_stay(pfn) && !self.is_everybodys(pfn, access);
+            if self.looks_once(&patience) || held.iter().all(stays) {
                 // The same once more, with what it is made of lent for as long as it is held.
                 let used = held.runs().len();
                 core::mem::forget(held);
                 let hold = super::Hold::Pin;
                 return Ok(Held::adopt(self.mm(), &runs[..used], hold, access == Access::Write));
-            };
-            let mut out = Vec::new();
-            out.try_reserve_exact(misplaced().count())
-                .map_err(|_| GupError::OutOfMemory(NO_HEAP))?;
-            out.extend(misplaced().map(|(va, _)| va));
+            }
+            let (mut out, mut first) = (Vec::new(), None);
+            for (n, pfn) in (0..).zip(held.iter()) {
+                let va = va + n * PAGE_SIZE;
+                if self.is_everybodys(pfn, access) {
+                    self.unshare(va)?;
+                } else if !self.may_stay(pfn) {
+                    out.try_reserve(1).map_err(|_| GupError::OutOfMemory(NO_HEAP))?;
+                    out.push(va);
+                    first.get_or_insert(pfn);
+                }
+            }
             drop(held);
-            self.move_out(&out, first, &mut patience)?;
+            if let Some(first) = first {
+                self.move_out(&out, first, &mut patience)?;
+            }
         }
     }
 

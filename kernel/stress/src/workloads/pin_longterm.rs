@@ -209,8 +209,10 @@ fn pin_many<W: World>(
 ) -> Result<(), Failure> {
     let first = field.near(own, rng);
     let pages = (1 + rng.below(MANY as u64)).min(BLOCK - first % BLOCK);
-    let before: [_; MANY] =
-        core::array::from_fn(|n| field.ledger.before(first + (n as u64).min(pages - 1)));
+    let mut before = [field.ledger.before(first); MANY];
+    for (before, page) in before.iter_mut().zip(first..first + pages) {
+        *before = field.ledger.before(page);
+    }
     let mut room = [gup::Run::EMPTY; MANY];
     let pinned = field.space.pin_longterm_many(field.at(first), pages, Access::Read, &mut room);
     let Some(held) = had(pinned)? else { return Ok(()) };
