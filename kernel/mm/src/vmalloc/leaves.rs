@@ -6,7 +6,8 @@
 //! Corresponds to Linux's `vmap_pages_range_noflush` and `vunmap_range_noflush`.
 
 use crate::{Hardware, Mm, Note, OutOfMemory, Slot};
-use abi::{ENTRIES, Level, Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use abi::{ENTRIES, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
+use pte::bits::ADDRESS;
 use pte::{Entry, KernelProt, Leaf, MemType, Scope, Table};
 use sync::atomic::Ordering;
 
@@ -160,8 +161,13 @@ impl<H: Hardware> Mm<H> {
         order: impl Fn(Pfn) -> Order,
     ) -> Option<(Pfn, Order)> {
         let (slot, level) = self.leaf_slot(va).ok()?;
-        let Entry::Leaf(leaf) = pte::decode(level, self.hw.load(slot)) else { return None };
-        let (pfn, order) = (leaf.pfn(), order(leaf.pfn()));
+        let word = self.hw.load(slot);
+        if word == 0 {
+            return None;
+        }
+        // Nothing but leaves is there.
+        let pfn = PhysAddr(word & ADDRESS).pfn();
+        let order = order(pfn);
         if level != Level::Pte {
             self.hw.store(slot, 0);
             return Some((pfn, order));

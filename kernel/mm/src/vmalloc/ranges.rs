@@ -10,6 +10,9 @@ use pte::{AsidMatch, Caps, CostModel, Invalidation, Plan};
 /// How many ranges are kept apart.
 const APART: usize = 32;
 
+/// Among how many that came last a neighbour is looked for.
+const NEAR: usize = 8;
+
 /// Ranges of addresses whose leaves are to go.
 #[derive(Debug)]
 pub(super) struct Ranges {
@@ -34,10 +37,11 @@ impl Ranges {
         let is_first = self.hull.is_empty();
         let (low, high) = (self.hull.start.min(range.start), self.hull.end.max(range.end));
         self.hull = if is_first { range } else { VirtRange::new(low, high) };
-        let near = self.ranges[..self.len]
-            .iter_mut()
-            .rev()
-            .find(|near| near.end == range.start || near.start == range.end);
+        if self.is_hull {
+            return;
+        }
+        let kept = self.ranges[..self.len].iter_mut().rev();
+        let near = kept.take(NEAR).find(|near| near.end == range.start || near.start == range.end);
         if let Some(near) = near {
             *near = VirtRange::new(near.start.min(range.start), near.end.max(range.end));
         } else if let Some(free) = self.ranges.get_mut(self.len) {
