@@ -96,6 +96,17 @@ pub enum Failure {
         /// How many.
         operations: u64,
     },
+    /// A kernel address that was mapped for the CPU faults, or does not show what it wrote there.
+    Kernel {
+        /// The CPU.
+        cpu: usize,
+        /// The address.
+        va: VirtAddr,
+        /// What it wrote.
+        expected: u64,
+        /// What it read; `None` where that faulted, or writing did.
+        found: Option<u64>,
+    },
     /// Pages that were not given back.
     Leak {
         /// What they are.
@@ -142,6 +153,13 @@ impl fmt::Display for Failure {
             Self::WrongFrame { cpu, at, expected, found } => {
                 let (expected, found) = (Content(*expected), Content(*found));
                 write!(f, "cpu {cpu} owns {at}: expected {expected}, found {found}")
+            }
+            Self::Kernel { cpu, va, expected, found } => {
+                write!(f, "cpu {cpu} at kernel address {va}: expected {}, ", Content(*expected))?;
+                match found {
+                    Some(found) => write!(f, "found {}", Content(*found)),
+                    None => f.write_str("and it faults"),
+                }
             }
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Memory(error) => write!(f, "{error}; use a smaller mem="),

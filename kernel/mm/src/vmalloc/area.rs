@@ -1,7 +1,7 @@
 //! From a size to addresses that nobody has, and back.
 
-use super::VmallocError;
 use super::tree::SlotId;
+use super::{Vmalloc, VmallocError};
 use crate::{Hardware, Mm};
 use abi::{PAGE_SIZE, VirtRange};
 use sync::atomic::Ordering;
@@ -43,7 +43,7 @@ impl<H: Hardware> Mm<H> {
             let node = self.hw.id().index();
             let ready = self.vmalloc.nodes[node].lock(&self.hw).reuse(all, 0);
             if let Some((id, start)) = ready {
-                return Ok(Area { range: self.vmalloc.range(start, pages), node, id });
+                return Ok(Area { range: Vmalloc::range(start, pages), node, id });
             }
         }
         self.area_take_new(pages, align)
@@ -92,7 +92,7 @@ impl<H: Hardware> Mm<H> {
         debug_assert!(id.is_some(), "a slot was reserved for each");
         Ok(id.map(|id| {
             node.areas.link(id);
-            Area { range: self.vmalloc.range(first, pages), node: index, id }
+            Area { range: Vmalloc::range(first, pages), node: index, id }
         }))
     }
 

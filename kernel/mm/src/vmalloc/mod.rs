@@ -130,9 +130,9 @@ impl Vmalloc {
         }
     }
 
-    /// The addresses of `pages` pages from page `start` of the space on.
-    const fn range(&self, start: u64, pages: u64) -> VirtRange {
-        VirtRange::from_size(VirtAddr(self.space.start.0 + start * PAGE_SIZE), pages * PAGE_SIZE)
+    /// The addresses of `pages` pages from page number `start` on.
+    const fn range(start: u64, pages: u64) -> VirtRange {
+        VirtRange::from_size(VirtAddr(start * PAGE_SIZE), pages * PAGE_SIZE)
     }
 }
 
@@ -144,7 +144,7 @@ impl<H: Hardware> Mm<H> {
     pub fn open_vmalloc(&mut self, root: Pfn, space: VirtRange) -> Result<(), OutOfMemory> {
         let vmalloc = &mut self.vmalloc;
         (vmalloc.root, vmalloc.space) = (root, space);
-        vmalloc.gaps.lock(&self.hw).open(0, space.bytes() / PAGE_SIZE)?;
+        vmalloc.gaps.lock(&self.hw).open(space.start.0 / PAGE_SIZE, space.pages())?;
         self.hw.note(Note::Quarantine(space));
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! From lazy to ready: one flush for all that was given up.
 
+use super::Vmalloc;
 use super::node::Node;
 use super::ranges::{Ranges, leaves};
 use super::tree::{NONE, Piece, SlotId};
@@ -65,7 +66,7 @@ impl<H: Hardware> Mm<H> {
             self.each(node, head, |_, _, piece| {
                 // What began to be flushed after it was given up is flushed.
                 if piece.tag >= complete {
-                    also.add(self.vmalloc.range(piece.start, piece.pages));
+                    also.add(Vmalloc::range(piece.start, piece.pages));
                 }
             });
         }

@@ -17,7 +17,7 @@ pub(super) type SlotId = u32;
 /// No slot.
 pub(super) const NONE: SlotId = u32::MAX;
 
-/// A piece of address space, in pages from the beginning of the space.
+/// A piece of address space, by page numbers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece {
     /// Its first page.

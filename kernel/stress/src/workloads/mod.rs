@@ -32,6 +32,7 @@ mod shared;
 mod snapshot;
 mod split_migration;
 mod split_vs_migrate;
+mod test_vmalloc;
 mod thp_collapse;
 mod thp_split;
 mod unmap_shootdown;
@@ -69,7 +70,7 @@ fn list_of<T>(n: u64, make: impl FnMut(u64) -> Result<T, Failure>) -> Result<Vec
 }
 
 /// How many there are.
-pub const COUNT: usize = 29;
+pub const COUNT: usize = 37;
 
 /// Every workload, in the order in which `stress all` runs them.
 pub const fn all<W: World>() -> [Workload<W>; COUNT] {
@@ -235,6 +236,54 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             about: "more spaces than ASIDs, each must see its own memory",
             shows: &[AsidRollover],
             run: asid_rollover::run,
+        },
+        Workload {
+            name: "fix_size_alloc",
+            about: "kernel mappings of a page come and go",
+            shows: &[PgAlloc, PgFree],
+            run: test_vmalloc::fix_size,
+        },
+        Workload {
+            name: "full_fit_alloc",
+            about: "kernel mappings of a page, where each gap has just their size",
+            shows: &[PgAlloc, PgFree],
+            run: test_vmalloc::full_fit,
+        },
+        Workload {
+            name: "long_busy_list_alloc",
+            about: "kernel mappings beside thousands of others",
+            shows: &[PgAlloc, PgFree],
+            run: test_vmalloc::long_busy_list,
+        },
+        Workload {
+            name: "random_size_alloc",
+            about: "kernel mappings of 1 to 100 pages",
+            shows: &[PgAlloc, PgFree],
+            run: test_vmalloc::random_size,
+        },
+        Workload {
+            name: "fix_align_alloc",
+            about: "kernel mappings at multiples of 32 KiB",
+            shows: &[PgAlloc, PgFree],
+            run: test_vmalloc::fix_align,
+        },
+        Workload {
+            name: "random_size_align_alloc",
+            about: "kernel mappings of any small size at any alignment",
+            shows: &[PgAlloc, PgFree],
+            run: test_vmalloc::random_size_align,
+        },
+        Workload {
+            name: "align_shift_alloc",
+            about: "a kernel mapping at every power of two; beyond the space there is none",
+            shows: &[PgAlloc, PgFree],
+            run: test_vmalloc::align_shift,
+        },
+        Workload {
+            name: "pcpu_alloc",
+            about: "kernel mappings with a share for each CPU",
+            shows: &[PgAlloc, PgFree],
+            run: test_vmalloc::pcpu,
         },
         Workload {
             name: "oom",
