@@ -137,21 +137,22 @@ impl<H: Hardware> Mm<H> {
     #[cfg_attr(feature = "sanitize", track_caller)]
     pub(crate) fn give_back(&self, pfn: Pfn, kind: Kind) {
         let desc = self.desc(pfn);
-        match desc.disown(pfn, kind) {
-            Order::PAGE => {
-                self.count(Event::PgFree, 1);
-                self.hw.note(Note::FrameFree(pfn, Order::PAGE));
-                self.frames.give_page(&self.hw, pfn, desc, Mobility::of(kind));
-            }
-            order => self.give_back_block(pfn, desc, Mobility::of(kind), order),
+        if !desc.is_page_of(kind) {
+            return self.give_back_block(pfn, desc, kind);
         }
+        let at = self.hw.id();
+        self.stats.add(at, Event::PgFree, 1);
+        self.hw.note(Note::FrameFree(pfn, Order::PAGE));
+        self.frames.give_page(&self.hw, at, pfn, desc, Mobility::of(kind));
     }
 
     /// As [`Mm::give_back`], of more than a page: out of the way of the pages.
     #[inline(never)]
-    fn give_back_block(&self, pfn: Pfn, desc: &PageDesc, mobility: Mobility, order: Order) {
+    #[cfg_attr(feature = "sanitize", track_caller)]
+    fn give_back_block(&self, pfn: Pfn, desc: &PageDesc, kind: Kind) {
+        let order = desc.disown(pfn, kind);
         self.count(Event::PgFree, order.pages());
         self.hw.note(Note::FrameFree(pfn, order));
-        self.frames.give(&self.hw, pfn, desc, mobility, order);
+        self.frames.give(&self.hw, pfn, desc, Mobility::of(kind), order);
     }
 }

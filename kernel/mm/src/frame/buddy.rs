@@ -78,27 +78,37 @@ impl Buddy {
         self.take_of(map, group, order)
     }
 
-    /// Takes one block between `least` and `most`: the largest; or, where as much as that is lying about
-    /// in smaller ones, the smallest of these, whole. Others' page blocks are touched only `in_need`, and no
-    /// more than `least` is taken of them.
-    pub(super) fn take_between(
+    /// Takes about `wanted` blocks of `least`, and no more: in pieces as large as they come; or, where so much
+    /// is lying about in smaller ones, those, the smallest first and each of them whole. Others' page blocks are
+    /// touched only `in_need`, and no more than one block is taken of them.
+    #[doc(alias = "rmqueue_bulk")]
+    #[inline]
+    pub(super) fn take_about(
         &mut self,
         map: &MemMap,
         mobility: Mobility,
-        (least, most): (Order, Order),
+        least: Order,
+        wanted: usize,
         in_need: bool,
-    ) -> Option<(Pfn, Order)> {
-        let group = self.group_for(map, mobility, least, in_need)?;
+        mut each: impl FnMut(Pfn, Order),
+    ) {
+        let Some(group) = self.group_for(map, mobility, least, in_need) else { return };
         let others = mobility == Mobility::Movable && group == Group::Unmovable;
-        let most = if others { least } else { most };
+        let mut left = if others { 1 } else { wanted };
+        let most_of = |left: usize| Order((least.0 + left.ilog2() as u8).min(Order::MAX.0));
         let list = &self.lists[group as usize];
-        let smallest = list.smallest(least)?;
-        let lying_about = || list.pages_between(least, most) >= most.pages();
-        let order = match smallest < most && (lying_about() || list.smallest(most).is_none()) {
-            true => smallest,
-            false => most,
-        };
-        Some((self.take_of(map, group, order)?, order))
+        let most = most_of(wanted);
+        let lying_about = list.pages_between(least, most) >= most.pages();
+        while left > 0
+            && let Some(smallest) = self.lists[group as usize].smallest(least)
+        {
+            let most = most_of(left);
+            let whole = lying_about || self.lists[group as usize].smallest(most).is_none();
+            let order = if whole { smallest.min(most) } else { most };
+            let Some(first) = self.take_of(map, group, order) else { return };
+            each(first, order);
+            left -= 1 << (order.0 - least.0);
+        }
     }
 
     /// Takes a movable block out of what is fragmented already: no page block that is free as a whole is
@@ -214,8 +224,7 @@ impl Buddy {
     fn take_of(&mut self, map: &MemMap, group: Group, order: Order) -> Option<Pfn> {
         let list = &mut self.lists[group as usize];
         let mut from = list.smallest(order)?;
-        let pfn = list.first(map, from)?;
-        list.unlink(map, pfn, from);
+        let pfn = list.pop(map, from)?;
         // Give back the upper half of each split.
         while from > order {
             from.0 -= 1;
@@ -227,6 +236,7 @@ impl Buddy {
 
     /// Puts a block back, merged with as many buddies as are free and for the same.
     #[doc(alias = "__free_one_page")]
+    #[inline]
     pub(super) fn give(&mut self, map: &MemMap, pfn: Pfn, order: Order) {
         if order < PAGE_BLOCK {
             let group = map.page_block(pfn).group();

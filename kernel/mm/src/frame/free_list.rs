@@ -69,6 +69,19 @@ impl FreeList {
         self.orders |= 1 << order.0;
     }
 
+    /// Takes the block of `order` that was linked last off its list. Its head still says that it is free.
+    #[inline]
+    pub(super) fn pop(&mut self, map: &MemMap, order: Order) -> Option<Pfn> {
+        let pfn = self.first(map, order)?;
+        let next = map.desc(pfn).next.load(Relaxed);
+        self.heads[order.index()] = next;
+        if next != NIL {
+            map.desc(map.pfn(next)).prev.store(NIL, Relaxed);
+        }
+        self.count_less(order);
+        Some(pfn)
+    }
+
     /// Takes a block off its list. Its head still says that it is free.
     #[inline]
     pub(super) fn unlink(&mut self, map: &MemMap, pfn: Pfn, order: Order) {
@@ -81,6 +94,11 @@ impl FreeList {
         if next != NIL {
             map.desc(map.pfn(next)).prev.store(prev, Relaxed);
         }
+        self.count_less(order);
+    }
+
+    #[inline]
+    fn count_less(&mut self, order: Order) {
         let left = &mut self.blocks[order.index()];
         *left -= 1;
         if *left == 0 {

@@ -53,7 +53,7 @@ pub use pin::{FolioPin, PIN_BIAS};
 pub use zones::Near;
 
 use ::alloc::boxed::Box;
-use abi::{Node, Order, Pfn, PhysRange};
+use abi::{CpuId, Node, Order, Pfn, PhysRange};
 use buddy::Buddy;
 use core::fmt;
 use pcp::Stock;
@@ -297,11 +297,12 @@ impl Frames {
         self.stock(cpu).lock(cpu).pop_pages(pages)
     }
 
-    /// Takes back a page whose descriptor is `desc` and says its owner's name for the last time.
+    /// Takes back a page whose descriptor is `desc` and says its owner's name for the last time. `at` is where
+    /// the caller was a moment ago.
     #[inline]
-    fn give_page<C: Cpu>(&self, cpu: &C, pfn: Pfn, desc: &PageDesc, mobility: Mobility) {
+    fn give_page<C: Cpu>(&self, cpu: &C, at: CpuId, pfn: Pfn, desc: &PageDesc, mobility: Mobility) {
         desc.set(Kind::Stocked, Order::PAGE);
-        if !self.stock(cpu).lock(cpu).push(mobility, pfn, Order::PAGE) {
+        if !self.stocks[at.index()].lock(cpu).push(mobility, pfn, Order::PAGE) {
             self.spill(cpu, pfn, mobility, Order::PAGE);
         }
     }

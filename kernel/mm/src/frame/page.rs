@@ -123,6 +123,13 @@ impl PageDesc {
         Order((self.state.load(Ordering::Relaxed) >> 8) as u8)
     }
 
+    /// Whether this page by itself is a block of `kind`'s.
+    #[inline]
+    pub(super) fn is_page_of(&self, kind: Kind) -> bool {
+        let state = self.state.load(Ordering::Relaxed);
+        state & BLOCK == kind as u32 | u32::from(Order::PAGE.0) << 8
+    }
+
     /// Whether this page is a folio by itself.
     #[inline]
     pub(crate) fn is_small_folio(&self) -> bool {

@@ -45,8 +45,11 @@ impl<const N: usize> Shelf<N> {
 
     #[inline]
     fn pop(&mut self) -> Option<Pfn> {
-        self.len = self.len.checked_sub(1)?;
-        self.pages.get(self.len).copied()
+        // One comparison: what is below nothing is no place, either.
+        let len = self.len.wrapping_sub(1);
+        let pfn = *self.pages.get(len)?;
+        self.len = len;
+        Some(pfn)
     }
 
     /// Keeps a block, if there is room.
@@ -66,26 +69,36 @@ impl<const N: usize> Shelf<N> {
     /// Fetches half a shelf, and cuts it up here: as one large block, which goes back as one; or, where so
     /// much is lying about in smaller ones, those, the smallest first and each of them whole.
     fn refill(&mut self, map: &MemMap, zone: &mut Buddy, mobility: Mobility, order: Order) {
-        let mut left = N.div_ceil(2).min(N - self.len);
-        while left > 0 {
-            let most = Order((order.0 + left.ilog2() as u8).min(Order::MAX.0));
-            // Others' page blocks are for the one who asked, not for the stock.
-            let in_need = self.len == 0;
-            let found = zone.take_between(map, mobility, (order, most), in_need);
-            let Some((first, block)) = found else { break };
-            let n = 1 << (block.0 - order.0);
+        let room = &mut self.pages[self.len..];
+        let wanted = N.div_ceil(2).min(room.len());
+        let mut rest = room.iter_mut();
+        // Others' page blocks are for the one who asked, not for the stock.
+        let in_need = self.len == 0;
+        zone.take_about(map, mobility, order, wanted, in_need, |first, block| {
+            let n = (block.pages() >> order.0) as usize;
+            let heads = map.block(first, block).iter().step_by(order.pages() as usize);
             // The lowest comes out first.
-            for pfn in (0..n as u64).rev().map(|i| first + i * order.pages()) {
-                map.desc(pfn).set(Kind::Stocked, order);
-                self.push(pfn);
+            let mut pfn = first + block.pages();
+            for (place, desc) in rest.by_ref().take(n).zip(heads) {
+                desc.set(Kind::Stocked, order);
+                pfn = Pfn(pfn.0 - order.pages());
+                *place = pfn;
             }
-            left -= n;
-        }
+            self.len += n;
+        });
     }
 
-    /// Gives back all but the `keep` blocks that came last.
-    fn spill<C: Cpu>(&mut self, cpu: &C, map: &MemMap, zones: &Zones, order: Order, keep: usize) {
-        let gone = self.len.saturating_sub(keep);
+    /// Gives back about half, those that have been here longest. What lies next to each other stays together:
+    /// cut in two, here and in the zone, it would be in pieces from then on.
+    fn spill<C: Cpu>(&mut self, cpu: &C, map: &MemMap, zones: &Zones, order: Order) {
+        let half = self.len.div_ceil(2);
+        let apart = |at: &usize| !adjoin(self.pages[at - 1], self.pages[*at], order);
+        let gone = (half.div_ceil(2)..=half).rev().find(apart).unwrap_or(half);
+        self.give(cpu, map, zones, order, gone);
+    }
+
+    /// Gives back the `gone` blocks that have been here longest.
+    fn give<C: Cpu>(&mut self, cpu: &C, map: &MemMap, zones: &Zones, order: Order, gone: usize) {
         zones.give_runs(cpu, map, order, &self.pages[..gone]);
         self.pages.copy_within(gone..self.len, 0);
         self.len -= gone;
@@ -95,23 +108,43 @@ impl<const N: usize> Shelf<N> {
 /// Gives blocks of `order` back to the zone; what lies next to each other, one way or the other, goes as few
 /// large blocks.
 pub(super) fn give_runs(map: &MemMap, zone: &mut Buddy, order: Order, blocks: &[Pfn]) {
-    let follows = |one: Pfn, other: Pfn| one.0 + order.pages() == other.0;
     let mut rest = blocks;
-    while let Some(&first) = rest.first() {
-        let up = 1 + rest.windows(2).take_while(|pair| follows(pair[0], pair[1])).count();
-        let n = match up {
-            1 => 1 + rest.windows(2).take_while(|pair| follows(pair[1], pair[0])).count(),
-            n => n,
-        };
-        give_run(map, zone, order, first.min(rest[n - 1]), n as u64);
-        rest = &rest[n..];
+    while let [first, ..] = rest {
+        let (run, behind) = rest.split_at(run(rest, order));
+        let lowest = run.last().map_or(*first, |last| *last.min(first));
+        give_run(map, zone, order, lowest, run.len() as u64);
+        rest = behind;
     }
 }
 
+/// How many blocks lie next to each other, from the first on: each above the one before, or each below it.
+#[inline(always)]
+fn run(blocks: &[Pfn], order: Order) -> usize {
+    let [first, second, rest @ ..] = blocks else { return blocks.len() };
+    if !adjoin(*first, *second, order) {
+        return 1;
+    }
+    let step = second.0.wrapping_sub(first.0);
+    let mut next = second.0.wrapping_add(step);
+    let mut follows = |block: &Pfn| {
+        let follows = block.0 == next;
+        next = next.wrapping_add(step);
+        follows
+    };
+    2 + rest.iter().position(|block| !follows(block)).unwrap_or(rest.len())
+}
+
+/// Whether one of two blocks lies right above the other.
+#[inline(always)]
+fn adjoin(one: Pfn, other: Pfn, order: Order) -> bool {
+    one.0.abs_diff(other.0) == order.pages()
+}
+
 /// Gives back `n` blocks of `order` from `first` on, as the largest blocks that they make within page blocks.
+#[inline(always)]
 fn give_run(map: &MemMap, zone: &mut Buddy, order: Order, first: Pfn, n: u64) {
     let (mut at, mut left) = (first, n);
-    while left > 0 {
+    while left > 1 {
         let aligned = at.0.trailing_zeros().min(Order::MAX.0.into()) as u8;
         // Two page blocks may be for different things; they merge by themselves if not.
         let joint = Order(aligned.min(order.0 + left.ilog2() as u8).min(PAGE_BLOCK.0));
@@ -121,6 +154,9 @@ fn give_run(map: &MemMap, zone: &mut Buddy, order: Order, first: Pfn, n: u64) {
         zone.give(map, at, joint);
         at = at + joint.pages();
         left -= joint.pages() >> order.0;
+    }
+    if left == 1 {
+        zone.give(map, at, order);
     }
 }
 
@@ -220,7 +256,7 @@ impl Stock {
         n
     }
 
-    /// Gives half a shelf back to the zone.
+    /// Gives about half a shelf back to the zone.
     #[doc(alias = "free_pcppages_bulk")]
     #[cold]
     pub(super) fn spill<C: Cpu>(
@@ -231,17 +267,14 @@ impl Stock {
         mobility: Mobility,
         order: Order,
     ) {
-        on_shelf!(self, mobility, order, |shelf| {
-            let keep = shelf.pages.len() / 2;
-            shelf.spill(cpu, map, zones, order, keep);
-        });
+        on_shelf!(self, mobility, order, |shelf| shelf.spill(cpu, map, zones, order));
     }
 
     /// Gives everything back to the zone.
     pub(super) fn drain<C: Cpu>(&mut self, cpu: &C, map: &MemMap, zones: &Zones) {
-        self.pages.spill(cpu, map, zones, Order::PAGE, 0);
-        self.unmovable.spill(cpu, map, zones, Order::PAGE, 0);
-        self.runs.spill(cpu, map, zones, RUN, 0);
-        self.huge.spill(cpu, map, zones, Order::PMD, 0);
+        self.pages.give(cpu, map, zones, Order::PAGE, self.pages.len);
+        self.unmovable.give(cpu, map, zones, Order::PAGE, self.unmovable.len);
+        self.runs.give(cpu, map, zones, RUN, self.runs.len);
+        self.huge.give(cpu, map, zones, Order::PMD, self.huge.len);
     }
 }

@@ -1,7 +1,9 @@
 //! The page allocator: blocks taken and given back, in the order in which a large mapping comes and
 //! goes.
 //!
-//! More at a time than a CPU keeps in stock, so that the zone's share is in the figure.
+//! More at a time than a CPU keeps in stock, so that the zone's share is in the figure. A round of single pages
+//! meets the zone two or three times, and each finds there the pieces that the one before left: only many rounds
+//! say what it comes to.
 
 use crate::bench::seat::Seat;
 use crate::run::Failure;
