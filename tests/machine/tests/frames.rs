@@ -9,6 +9,7 @@ use granule_machine::{Config, SimWorld};
 use mm::frame::{IsolateError, Kind, Near};
 use mm::{FaultOutcome, Hardware, Huge, OutOfMemory, Place, Space};
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use stress::{Rng, World};
 
@@ -258,21 +259,41 @@ fn an_isolated_page_block_is_given_to_nobody() {
         let mm = world.mm();
         let untouched = Untouched::new(&world);
         let block = mm.frames.map().range().start.pfn() + 2 * 512;
+        // What was taken last: it is freed, and taken again, in the page block that is isolated next.
+        let last = AtomicU64::new(block.0);
+        // That page block, and for which time it is isolated; 0 while none is.
+        let closed = AtomicU64::new(0);
         world.run(
             3,
             &|cpu| {
                 let mut rng = Rng::new(seed, "isolate", cpu);
                 let mut mine = Vec::new();
-                for _ in 0..60 {
+                let times = if cpu == 0 { 60 } else { 1000 };
+                for time in 1..times {
                     if cpu == 0 {
-                        let isolated = mm.isolate(block).expect("nobody else isolates");
-                        assert_eq!(mm.isolate(block + 7).err(), Some(IsolateError::Busy));
-                        mm.frames.drain(&mm.hw);
-                        let seen = mm.frames.survey(isolated.first());
+                        let theirs = Pfn(last.load(Ordering::SeqCst));
+                        let isolated = mm.isolate(theirs).expect("nobody else isolates");
+                        let first = isolated.first();
+                        closed.store(time << 48 | first.0, Ordering::SeqCst);
+                        assert_eq!(mm.isolate(first + 7).err(), Some(IsolateError::Busy));
+                        for _ in 0..20 {
+                            world.yield_now();
+                        }
+                        let seen = mm.frames.survey(first);
                         assert_eq!(seen.free + seen.stocked + seen.unmovable, 512);
+                        closed.store(0, Ordering::SeqCst);
                     } else if rng.one_in(2) {
                         let order = Order([0, 0, 1, 4, 9, 10][rng.below(6) as usize]);
-                        mine.extend(mm.alloc(order));
+                        let before = closed.load(Ordering::SeqCst);
+                        let Ok(pfn) = mm.alloc(order) else { continue };
+                        mine.push(pfn);
+                        last.store(pfn.0, Ordering::SeqCst);
+                        // Isolated all the while.
+                        if before != 0 && before == closed.load(Ordering::SeqCst) {
+                            let first = Pfn(before & ((1 << 48) - 1));
+                            let apart = pfn + order.pages() <= first || first + 512 <= pfn;
+                            assert!(apart, "{pfn} of {order:?} was taken, seed {seed}");
+                        }
                     } else if !mine.is_empty() {
                         mm.free(mine.swap_remove(rng.below(mine.len() as u64) as usize));
                     }

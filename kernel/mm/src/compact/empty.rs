@@ -38,8 +38,6 @@ impl<'m, H: Hardware> Compactor<'m, H> {
             *moved += place.map_or(0, |head| mm.desc(head).order().pages());
         });
         drop(batch);
-        // The old frames went to a stock.
-        mm.frames.drain(&mm.hw);
         let whole = mm.frames.survey(first).free == PAGE_BLOCK.pages();
         if mm.commits(Mutant::CompactLeavesIsolated) {
             core::mem::forget(isolated);

@@ -151,8 +151,9 @@ impl<H: Hardware> Mm<H> {
     #[cfg_attr(feature = "sanitize", track_caller)]
     fn give_back_block(&self, pfn: Pfn, desc: &PageDesc, kind: Kind) {
         let order = desc.disown(pfn, kind);
-        self.count(Event::PgFree, order.pages());
+        let at = self.hw.id();
+        self.stats.add(at, Event::PgFree, order.pages());
         self.hw.note(Note::FrameFree(pfn, order));
-        self.frames.give(&self.hw, pfn, desc, Mobility::of(kind), order);
+        self.frames.give(&self.hw, at, pfn, desc, Mobility::of(kind), order);
     }
 }

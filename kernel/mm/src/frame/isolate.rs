@@ -1,11 +1,11 @@
 //! A page block that somebody empties: what is free in it, and all that becomes free in it, is given to
 //! nobody.
 //!
-//! What CPUs have in stock is out of reach until it is drained, and a page freed into a stock may be given
-//! out of it once more: whoever isolates drains, moves what is left, and drains again before he looks.
+//! What CPUs have in stock is drained, and as long as anything is isolated the stocks are watched: what is freed
+//! goes the long way, where it is seen whether a stock may have it. Nobody asks while nothing is isolated.
 //!
 //! Corresponds to Linux's `mm/page_isolation.c`: `set_migratetype_isolate`, `undo_isolate_page_range`,
-//! `test_pages_isolated`.
+//! `test_pages_isolated`, `zone_pcp_disable`.
 
 use super::page_block::{Group, PAGE_BLOCK};
 use super::{Flag, Frames, Kind};
@@ -62,14 +62,22 @@ impl Frames {
             return Err(IsolateError::Busy);
         }
         zone.regroup(map, pfn, |was| was.isolated());
+        drop(zone);
+        // Said first: whoever gives a page to a stock that is watched looks, and the rest is drained.
+        for stock in &self.stocks {
+            let mut stock = stock.lock(cpu);
+            stock.watch();
+            stock.drain(cpu, map, &self.zones);
+        }
         Ok(())
     }
 
     /// Undoes [`Frames::isolate`].
     #[doc(alias = "unset_migratetype_isolate")]
     pub(super) fn integrate<C: Cpu>(&self, cpu: &C, pfn: Pfn) {
-        let mut zone = self.zones.on(self.node_of(pfn)).lock(cpu);
-        zone.integrate(self.map(), pfn.align_down(PAGE_BLOCK));
+        let zone = self.zones.on(self.node_of(pfn));
+        zone.lock(cpu).integrate(self.map(), pfn.align_down(PAGE_BLOCK));
+        self.stocks.iter().for_each(|stock| stock.lock(cpu).unwatch());
     }
 
     /// Whether the page block of `pfn` is for what moves. A hint.
@@ -149,7 +157,8 @@ impl<H: Hardware> Drop for Isolated<'_, H> {
 }
 
 impl<H: Hardware> Mm<H> {
-    /// Isolates the page block of `pfn`. CPUs' stocks are not drained yet: see [`Frames::drain`].
+    /// Isolates the page block of `pfn`: nothing of it is taken from now on. Until it is given back, taking and
+    /// freeing are a little slower everywhere.
     ///
     /// Context: as for [`Mm::alloc`].
     #[doc(alias = "start_isolate_page_range")]

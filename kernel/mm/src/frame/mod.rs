@@ -242,7 +242,7 @@ impl Frames {
         self.take_from_zone(cpu, effort, mobility, order)
     }
 
-    /// This CPU has none in stock.
+    /// This CPU has none in stock, or its stock is watched.
     #[cold]
     #[inline(never)]
     fn take_from_zone<C: Cpu>(
@@ -254,10 +254,14 @@ impl Frames {
     ) -> Option<Pfn> {
         // A page block is no smaller than what a refill would fetch.
         let found = if self.is_stocked(mobility, order) && order < PAGE_BLOCK {
-            let mut stock = self.stock(cpu).lock(cpu);
-            self.zones.find(self.zones.home(cpu), |zone| {
-                stock.refill(&self.map, &mut zone.lock(cpu), mobility, order);
-                stock.pop(mobility, order)
+            self.stock(cpu).lock(cpu).open(|stock| {
+                let stocked = stock.pop(mobility, order);
+                stocked.or_else(|| {
+                    self.zones.find(self.zones.home(cpu), |zone| {
+                        stock.refill(&self.map, &mut zone.lock(cpu), mobility, order);
+                        stock.pop(mobility, order)
+                    })
+                })
             })
         } else {
             self.zones.take(cpu, &self.map, mobility, order)
@@ -308,17 +312,25 @@ impl Frames {
     }
 
     /// Takes back a block, likewise.
-    fn give<C: Cpu>(&self, cpu: &C, pfn: Pfn, desc: &PageDesc, mobility: Mobility, order: Order) {
+    fn give<C: Cpu>(
+        &self,
+        cpu: &C,
+        at: CpuId,
+        pfn: Pfn,
+        desc: &PageDesc,
+        mobility: Mobility,
+        order: Order,
+    ) {
         if !self.is_stocked(mobility, order) {
             return self.zones.on(self.node_of(pfn)).lock(cpu).give(&self.map, pfn, order);
         }
         desc.set(Kind::Stocked, order);
-        if !self.stock(cpu).lock(cpu).push(mobility, pfn, order) {
+        if !self.stocks[at.index()].lock(cpu).push(mobility, pfn, order) {
             self.spill(cpu, pfn, mobility, order);
         }
     }
 
-    /// This CPU's stock of such blocks is full.
+    /// This CPU's stock of such blocks is full, or watched.
     #[cold]
     #[inline(never)]
     fn spill<C: Cpu>(&self, cpu: &C, pfn: Pfn, mobility: Mobility, order: Order) {
@@ -326,10 +338,16 @@ impl Frames {
             return self.zones.on(self.node_of(pfn)).lock(cpu).give(&self.map, pfn, order);
         }
         let mut stock = self.stock(cpu).lock(cpu);
-        if !stock.push(mobility, pfn, order) {
-            stock.spill(cpu, &self.map, &self.zones, mobility, order);
-            stock.push(mobility, pfn, order);
+        // Under the stock's lock: who isolates says so first, and comes for what is in stock then.
+        if self.map.page_block(pfn).is_isolated() {
+            return self.zones.on(self.node_of(pfn)).lock(cpu).give(&self.map, pfn, order);
         }
+        stock.open(|stock| {
+            if !stock.push(mobility, pfn, order) {
+                stock.spill(cpu, &self.map, &self.zones, mobility, order);
+                stock.push(mobility, pfn, order);
+            }
+        });
     }
 
     /// Gives back single pages of users, all under one hold of the stock's lock.

@@ -32,8 +32,13 @@ pub(super) const fn is_stocked(mobility: Mobility, order: Order, keeps: bool) ->
     }
 }
 
+/// More than any shelf holds.
+const WATCHED: usize = 1 << 16;
+
 /// A fixed stack of page numbers.
 struct Shelf<const N: usize> {
+    /// How many there are; and [`WATCHED`] more while the stock is watched, so that nothing fits, nothing is
+    /// there, and the quick ways in and out need not ask.
     len: usize,
     pages: [Pfn; N],
 }
@@ -45,7 +50,7 @@ impl<const N: usize> Shelf<N> {
 
     #[inline]
     fn pop(&mut self) -> Option<Pfn> {
-        // One comparison: what is below nothing is no place, either.
+        // One comparison for all: what is below nothing is no place, either.
         let len = self.len.wrapping_sub(1);
         let pfn = *self.pages.get(len)?;
         self.len = len;
@@ -93,7 +98,7 @@ impl<const N: usize> Shelf<N> {
     fn spill<C: Cpu>(&mut self, cpu: &C, map: &MemMap, zones: &Zones, order: Order) {
         let half = self.len.div_ceil(2);
         let apart = |at: &usize| !adjoin(self.pages[at - 1], self.pages[*at], order);
-        let gone = (half.div_ceil(2)..=half).rev().find(apart).unwrap_or(half);
+        let gone = (half.div_ceil(2).max(1)..=half).rev().find(apart).unwrap_or(half);
         self.give(cpu, map, zones, order, gone);
     }
 
@@ -169,6 +174,8 @@ pub(super) struct Stock {
     huge: Shelf<HUGE>,
     /// Single pages for what does not move.
     unmovable: Shelf<PAGES>,
+    /// How many have isolated a page block: nothing of it may come in here.
+    watchers: u32,
 }
 
 /// Runs `$body` with `$shelf` bound to the shelf of such blocks.
@@ -202,15 +209,54 @@ impl Stock {
             runs: Shelf::new(),
             huge: Shelf::new(),
             unmovable: Shelf::new(),
+            watchers: 0,
         }
+    }
+
+    fn lengths(&mut self) -> [&mut usize; 4] {
+        let Self { pages, runs, huge, unmovable, .. } = self;
+        [&mut pages.len, &mut runs.len, &mut huge.len, &mut unmovable.len]
+    }
+
+    /// From now on [`Stock::pop`] and [`Stock::push`] find it empty and full, until this is undone as often.
+    #[doc(alias = "zone_pcp_disable")]
+    pub(super) fn watch(&mut self) {
+        if self.watchers == 0 {
+            self.lengths().into_iter().for_each(|len| *len += WATCHED);
+        }
+        self.watchers += 1;
+    }
+
+    /// Undoes [`Stock::watch`].
+    #[doc(alias = "zone_pcp_enable")]
+    pub(super) fn unwatch(&mut self) {
+        self.watchers -= 1;
+        if self.watchers == 0 {
+            self.lengths().into_iter().for_each(|len| *len -= WATCHED);
+        }
+    }
+
+    /// The stock as it is, watched or not, for as long as `with` runs.
+    pub(super) fn open<R>(&mut self, with: impl FnOnce(&mut Self) -> R) -> R {
+        let watchers = core::mem::take(&mut self.watchers);
+        if watchers > 0 {
+            self.lengths().into_iter().for_each(|len| *len -= WATCHED);
+        }
+        let result = with(self);
+        if watchers > 0 {
+            self.watch();
+        }
+        self.watchers = watchers;
+        result
     }
 
     /// Pages in stock.
     pub(super) fn pages(&self) -> u64 {
-        self.pages.len as u64
-            + self.unmovable.len as u64
-            + self.runs.len as u64 * RUN.pages()
-            + self.huge.len as u64 * Order::PMD.pages()
+        let pages = |len: usize, order: Order| (len % WATCHED) as u64 * order.pages();
+        pages(self.pages.len, Order::PAGE)
+            + pages(self.unmovable.len, Order::PAGE)
+            + pages(self.runs.len, RUN)
+            + pages(self.huge.len, Order::PMD)
     }
 
     /// The block given last: the one most likely still in this CPU's cache.
@@ -241,7 +287,7 @@ impl Stock {
     /// Takes as many single pages for what does not move as there are and fit; says how many.
     pub(super) fn pop_pages(&mut self, pages: &mut [Pfn]) -> usize {
         let shelf = &mut self.unmovable;
-        let n = pages.len().min(shelf.len);
+        let n = if shelf.len > PAGES { 0 } else { pages.len().min(shelf.len) };
         shelf.len -= n;
         pages[..n].copy_from_slice(&shelf.pages[shelf.len..shelf.len + n]);
         n
@@ -250,9 +296,11 @@ impl Stock {
     /// Keeps as many of `pages`, which were movable, as there is room for; says how many.
     #[inline]
     pub(super) fn push_pages(&mut self, pages: &[Pfn]) -> usize {
-        let n = pages.len().min(PAGES - self.pages.len);
-        self.pages.pages[self.pages.len..self.pages.len + n].copy_from_slice(&pages[..n]);
-        self.pages.len += n;
+        let n = pages.len().min(PAGES.saturating_sub(self.pages.len));
+        if n > 0 {
+            self.pages.pages[self.pages.len..self.pages.len + n].copy_from_slice(&pages[..n]);
+            self.pages.len += n;
+        }
         n
     }
 
@@ -272,9 +320,11 @@ impl Stock {
 
     /// Gives everything back to the zone.
     pub(super) fn drain<C: Cpu>(&mut self, cpu: &C, map: &MemMap, zones: &Zones) {
-        self.pages.give(cpu, map, zones, Order::PAGE, self.pages.len);
-        self.unmovable.give(cpu, map, zones, Order::PAGE, self.unmovable.len);
-        self.runs.give(cpu, map, zones, RUN, self.runs.len);
-        self.huge.give(cpu, map, zones, Order::PMD, self.huge.len);
+        self.open(|Self { pages, unmovable, runs, huge, .. }| {
+            pages.give(cpu, map, zones, Order::PAGE, pages.len);
+            unmovable.give(cpu, map, zones, Order::PAGE, unmovable.len);
+            runs.give(cpu, map, zones, RUN, runs.len);
+            huge.give(cpu, map, zones, Order::PMD, huge.len);
+        });
     }
 }

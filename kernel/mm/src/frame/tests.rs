@@ -146,7 +146,8 @@ impl Beside {
         let (kind, order) = self.owned.remove(&pfn).expect("an owned block");
         let desc = self.frames.map().desc(pfn);
         assert_eq!(desc.disown(pfn, kind), order);
-        self.frames.give(self.on(cpu), pfn, desc, Mobility::of(kind), order);
+        let at = CpuId(cpu as u16);
+        self.frames.give(self.on(cpu), at, pfn, desc, Mobility::of(kind), order);
         self.busy[Self::pages(pfn, order)].fill(false);
         self.other.dealloc(pfn.0 as usize, order.pages() as usize);
         assert_eq!(self.frames.free_pages(&self.cpu), self.free());

@@ -5,7 +5,7 @@ extern crate std;
 
 use super::super::{Counts, Effort, Frames, IsolateError, Kind, Mobility, Near, PAGE_BLOCK};
 use super::{BASE, CPUS, OneOf, cases, kind, memmap};
-use abi::{Node, Order, Pfn, PhysRange};
+use abi::{CpuId, Node, Order, Pfn, PhysRange};
 use core::cell::Cell;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -40,8 +40,6 @@ struct Model {
     owned: BTreeMap<Pfn, (Kind, Order)>,
     busy: Vec<bool>,
     isolated: [bool; BLOCKS],
-    /// Isolated, and nothing of it was given to a stock since the last drain.
-    closed: [bool; BLOCKS],
 }
 
 impl Model {
@@ -58,7 +56,6 @@ impl Model {
             owned: BTreeMap::new(),
             busy: std::vec![false; PAGES as usize],
             isolated: [false; BLOCKS],
-            closed: [false; BLOCKS],
         }
     }
 
@@ -102,7 +99,7 @@ impl Model {
             assert!(!core::mem::replace(&mut self.busy[page as usize], true), "{pfn}: two owners");
         }
         for block in Self::blocks(first, order) {
-            assert!(!self.closed[block], "{pfn} is isolated");
+            assert!(!self.isolated[block], "{pfn} is isolated");
             assert!(mobility == Mobility::Movable || !is_kept(block), "{pfn} is kept");
             assert!(node.is_none_or(|node| node == node_of(block)), "{pfn} is elsewhere");
             assert_eq!(self.frames.is_movable_only(pfn), is_kept(block));
@@ -116,17 +113,14 @@ impl Model {
         let (kind, order) = self.owned.remove(&pfn).expect("an owned block");
         let desc = self.frames.map().desc(pfn);
         assert_eq!(desc.disown(pfn, kind), order);
-        self.frames.give(self.on(cpu), pfn, desc, Mobility::of(kind), order);
+        let at = CpuId(cpu as u16);
+        self.frames.give(self.on(cpu), at, pfn, desc, Mobility::of(kind), order);
         let first = pfn - BASE;
         self.busy[first as usize..(first + order.pages()) as usize].fill(false);
-        for block in Self::blocks(first, order) {
-            self.closed[block] = false;
-        }
     }
 
-    fn drain(&mut self) {
+    fn drain(&self) {
         self.frames.drain(&self.cpu);
-        self.closed = self.isolated;
     }
 
     fn isolate(&mut self, block: usize) {
@@ -142,7 +136,6 @@ impl Model {
 
     fn integrate(&mut self, block: usize) {
         if core::mem::take(&mut self.isolated[block]) {
-            self.closed[block] = false;
             self.frames.integrate(&self.cpu, BASE + block as u64 * 512);
         }
     }
@@ -171,6 +164,7 @@ impl Model {
             assert_eq!(seen.unmovable, owned(Kind::Kernel), "page block {block}");
             assert_eq!(seen.movable, owned(Kind::Folio), "page block {block}");
             assert_eq!(seen.free + seen.stocked + seen.movable + seen.unmovable, 512);
+            assert!(seen.stocked == 0 || !self.isolated[block], "page block {block} is in stock");
         }
     }
 
@@ -224,9 +218,6 @@ proptest! {
                     let mobility = Mobility::of(kind);
                     let on = model.on(cpu);
                     let taken = model.frames.take(on, Effort::Full, mobility, order);
-                    if taken.is_none() {
-                        model.closed = model.isolated;
-                    }
                     model.took(taken, kind, order, None);
                 }
                 Step::Near { near, kind, order } => {
@@ -289,7 +280,6 @@ fn an_emptied_page_block_is_whole() {
     for page in 512..1024 {
         model.give(1, BASE + page);
     }
-    model.drain();
     assert_eq!(model.frames.survey(BASE + 512).free, 512);
     let taken = model.frames.take(model.on(0), Effort::Full, Mobility::Movable, Order::PAGE);
     assert_eq!(taken, None, "all that is free is isolated");
