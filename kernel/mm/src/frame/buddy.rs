@@ -236,7 +236,6 @@ impl Buddy {
 
     /// Puts a block back, merged with as many buddies as are free and for the same.
     #[doc(alias = "__free_one_page")]
-    #[inline]
     pub(super) fn give(&mut self, map: &MemMap, pfn: Pfn, order: Order) {
         if order < PAGE_BLOCK {
             let group = map.page_block(pfn).group();

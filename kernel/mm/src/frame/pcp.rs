@@ -71,26 +71,13 @@ impl<const N: usize> Shelf<N> {
         }
     }
 
-    /// Fetches half a shelf, and cuts it up here: as one large block, which goes back as one; or, where so
-    /// much is lying about in smaller ones, those, the smallest first and each of them whole.
+    /// Fetches half a shelf.
     fn refill(&mut self, map: &MemMap, zone: &mut Buddy, mobility: Mobility, order: Order) {
-        let room = &mut self.pages[self.len..];
-        let wanted = N.div_ceil(2).min(room.len());
-        let mut rest = room.iter_mut();
+        let end = (self.len + N.div_ceil(2)).min(N);
         // Others' page blocks are for the one who asked, not for the stock.
         let in_need = self.len == 0;
-        zone.take_about(map, mobility, order, wanted, in_need, |first, block| {
-            let n = (block.pages() >> order.0) as usize;
-            let heads = map.block(first, block).iter().step_by(order.pages() as usize);
-            // The lowest comes out first.
-            let mut pfn = first + block.pages();
-            for (place, desc) in rest.by_ref().take(n).zip(heads) {
-                desc.set(Kind::Stocked, order);
-                pfn = Pfn(pfn.0 - order.pages());
-                *place = pfn;
-            }
-            self.len += n;
-        });
+        let room = &mut self.pages[self.len..end];
+        self.len += fetch(map, zone, mobility, order, in_need, room);
     }
 
     /// Gives back about half, those that have been here longest. What lies next to each other stays together:
@@ -108,6 +95,32 @@ impl<const N: usize> Shelf<N> {
         self.pages.copy_within(gone..self.len, 0);
         self.len -= gone;
     }
+}
+
+/// Fills `room`, and cuts up here what comes: one large block, which goes back as one; or, where so much is
+/// lying about in smaller ones, those, the smallest first and each of them whole. Says how many there are.
+#[inline(never)]
+fn fetch(
+    map: &MemMap,
+    zone: &mut Buddy,
+    mobility: Mobility,
+    order: Order,
+    in_need: bool,
+    room: &mut [Pfn],
+) -> usize {
+    let wanted = room.len();
+    let mut rest = room.iter_mut();
+    zone.take_about(map, mobility, order, wanted, in_need, |first, block| {
+        let heads = map.block(first, block).iter().step_by(order.pages() as usize);
+        // The lowest comes out first.
+        let mut pfn = first + block.pages();
+        for (desc, place) in heads.zip(rest.by_ref()) {
+            desc.set(Kind::Stocked, order);
+            pfn = Pfn(pfn.0 - order.pages());
+            *place = pfn;
+        }
+    });
+    wanted - rest.len()
 }
 
 /// Gives blocks of `order` back to the zone; what lies next to each other, one way or the other, goes as few
