@@ -5,12 +5,14 @@ mod common;
 
 use abi::{Access, Event, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr};
 use common::{Untouched, machines};
-use granule_machine::{Machine, SimWorld};
+use granule_machine::{Config, Machine, SimWorld};
 use mm::frame::Flag;
 use mm::mutant::Mutant;
 use mm::thp::Policy;
 use mm::{Destination, Huge, MigrateError, Moved, Place, Space};
 use pte::Leaf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use stress::World;
 
 const VA: VirtAddr = VirtAddr(1 << 40);
@@ -138,7 +140,7 @@ fn what_is_shared_stays_shared() {
 fn a_batch_is_flushed_once() {
     for config in machines() {
         for (kind, blocks) in [(Kind::Small, 1), (Kind::Sets, 1), (Kind::Huge, 8)] {
-            let world = SimWorld::new(granule_machine::Config { pages: 16384, ..config });
+            let world = SimWorld::new(Config { pages: 16384, ..config });
             let space = stamped(&world, kind, blocks);
             let counts = |event| world.mm().stats.total(event);
             let barriers = || (counts(Event::DsbPublish), counts(Event::DsbComplete));
@@ -178,6 +180,83 @@ fn what_is_held_stays() {
         world.mm().audit().expect("nothing is broken");
         drop(space);
         untouched.check(&world);
+    }
+}
+
+/// How somebody has a page in hand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Grip {
+    Reference,
+    Lock,
+    Pin,
+}
+
+/// One CPU has page 600 in hand while another moves what is wanted. Says what was moved, and how often the
+/// first one had a turn before the other was done; it lets go after a few.
+fn moved_meanwhile(kind: Kind, wanted: &[VirtAddr], grip: Grip) -> (Vec<Moved>, u64) {
+    const TURNS: u64 = 4;
+    let world = SimWorld::new(Config { cpus: 2, ..machines()[0] });
+    let untouched = Untouched::new(&world);
+    let space = stamped(&world, kind, 2);
+    let (began, done, turns) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
+    let moved = Mutex::new(vec![Err(MigrateError::NotMapped); wanted.len()]);
+    let moves = || {
+        while !began.load(SeqCst) {
+            world.yield_now();
+        }
+        let mut moved = moved.lock().expect("no panic");
+        space.move_pages(wanted, Destination::Anywhere, &mut moved).expect("memory");
+        done.store(true, SeqCst);
+    };
+    let holds = || {
+        let taken = (
+            (grip == Grip::Reference).then(|| space.gup(page(600), Access::Read).expect("mapped")),
+            (grip == Grip::Lock)
+                .then(|| space.freeze_folio_at(page(600)).expect("nobody holds it")),
+            (grip == Grip::Pin).then(|| space.pin(page(600), Access::Write).expect("mapped")),
+        );
+        began.store(true, SeqCst);
+        world.yield_now();
+        while !done.load(SeqCst) && turns.fetch_add(1, SeqCst) < TURNS {
+            world.yield_now();
+        }
+        drop(taken);
+    };
+    // Nobody is interrupted: the other one runs when one waits.
+    world.weave([0, 0], &moves, &holds);
+    let moved = moved.into_inner().expect("no panic");
+    for (va, moved) in wanted.iter().zip(&moved) {
+        assert!(moved.is_err() || *moved == Ok(frame(&space, *va)), "{kind:?} {va}");
+    }
+    check_stamps(&world, &space, 1024);
+    world.mm().audit().expect("nothing is broken");
+    drop(space);
+    untouched.check(&world);
+    (moved, turns.into_inner())
+}
+
+/// A reference or a lock is waited for; so all of it moves, each folio once.
+#[test]
+fn what_is_held_for_a_moment_is_moved_after_all() {
+    for kind in KINDS {
+        // Not the first of the batch, and one of them by two of its pages.
+        let wanted = [5, 600, 601, 40, 600].map(page);
+        for grip in [Grip::Reference, Grip::Lock] {
+            let (moved, turns) = moved_meanwhile(kind, &wanted, grip);
+            assert!(moved.iter().all(Result::is_ok), "{kind:?} {grip:?}: {moved:?}");
+            assert!(turns > 1, "{kind:?} {grip:?}: nobody waited");
+        }
+    }
+}
+
+/// A pin is not for a moment: it is told at once.
+#[test]
+fn nobody_waits_for_a_pin() {
+    for kind in KINDS {
+        let wanted = [5, 600].map(page);
+        let (moved, turns) = moved_meanwhile(kind, &wanted, Grip::Pin);
+        assert!(moved[0].is_ok() && matches!(moved[1], Err(MigrateError::Busy { .. })), "{kind:?}");
+        assert_eq!(turns, 0, "{kind:?}: waited");
     }
 }
 

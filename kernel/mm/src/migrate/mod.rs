@@ -24,6 +24,9 @@
 //! The first folio's lock may be waited for; of the others only what is free at once is taken, for two
 //! batches may meet in two orders. What could not be moved is told with its reason, and is as it was.
 //!
+//! Whoever moves pages by their addresses has no lock and may wait: what others had in hand for a moment is
+//! tried again by itself, some times over. A pin is not for a moment, and is not waited for.
+//!
 //! | file | concern |
 //! | --- | --- |
 //! | `mod` | errors; moving what one space maps |
@@ -39,6 +42,7 @@ pub(crate) use batch::Batch;
 use crate::frame::{FolioRef, Near, OutOfMemory};
 use crate::rmap::NO_HEAP;
 use crate::space::Space;
+use crate::thp::There;
 use crate::{Hardware, Mm};
 use abi::{Node, Order, Pfn, VirtAddr};
 use alloc::vec::Vec;
@@ -104,12 +108,17 @@ pub enum Destination {
 /// What became of one page that was to be moved.
 pub type Moved = Result<Pfn, MigrateError>;
 
+/// How often a folio is tried again that somebody held or had locked.
+#[doc(alias = "NR_MAX_MIGRATE_PAGES_RETRY")]
+const RETRIES: u32 = 10;
+
 impl<'m, H: Hardware> Space<'m, H> {
     /// Moves the folios that are mapped at `pages`, each with all its pages, and says of each where its
     /// page is now, or why it was left. Several addresses of one folio move it once.
     ///
-    /// One flush for at most [`Batch::MOST`] folios. Without memory for the batch itself nothing is
-    /// moved.
+    /// One flush for at most [`Batch::MOST`] folios; those that somebody held or had locked are tried
+    /// again, each with a flush of its own, but not what is pinned. Without memory for the batch itself
+    /// nothing is moved.
     ///
     /// Context: thread, may sleep on folios' locks, on the spaces that may map them, and on who changes
     /// them; holds no lock, no claim and no reference to what is to be moved.
@@ -131,7 +140,11 @@ impl<'m, H: Hardware> Space<'m, H> {
         joined.try_reserve_exact(most).map_err(|_| NO_HEAP)?;
         places.try_reserve_exact(most).map_err(|_| NO_HEAP)?;
         for (pages, moved) in pages.chunks(most.max(1)).zip(moved.chunks_mut(most.max(1))) {
-            joined.extend(pages.iter().map(|page| self.join(&mut batch, *page, to)));
+            joined.extend(pages.iter().map(|page| match self.there(*page) {
+                There::Folio(folio) => self.join(&mut batch, folio, to),
+                There::Moving(_) => Err(MigrateError::Locked),
+                There::Nothing => Err(MigrateError::NotMapped),
+            }));
             batch.run(|place| places.push(place));
             for (moved, joined) in moved.iter_mut().zip(joined.drain(..)) {
                 *moved = match joined {
@@ -142,18 +155,82 @@ impl<'m, H: Hardware> Space<'m, H> {
             }
             places.clear();
         }
+        if moved.iter().any(may_pass) {
+            self.move_again(&mut batch, pages, to, moved);
+        }
         Ok(())
     }
 
-    /// Puts the folio that is mapped at `va` into the batch, if it is not where it should be.
+    /// Tries again what may pass, until nothing does any more or it has taken too long. The batch is empty
+    /// before and after, so that the lock of each folio is waited for.
+    #[doc(alias = "migrate_pages_sync")]
+    #[cold]
+    #[inline(never)]
+    fn move_again(
+        &self,
+        batch: &mut Batch<'m, H>,
+        pages: &[VirtAddr],
+        to: Destination,
+        moved: &mut [Moved],
+    ) {
+        let mm = self.mm();
+        for _ in 0..RETRIES {
+            let mut passing = false;
+            for n in 0..pages.len() {
+                if !may_pass(&moved[n]) {
+                    continue;
+                }
+                let folio = match self.there(pages[n]) {
+                    There::Folio(folio) => folio,
+                    There::Moving(head) => {
+                        mm.folio_wait_unlocked(head);
+                        passing = true;
+                        continue;
+                    }
+                    There::Nothing => {
+                        moved[n] = Err(MigrateError::NotMapped);
+                        continue;
+                    }
+                };
+                let (page, head) = (folio.pfn(), folio.head());
+                if mm.may_be_pinned(head) {
+                    continue;
+                }
+                // It was moved already for another of its pages.
+                let is_same = |at: Pfn| mm.frames.map().head(at) == Some(head);
+                moved[n] = match moved.iter().any(|other| other.is_ok_and(is_same)) {
+                    true => Ok(page),
+                    false => self.move_one(batch, folio, to),
+                };
+                passing |= may_pass(&moved[n]);
+            }
+            if !passing {
+                break;
+            }
+            mm.hw.yield_now();
+        }
+    }
+
+    /// Moves one folio by itself.
+    fn move_one(&self, batch: &mut Batch<'m, H>, folio: FolioRef<'m, H>, to: Destination) -> Moved {
+        match self.join(batch, folio, to)? {
+            Joined::Stays(page) => Ok(page),
+            Joined::Moves(_, page) => {
+                let mut moved = Err(MigrateError::Locked);
+                batch.run(|place| moved = place);
+                moved.map(|head| head + page)
+            }
+        }
+    }
+
+    /// Puts the folio into the batch, if it is not where it should be.
     fn join(
         &self,
         batch: &mut Batch<'m, H>,
-        va: VirtAddr,
+        folio: FolioRef<'m, H>,
         to: Destination,
     ) -> Result<Joined, MigrateError> {
         let mm = self.mm();
-        let folio = self.folio_at(va).ok_or(MigrateError::NotMapped)?;
         let stays = match to {
             Destination::Anywhere => false,
             Destination::Node(node) => mm.frames.node_of(folio.pfn()) == node,
@@ -166,6 +243,11 @@ impl<'m, H: Hardware> Space<'m, H> {
         let at = batch.add(folio, true, |order| mm.migration_target(to, order))?;
         Ok(Joined::Moves(at, page))
     }
+}
+
+/// Whether what kept a page where it is may be over by now.
+fn may_pass(moved: &Moved) -> bool {
+    matches!(moved, Err(MigrateError::Busy { .. } | MigrateError::Locked))
 }
 
 /// What becomes of a page.

@@ -11,6 +11,7 @@ use crate::space::{Layout, Space, USER_END};
 use crate::tlb::Owed;
 use crate::{Hardware, Mm};
 use abi::{Level, Order, PAGE_SIZE, Pfn, VirtAddr};
+use pte::Soft;
 
 /// Having this means: nobody reaches the memory of one folio, though nothing was unmapped. Its entries
 /// are migration entries, and who faults on one sleeps until this is dropped: then the mappings are
@@ -24,6 +25,16 @@ pub struct Frozen<'m, H: Hardware> {
     // Released in this order, once the mappings are back.
     lock: FolioLock<'m, H>,
     _folio: FolioRef<'m, H>,
+}
+
+/// What is at an address.
+pub(crate) enum There<'m, H: Hardware> {
+    /// A page of this folio, with a reference to it.
+    Folio(FolioRef<'m, H>),
+    /// A migration entry: the folio that begins here is locked, and may be gone when it is not any more.
+    Moving(Pfn),
+    /// Nothing, or nothing that is a folio's.
+    Nothing,
 }
 
 impl<'m, H: Hardware> Frozen<'m, H> {
@@ -93,33 +104,52 @@ impl<'m, H: Hardware> Space<'m, H> {
 
     /// A reference to the folio that is mapped at `va` right now, whatever the entry permits.
     ///
+    /// Context: as for [`Space::there`].
+    pub(crate) fn folio_at(&self, va: VirtAddr) -> Option<FolioRef<'m, H>> {
+        match self.there(va) {
+            There::Folio(folio) => Some(folio),
+            There::Moving(_) | There::Nothing => None,
+        }
+    }
+
+    /// What is at `va` right now.
+    ///
     /// Context: thread, may sleep on who changes the layout there; holds no claim.
     #[doc(alias = "folio_walk_start")]
-    pub(crate) fn folio_at(&self, va: VirtAddr) -> Option<FolioRef<'m, H>> {
+    pub(crate) fn there(&self, va: VirtAddr) -> There<'m, H> {
         let (mm, core) = (self.mm(), self.core());
         if va >= USER_END {
-            return None;
+            return There::Nothing;
         }
         // Without an area nobody keeps the tables: a neighbour's end takes them along.
         let find = |layout: &Layout| layout.find(va).is_some();
         let (area, _claim) = core.layout.read_at(&mm.hw, va.page(), find);
         if !area {
-            return None;
+            return There::Nothing;
         }
-        match mm.lock_mapping(core, va)? {
-            Mapping::Huge(table) => match table.at(Level::Pmd.index(va)) {
-                At::Present(entry) => mm.folio_of(&entry, va),
-                _ => None,
-            },
-            Mapping::Pages(table) => match table.at(Level::Pte.index(va)) {
-                At::Present(entry) => mm.folio_of(&entry, va),
-                _ => None,
-            },
+        match mm.lock_mapping(core, va) {
+            Some(Mapping::Huge(table)) => mm.there(&table.at(Level::Pmd.index(va)), va),
+            Some(Mapping::Pages(table)) => mm.there(&table.at(Level::Pte.index(va)), va),
+            None => There::Nothing,
         }
     }
 }
 
 impl<H: Hardware> Mm<H> {
+    /// What an entry says is at `va`. Its table's lock is held, so that no migration ends meanwhile.
+    fn there<L: TableLevel>(&self, entry: &At<'_, H, L>, va: VirtAddr) -> There<'_, H> {
+        match entry {
+            At::Present(entry) => self.folio_of(entry, va).map_or(There::Nothing, There::Folio),
+            At::Soft(entry) => match entry.soft() {
+                Soft::Migration { pfn, .. } => {
+                    self.frames.map().head(pfn).map_or(There::Nothing, There::Moving)
+                }
+                _ => There::Nothing,
+            },
+            At::None(_) | At::Table(_) | At::Corrupt(_) => There::Nothing,
+        }
+    }
+
     /// A reference to the folio that a present entry maps, for the page at `va`. The entry's own holds the
     /// folio until then.
     fn folio_of<L: TableLevel>(

@@ -24,6 +24,7 @@ pub(crate) use collapse::Background;
 pub use collapse::{CollapseError, Collapsed, Limits, Scanned};
 pub(crate) use deferred::Deferred;
 pub use frozen::Frozen;
+pub(crate) use frozen::There;
 pub(crate) use policy::Override;
 pub use policy::{Defrag, Policy, Thp};
 pub use split_folio::SplitError;
