@@ -10,7 +10,7 @@ const POLICIES: [(&str, Policy); 3] =
     [("always", Policy::Always), ("madvise", Policy::Madvise), ("never", Policy::Never)];
 const COUNT: Kind = Kind::Number { min: 0, max: u32::MAX as u64 };
 
-pub(super) static ARGS: [Arg; 7] = [
+pub(super) static ARGS: [Arg; 8] = [
     Arg::key("enabled", Kind::OneOf(&["always", "madvise", "never"]), "where").optional(),
     Arg::key("background", Kind::OneOf(&["on", "off"]), "collapse unasked").optional(),
     Arg::key("max_none", COUNT, "entries that may be empty").optional(),
@@ -18,17 +18,19 @@ pub(super) static ARGS: [Arg; 7] = [
     Arg::key("pages", COUNT, "entries between two sleeps").optional(),
     Arg::key("sleep", COUNT, "ms between two looks").optional(),
     Arg::key("alloc_sleep", COUNT, "ms when there was no memory").optional(),
+    Arg::key("defrag", COUNT, "moves memory together for it").optional(),
 ];
 
 /// A limit: what it is called, how it is read, how it is set.
 type Limit = (&'static str, fn(&Limits) -> u32, fn(&Limits, u32));
 
-static LIMITS: [Limit; 5] = [
+static LIMITS: [Limit; 6] = [
     ("max_none", Limits::max_none, Limits::set_max_none),
     ("max_shared", Limits::max_shared, Limits::set_max_shared),
     ("pages", Limits::pages_to_scan, Limits::set_pages_to_scan),
     ("sleep", Limits::scan_sleep_ms, Limits::set_scan_sleep_ms),
     ("alloc_sleep", Limits::alloc_sleep_ms, Limits::set_alloc_sleep_ms),
+    ("defrag", Limits::defrag, Limits::set_defrag),
 ];
 
 /// Sets what is named, and shows all.

@@ -6,6 +6,7 @@
 //! | `refused` | what cannot be collapsed stays as it was |
 //! | `against` | somebody else at the same time |
 //! | `background` | who collapses unasked |
+//! | `room` | who makes room where no block is free |
 //! | `bugs` | each step taken away |
 
 mod against;
@@ -17,5 +18,6 @@ mod common;
 #[path = "../races/mod.rs"]
 mod races;
 mod refused;
+mod room;
 mod scene;
 mod states;

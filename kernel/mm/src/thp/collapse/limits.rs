@@ -14,6 +14,7 @@ pub struct Limits {
     pages_to_scan: AtomicU32,
     scan_sleep_ms: AtomicU32,
     alloc_sleep_ms: AtomicU32,
+    defrag: AtomicU32,
 }
 
 macro_rules! settings {
@@ -53,6 +54,9 @@ settings! {
     /// How long it sleeps when there was no memory for a huge page, in milliseconds.
     #[doc(alias = "alloc_sleep_millisecs")]
     alloc_sleep_ms, set_alloc_sleep_ms, u32::MAX;
+    /// Whether it moves memory together where no block of 2 MiB is free: 1 or 0.
+    #[doc(alias("khugepaged_defrag", "khugepaged/defrag"))]
+    defrag, set_defrag, 1;
 }
 
 impl Limits {
@@ -63,6 +67,7 @@ impl Limits {
             pages_to_scan: AtomicU32::new(8 * ENTRIES as u32),
             scan_sleep_ms: AtomicU32::new(10_000),
             alloc_sleep_ms: AtomicU32::new(60_000),
+            defrag: AtomicU32::new(1),
         }
     }
 }

@@ -172,16 +172,29 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// The memory for one huge page. Nobody knows of the folio: it is locked, and has no name yet.
-    #[doc(alias = "alloc_charge_folio")]
+    ///
+    /// Context: as [`Mm::compact`]; nothing is excluded yet, or not any more.
+    #[doc(alias("alloc_charge_folio", "alloc_hugepage_khugepaged_gfpmask"))]
+    #[inline(never)]
     fn collapse_memory(&self, by: By) -> Result<Memory<'_, H>, OutOfMemory> {
         let made = self.try_collapse_memory().or_else(|oom| {
-            // The background has time, and takes nothing for what nobody has asked for.
-            let freed = by == By::Program && self.shrink(Order::PMD.pages()) > 0;
+            let freed = self.collapse_makes_room(by, oom);
             if freed { self.try_collapse_memory() } else { Err(oom) }
         });
         let made = made.inspect_err(|_| self.count(Event::ThpCollapseAllocFailed, 1))?;
         self.count(Event::ThpCollapseAlloc, 1);
         Ok(made)
+    }
+
+    /// There was no such block: tries to make one. What is scattered is moved together, as for a fault that
+    /// tries hard; the background does so unless its limits say no. It takes nothing away for what nobody
+    /// has asked for.
+    #[doc(alias("khugepaged_defrag", "GFP_TRANSHUGE"))]
+    #[cold]
+    fn collapse_makes_room(&self, by: By, oom: OutOfMemory) -> bool {
+        let may = by == By::Program || self.thp.collapse.defrag() != 0;
+        (may && oom.order > Order::PAGE && self.compact_directly())
+            || (by == By::Program && self.shrink(Order::PMD.pages()) > 0)
     }
 
     fn try_collapse_memory(&self) -> Result<Memory<'_, H>, OutOfMemory> {
