@@ -172,6 +172,47 @@ fn pinned_pages_stay() {
     untouched.check(&world);
 }
 
+/// Who holds a folio's lock may want memory himself, or wait for who does: so a compaction waits for nobody's.
+/// Another CPU locks the folio that is to be moved first, at each moment until it is too late for that, moves
+/// memory together himself, and keeps the lock until the compaction is over.
+#[test]
+fn nobody_waits_for_who_has_locked_a_folio() {
+    for steps in 1.. {
+        let world = SimWorld::new(Config { pages: 2048, cpus: 2, ..Config::default() });
+        let untouched = Untouched::new(&world);
+        let (space, left) = fragment(&world, 60, 7);
+        let first = left.iter().min_by_key(|n| order_of_work(&world, frame(&space, **n)));
+        let first = page(*first.expect("some are left"));
+        let (done, in_time) = (AtomicBool::new(false), AtomicBool::new(false));
+        let compacts = || {
+            world.mm().compact(1).expect("memory for the work");
+            done.store(true, Ordering::SeqCst);
+        };
+        let locks = || {
+            let frozen = space.freeze_folio_at(first);
+            in_time.store(frozen.is_ok() && !done.load(Ordering::SeqCst), Ordering::SeqCst);
+            world.mm().compact(1).expect("memory for the work");
+            let turns = (0..100).take_while(|_| !done.load(Ordering::SeqCst));
+            assert!(turns.map(|_| world.yield_now()).count() < 100, "after step {steps} it waits");
+            drop(frozen);
+        };
+        assert!(world.intrude(steps, &compacts, &locks));
+        check(&world, &space, &left);
+        drop(space);
+        untouched.check(&world);
+        if !in_time.into_inner() {
+            assert!(steps > 5, "a scenario of {steps} steps shows nothing");
+            break;
+        }
+    }
+}
+
+/// Where in a compaction's order of work a page lies: the emptiest page block first, from its beginning on.
+fn order_of_work(world: &SimWorld, page: Pfn) -> (bool, u64, Pfn) {
+    let seen = world.mm().frames.survey(page.align_down(PAGE_BLOCK));
+    (seen.unmovable > 0, seen.movable, page)
+}
+
 /// What becomes of a fault that would like a huge page where none is free: whether it gets one.
 fn fault_huge(space: &Space<'_, Machine>, advice: Huge) -> bool {
     let given = || space.mm().stats.total(Event::ThpFaultAlloc);
