@@ -60,11 +60,13 @@
 //! | `timeline`, `story` | the last things that happened; what a report tells of them |
 //! | `hardware`, `world` | the memory manager's trait; the workloads' trait |
 //! | `inspect` | what a test may ask |
+//! | `at_work` | whose requests of the host's heap are the model's own |
 
 #![forbid(unsafe_code)]
 
 mod access;
 mod ahead;
+mod at_work;
 mod breaks;
 mod coroutines;
 mod descriptors;
@@ -87,18 +89,20 @@ mod timeline;
 mod walker;
 mod world;
 
+pub use at_work::is_at_work;
 pub use inspect::Translation;
 pub use kernel::Known;
 pub use story::{Story, Told};
 pub use world::{SimWorld, Simulated};
 
 use abi::{Asid, MAX_CPUS, Pfn, PhysAddr, VirtAddr};
+use at_work::AtWork;
 use explore::Strategy;
 use oracle::tlb::Tlb;
 use pte::Caps;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use sync::Class;
 use timeline::Concern;
 
@@ -282,8 +286,8 @@ impl Machine {
     }
 
     /// A CPU that panicked has been reported; what it left is as good as a real crash leaves.
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn state(&self) -> AtWork<'_> {
+        AtWork::on(self.inner.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The CPU that the calling thread is.

@@ -56,8 +56,7 @@ impl<H: Hardware> Mm<H> {
             return false;
         }
         self.count(Event::CompactStall, 1);
-        let made = self.compact(1).is_ok_and(|done| done.made > 0);
-        self.demand.note(made);
+        let made = self.compact_noting(1);
         self.count(if made { Event::CompactSuccess } else { Event::CompactFail }, 1);
         made
     }
@@ -84,8 +83,15 @@ impl<H: Hardware> Mm<H> {
             return;
         }
         self.count(Event::CompactDaemonWake, 1);
-        let made = self.compact(u64::MAX).is_ok_and(|done| done.made > 0);
-        self.demand.note(made);
+        self.compact_noting(u64::MAX);
+    }
+
+    /// Compacts, and remembers how it went. Where there was no memory for the work itself, nobody knows what
+    /// is to be gained.
+    #[inline(never)]
+    fn compact_noting(&self, wanted: u64) -> bool {
+        let made = self.compact(wanted).map(|done| done.made > 0);
+        made.inspect(|made| self.demand.note(*made)).unwrap_or(false)
     }
 
     /// Wakes the thread in the background so that it looks whether it is to end.

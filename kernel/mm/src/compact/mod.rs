@@ -81,7 +81,7 @@ struct Compactor<'m, H: Hardware> {
 
 impl<H: Hardware> Mm<H> {
     /// Makes free page blocks, up to `wanted` of them, by moving what is scattered together. An error says
-    /// that there was no memory for the work itself.
+    /// that there was no memory for the work itself, not even for a first one.
     ///
     /// Context: thread, may sleep on folios' locks and on the spaces that map them; holds no lock, no claim
     /// and no reference to a folio.
@@ -90,8 +90,15 @@ impl<H: Hardware> Mm<H> {
         let mut done = Compacted::default();
         self.frames.drain(&self.hw);
         for node in (0..self.frames.nodes()).map(|node| Node(node as u8)) {
-            if done.made < wanted {
-                Compactor::new(self, node)?.run(wanted, &mut done)?;
+            if done.made == wanted {
+                break;
+            }
+            let worked = Compactor::new(self, node).and_then(|mut it| it.run(wanted, &mut done));
+            match worked {
+                Err(oom) if done.made == 0 => return Err(oom),
+                // What is made is made.
+                Err(_) => break,
+                Ok(()) => {}
             }
         }
         self.count(Event::CompactBlock, done.made);

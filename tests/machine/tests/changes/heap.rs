@@ -1,6 +1,8 @@
 //! The host's heap, which refuses requests of one kind when a test says so. The machine's model asks the
-//! same heap and would not bear a refusal, so the kind must be one that only the memory manager asks for.
+//! same heap and would not bear a refusal, so what it asks for is left out of the count, and where a kind is
+//! named by its layout it must be one that only the memory manager asks for.
 
+use granule_machine::is_at_work;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -11,6 +13,8 @@ pub(crate) enum Refused {
     Size(usize),
     /// Those of this alignment or a larger one.
     Align(usize),
+    /// One of the memory manager's, after so many others of it.
+    After(usize),
 }
 
 struct Heap;
@@ -29,6 +33,11 @@ unsafe impl GlobalAlloc for Heap {
             None => false,
             Some(Refused::Size(size)) => layout.size() == size,
             Some(Refused::Align(align)) => layout.align() >= align,
+            Some(Refused::After(_)) if is_at_work() => false,
+            Some(Refused::After(more)) => {
+                REFUSED.set(more.checked_sub(1).map(Refused::After));
+                more == 0
+            }
         };
         if refused {
             return std::ptr::null_mut();
@@ -49,4 +58,12 @@ pub(crate) fn refusing<T>(requests: Refused, body: impl FnOnce() -> T) -> T {
     let result = body();
     REFUSED.set(None);
     result
+}
+
+/// Runs `body` with the heap refusing the memory manager one request, after `before` others. Says whether
+/// there were as many.
+pub(crate) fn refusing_one<T>(before: usize, body: impl FnOnce() -> T) -> (T, bool) {
+    REFUSED.set(Some(Refused::After(before)));
+    let result = body();
+    (result, REFUSED.take().is_none())
 }

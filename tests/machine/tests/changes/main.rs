@@ -10,6 +10,7 @@ mod fork;
 mod frames;
 mod heap;
 mod lazy;
+mod moves;
 mod protect;
 mod remap;
 mod scene;
