@@ -5,7 +5,7 @@ use super::model::{Content, Memory};
 use super::play::Play;
 use super::steps::Do;
 use super::{Machine, SimWorld};
-use abi::{Access, Level, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+use abi::{Access, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
 use mm::frame::{Flag, FolioPin, FolioRef, PIN_BIAS};
 use mm::gup::GupError;
 use mm::{Denial, Hardware, Space};
@@ -73,7 +73,8 @@ impl Play<'_> {
         let (Do::Gup(at, access)
         | Do::GupFast(at, access)
         | Do::Pin(at, access)
-        | Do::PinFast(at, access)) = *what
+        | Do::PinFast(at, access)
+        | Do::PinLong(at, access)) = *what
         else {
             return;
         };
@@ -82,6 +83,23 @@ impl Play<'_> {
         let found = match what {
             Do::Gup(..) => denied(space.gup(page, access)).map(Hold::Reference),
             Do::Pin(..) => denied(space.pin(page, access)).map(Hold::Pin),
+            Do::PinLong(..) => {
+                let found = space.pin_longterm(page, access);
+                match &found {
+                    Ok(pin) => {
+                        let may_stay = !self.world.mm().frames.is_movable_only(pin.pfn());
+                        assert!(may_stay || shows_zeros(self.world, pin.pfn()), "{page}");
+                    }
+                    Err(GupError::Unmovable(_)) => {
+                        assert!(!self.held.is_empty(), "{page}: nobody holds anything");
+                        return;
+                    }
+                    // There need not be another huge page.
+                    Err(GupError::OutOfMemory(oom)) if oom.order > Order::PAGE => return,
+                    Err(_) => {}
+                }
+                denied(found).map(Hold::Pin)
+            }
             Do::GupFast(..) => {
                 let there = model.page(page).and_then(|page| page.memory.as_ref());
                 let there = there.is_some_and(|memory| memory.written && !memory.given_up);

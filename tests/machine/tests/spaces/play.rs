@@ -73,7 +73,8 @@ impl<'w> Play<'w> {
             Do::Map(..) | Do::MapAnywhere(..) | Do::Unmap(_) => self.lay_out(n, what),
             Do::Protect(..) | Do::Remap(..) | Do::Advise(..) => self.change(n, what),
             Do::Load(_) | Do::Store(..) | Do::Fault(..) => self.access(n, what),
-            Do::Gup(..) | Do::GupFast(..) | Do::Pin(..) | Do::PinFast(..) => self.hold(n, what),
+            Do::Gup(..) | Do::GupFast(..) => self.hold(n, what),
+            Do::Pin(..) | Do::PinFast(..) | Do::PinLong(..) => self.hold(n, what),
             Do::WritePinned(..) | Do::Put(_) => self.use_held(what),
             Do::Frozen(at, meanwhile) => self.frozen(n, *at, meanwhile),
             Do::Fork(into) => self.fork(n, *into),
@@ -346,6 +347,11 @@ impl<'w> Play<'w> {
             },
             Do::ReclaimLazy(pages) => drop(mm.reclaim_lazy(pages)),
             Do::ReclaimDeferred(pages) => drop(mm.shrink(pages)),
+            Do::Compact(blocks) => {
+                let done = mm.compact(blocks).expect("the host has memory for the work");
+                assert!(done.made <= blocks, "{done}");
+                assert_eq!(mm.frames.isolated_pages(&mm.hw), 0, "{done}");
+            }
             Do::RollOver => {
                 mm.limit_asids(Some(4));
             }

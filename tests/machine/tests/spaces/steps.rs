@@ -69,6 +69,8 @@ pub(crate) enum Do {
     GupFast(At, Access),
     Pin(At, Access),
     PinFast(At, Access),
+    /// Pins for as long as somebody likes, in memory where that may be.
+    PinLong(At, Access),
     /// A device writes to what is pinned for that.
     WritePinned(u64, u64),
     /// Lets go of a reference or a pin.
@@ -79,6 +81,8 @@ pub(crate) enum Do {
     SplitFolio(At, Order),
     /// Moves the folios that are there to other frames, with one flush.
     Migrate(Vec<At>),
+    /// Makes up to so many 2 MiB blocks of what is scattered.
+    Compact(u64),
     /// What is done while migration entries are in the place of a folio's mappings.
     Frozen(At, Box<Do>),
     Fork(usize),
@@ -219,6 +223,7 @@ fn changes() -> impl Strategy<Value = Do> {
         1 => at().prop_map(Do::SplitBlock),
         1 => part().prop_map(|part| Do::Advise(part, Advice::Collapse)),
         1 => at().prop_map(Do::Collapse),
+        1 => (1..4u64).prop_map(Do::Compact),
     ]
 }
 
@@ -242,6 +247,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         3 => (at(), access()).prop_map(|(at, access)| Do::GupFast(at, access)),
         3 => (at(), read_or_write()).prop_map(|(at, access)| Do::Pin(at, access)),
         2 => (at(), read_or_write()).prop_map(|(at, access)| Do::PinFast(at, access)),
+        2 => (at(), read_or_write()).prop_map(|(at, access)| Do::PinLong(at, access)),
         2 => (0..8u64, 1..u64::MAX).prop_map(|(which, value)| Do::WritePinned(which, value)),
         6 => (0..8u64).prop_map(Do::Put),
         2 => at().prop_map(Do::SplitBlock),
@@ -312,6 +318,7 @@ impl fmt::Debug for Do {
             Self::GupFast(at, access) => write!(f, "gup_fast({at:?}, {access:?})"),
             Self::Pin(at, access) => write!(f, "pin({at:?}, {access:?})"),
             Self::PinFast(at, access) => write!(f, "pin_fast({at:?}, {access:?})"),
+            Self::PinLong(at, access) => write!(f, "pin_longterm({at:?}, {access:?})"),
             Self::WritePinned(which, value) => write!(f, "held({which}).write({value:#x})"),
             Self::Put(which) => write!(f, "held({which}).put()"),
             Self::SplitBlock(at) => write!(f, "split_block({at:?})"),
@@ -319,6 +326,7 @@ impl fmt::Debug for Do {
             Self::Crumble(at) => write!(f, "split_block({at:?}); collapse({at:?})"),
             Self::SplitFolio(at, order) => write!(f, "split_folio_at({at:?}, Order({}))", order.0),
             Self::Migrate(pages) => write!(f, "move_pages({pages:?})"),
+            Self::Compact(blocks) => write!(f, "compact({blocks})"),
             Self::Frozen(at, meanwhile) => {
                 write!(f, "freeze_folio_at({at:?}).during({meanwhile:?})")
             }
