@@ -25,23 +25,30 @@ pub(super) struct Node {
     pub(super) lazy: SlotId,
     /// Ready, by size. None of their addresses is in a TLB.
     #[doc(alias = "vn->pool")]
-    pools: [SlotId; POOLED],
+    pools: [Pool; POOLED],
+}
+
+/// Ready areas of one size.
+#[derive(Clone, Copy, Debug)]
+struct Pool {
+    first: SlotId,
+    len: u32,
 }
 
 impl Node {
     pub(super) const fn new() -> Self {
-        Self { areas: Tree::new(), lazy: NONE, pools: [NONE; POOLED] }
+        Self { areas: Tree::new(), lazy: NONE, pools: [Pool { first: NONE, len: 0 }; POOLED] }
     }
 
     /// An area of just so many pages that is ready, now in use for `tag`.
     #[inline]
     pub(super) fn reuse(&mut self, pages: u64, tag: u64) -> Option<(SlotId, u64)> {
         let pool = self.pools.get_mut(pages as usize - 1)?;
-        let id = *pool;
+        let id = pool.first;
         if id == NONE {
             return None;
         }
-        *pool = self.areas.behind(id);
+        *pool = Pool { first: self.areas.behind(id), len: pool.len - 1 };
         let piece = self.areas.at_mut(id);
         piece.tag = tag;
         let start = piece.start;
@@ -75,17 +82,26 @@ impl Node {
             self.areas.give(id);
             return Some(piece);
         };
-        *pool = self.areas.chain(id, *pool);
+        *pool = Pool { first: self.areas.chain(id, pool.first), len: pool.len + 1 };
         None
     }
 
-    /// Takes an area out of the pools that are at `from` or behind, to go back to the gaps.
-    pub(super) fn wither(&mut self, from: usize) -> Option<(usize, Piece)> {
-        let pools = self.pools.iter().enumerate().skip(from);
-        let (size, id) = pools.map(|(size, id)| (size, *id)).find(|(_, id)| *id != NONE)?;
-        self.pools[size] = self.areas.behind(id);
+    /// How many areas of a pool nobody will miss: a quarter, or all.
+    #[doc(alias = "decay_va_pool_node")]
+    pub(super) fn surplus(&self, pool: usize, all: bool) -> u32 {
+        let len = self.pools[pool].len;
+        if all { len } else { len / 4 }
+    }
+
+    /// Takes an area out of a pool, to go back to the gaps.
+    pub(super) fn wither(&mut self, pool: usize) -> Option<Piece> {
+        let Pool { first: id, len } = self.pools[pool];
+        if id == NONE {
+            return None;
+        }
+        self.pools[pool] = Pool { first: self.areas.behind(id), len: len - 1 };
         let piece = *self.areas.at(id);
         self.areas.give(id);
-        Some((size, piece))
+        Some(piece)
     }
 }

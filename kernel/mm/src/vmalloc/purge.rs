@@ -1,7 +1,7 @@
 //! From lazy to ready: one flush for all that was given up.
 
 use super::Vmalloc;
-use super::node::Node;
+use super::node::{Node, POOLED};
 use super::ranges::{Ranges, leaves};
 use super::tree::{NONE, Piece, SlotId};
 use crate::{Hardware, Mm, Note};
@@ -21,6 +21,7 @@ impl<H: Hardware> Mm<H> {
     #[inline(never)]
     pub(super) fn purge_lazy(&self) {
         if let Some(_one) = self.vmalloc.purge.try_lock(&self.hw) {
+            self.decay(false);
             self.purge(&mut Ranges::new());
         }
     }
@@ -30,17 +31,21 @@ impl<H: Hardware> Mm<H> {
     pub(super) fn purge_all(&self) {
         let _one = self.vmalloc.purge.lock(&self.hw);
         self.purge(&mut Ranges::new());
-        for node in &self.vmalloc.nodes {
-            let mut from = 0;
-            while let Some((size, piece)) = self.withered(node, from) {
-                from = size;
-                self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages);
-            }
-        }
+        self.decay(true);
     }
 
-    fn withered(&self, node: &SpinLock<Node>, from: usize) -> Option<(usize, Piece)> {
-        node.lock(&self.hw).wither(from)
+    /// Gives ready areas back to the gaps: a quarter of each size, or all.
+    fn decay(&self, all: bool) {
+        for node in &self.vmalloc.nodes {
+            for pool in 0..POOLED {
+                let surplus = node.lock(&self.hw).surplus(pool, all);
+                for _ in 0..surplus {
+                    let mut node = node.lock(&self.hw);
+                    let Some(piece) = node.wither(pool) else { break };
+                    self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages);
+                }
+            }
+        }
     }
 
     /// When it returns, no CPU has a translation of anything that was given up before it was called.

@@ -10,6 +10,7 @@
 
 use crate::OutOfMemory;
 use abi::Order;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// A slot's number; [`NONE`] is none.
@@ -45,10 +46,14 @@ impl Piece {
     }
 }
 
+/// How many pieces a chunk holds: no heap has to find room for all of them in one place.
+const CHUNK: usize = 1024;
+
 /// Slots for pieces, some of which are linked in order of address. With `SIZED`, each subtree knows its largest.
 #[derive(Debug)]
 pub(super) struct Tree<const SIZED: bool> {
-    slots: Vec<Piece>,
+    /// They stay where they are.
+    chunks: Vec<Box<[Piece; CHUNK]>>,
     root: SlotId,
     /// Slots of no piece, one leading to the next.
     unused: SlotId,
@@ -60,17 +65,32 @@ pub(super) struct Tree<const SIZED: bool> {
 
 impl<const SIZED: bool> Tree<SIZED> {
     pub(super) const fn new() -> Self {
-        Self { slots: Vec::new(), root: NONE, unused: NONE, spare: 0, linked: (0, 0) }
+        Self { chunks: Vec::new(), root: NONE, unused: NONE, spare: 0, linked: (0, 0) }
     }
 
     /// Makes sure that `slots` more can be taken.
     #[inline]
     pub(super) fn reserve(&mut self, slots: usize) -> Result<(), OutOfMemory> {
-        let room = self.spare + (self.slots.capacity() - self.slots.len());
-        if room < slots {
-            let none = OutOfMemory { order: Order::PAGE };
-            self.slots.try_reserve(slots - self.spare).map_err(|_| none)?;
+        while self.spare < slots {
+            self.grow()?;
         }
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) -> Result<(), OutOfMemory> {
+        let none = OutOfMemory { order: Order(4) };
+        self.chunks.try_reserve(1).map_err(|_| none)?;
+        let mut chunk = Vec::new();
+        chunk.try_reserve_exact(CHUNK).map_err(|_| none)?;
+        let first = (self.chunks.len() * CHUNK) as SlotId;
+        for behind in (first + 1..first + CHUNK as SlotId).chain([self.unused]) {
+            chunk.push(Piece { start: 0, pages: 0, tag: 0, largest: 0, left: NONE, right: behind });
+        }
+        self.chunks.push(chunk.into_boxed_slice().try_into().map_err(|_| none)?);
+        self.unused = first;
+        self.spare += CHUNK;
         Ok(())
     }
 
@@ -79,12 +99,7 @@ impl<const SIZED: bool> Tree<SIZED> {
         let piece = Piece { start, pages, tag, largest: pages, left: NONE, right: NONE };
         let id = self.unused;
         if id == NONE {
-            let id = self.slots.len() as SlotId;
-            if self.slots.len() == self.slots.capacity() {
-                return None;
-            }
-            self.slots.push(piece);
-            return Some(id);
+            return None;
         }
         self.unused = self.at(id).right;
         self.spare -= 1;
@@ -102,12 +117,12 @@ impl<const SIZED: bool> Tree<SIZED> {
     /// A slot's piece.
     #[inline]
     pub(super) fn at(&self, id: SlotId) -> &Piece {
-        &self.slots[id as usize]
+        &self.chunks[id as usize / CHUNK][id as usize % CHUNK]
     }
 
     #[inline]
     pub(super) fn at_mut(&mut self, id: SlotId) -> &mut Piece {
-        &mut self.slots[id as usize]
+        &mut self.chunks[id as usize / CHUNK][id as usize % CHUNK]
     }
 
     /// Puts a slot that is not linked in front of `list`: the list's new head.
