@@ -38,10 +38,10 @@ impl<H: Hardware> Mm<H> {
     #[doc(alias("alloc_vmap_area", "__get_vm_area_node"))]
     #[inline]
     pub(super) fn area_take(&self, pages: u64, align: u64) -> Result<Area, VmallocError> {
-        let all = pages + GUARD;
-        if align <= PAGE_SIZE && pages > 0 {
+        let (all, align) = (pages.saturating_add(GUARD), align.max(PAGE_SIZE));
+        if pages > 0 && align.is_power_of_two() {
             let node = self.hw.id().index();
-            let ready = self.vmalloc.nodes[node].lock(&self.hw).reuse(all, 0);
+            let ready = self.vmalloc.nodes[node].lock(&self.hw).reuse(all, align / PAGE_SIZE, 0);
             if let Some((id, start)) = ready {
                 return Ok(Area { range: Vmalloc::range(start, pages), node, id });
             }
@@ -56,7 +56,7 @@ impl<H: Hardware> Mm<H> {
         if pages == 0 {
             return Err(VmallocError::Empty);
         }
-        if !align.is_power_of_two() || align < PAGE_SIZE {
+        if !align.is_power_of_two() {
             return Err(VmallocError::Alignment(align));
         }
         let none = VmallocError::NoRoom { pages: pages.saturating_add(GUARD) };
@@ -79,12 +79,18 @@ impl<H: Hardware> Mm<H> {
         align: u64,
         many: usize,
     ) -> Result<Option<Area>, VmallocError> {
-        let index = self.hw.id().index();
-        let mut node = self.vmalloc.nodes[index].lock(&self.hw);
-        node.areas.reserve(many)?;
+        // The one lock is not waited for with the other held: all CPUs want it.
         let taken =
             self.vmalloc.gaps.lock(&self.hw).take(all * many as u64, align / PAGE_SIZE, many)?;
         let Some(first) = taken else { return Ok(None) };
+        let index = self.hw.id().index();
+        let mut node = self.vmalloc.nodes[index].lock(&self.hw);
+        if let Err(error) = node.areas.reserve(many) {
+            drop(node);
+            let mut gaps = self.vmalloc.gaps.lock(&self.hw);
+            (0..many as u64).for_each(|n| gaps.give(first + n * all, all));
+            return Err(error.into());
+        }
         for n in (1..many as u64).rev() {
             node.add(first + n * all, all);
         }

@@ -31,7 +31,7 @@ impl<H: Hardware> Mm<H> {
         self.vmalloc_aligned(bytes, PAGE_SIZE, backing)
     }
 
-    /// As [`Mm::vmalloc`], at a multiple of `align` bytes: a power of two of at least a page.
+    /// As [`Mm::vmalloc`], at a multiple of `align` bytes, a power of two.
     #[doc(alias = "__vmalloc_node")]
     pub fn vmalloc_aligned(
         &self,

@@ -59,7 +59,7 @@ use sync::{Class, Mutex, SpinLock};
 pub enum VmallocError {
     /// Nothing was asked for.
     Empty,
-    /// An alignment that is no power of two of at least a page, in bytes.
+    /// An alignment that is no power of two, in bytes.
     Alignment(u64),
     /// The space has no gap of so many pages; smaller areas may fit, or some have to be given back.
     NoRoom {

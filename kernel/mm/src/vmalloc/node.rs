@@ -15,6 +15,9 @@ use super::tree::{NONE, Piece, SlotId, Tree};
 #[doc(alias = "MAX_VA_SIZE_PAGES")]
 pub(super) const POOLED: usize = 257;
 
+/// How many ready areas behind the first are looked at for one that is aligned.
+const LOOKED_AT: usize = 8;
+
 /// What one CPU has of the space.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -40,15 +43,44 @@ impl Node {
         Self { areas: Tree::new(), lazy: NONE, pools: [Pool { first: NONE, len: 0 }; POOLED] }
     }
 
-    /// An area of just so many pages that is ready, now in use for `tag`.
+    /// An area of just so many pages that is ready, at a multiple of `align` of them, now in use for `tag`. Only the
+    /// first of a pool are looked at.
     #[inline]
-    pub(super) fn reuse(&mut self, pages: u64, tag: u64) -> Option<(SlotId, u64)> {
+    pub(super) fn reuse(&mut self, pages: u64, align: u64, tag: u64) -> Option<(SlotId, u64)> {
         let pool = self.pools.get_mut(pages as usize - 1)?;
         let id = pool.first;
         if id == NONE {
             return None;
         }
-        *pool = Pool { first: self.areas.behind(id), len: pool.len - 1 };
+        let behind = self.areas.behind(id);
+        if align > 1 && self.areas.at(id).start & (align - 1) != 0 {
+            return self.reuse_aligned(pages, align, tag);
+        }
+        *pool = Pool { first: behind, len: pool.len - 1 };
+        self.use_for(id, tag)
+    }
+
+    #[cold]
+    fn reuse_aligned(&mut self, pages: u64, align: u64, tag: u64) -> Option<(SlotId, u64)> {
+        let mut before = self.pools[pages as usize - 1].first;
+        for _ in 0..LOOKED_AT {
+            let id = self.areas.behind(before);
+            if id == NONE {
+                return None;
+            }
+            let behind = self.areas.behind(id);
+            if self.areas.at(id).start & (align - 1) == 0 {
+                self.areas.chain(before, behind);
+                self.pools[pages as usize - 1].len -= 1;
+                return self.use_for(id, tag);
+            }
+            before = id;
+        }
+        None
+    }
+
+    #[inline]
+    fn use_for(&mut self, id: SlotId, tag: u64) -> Option<(SlotId, u64)> {
         let piece = self.areas.at_mut(id);
         piece.tag = tag;
         let start = piece.start;
