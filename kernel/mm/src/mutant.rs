@@ -367,6 +367,14 @@ mutants! {
     CompactKeepsRest => "compact-keeps-rest",
     /// Compaction leaves the page blocks that it emptied isolated: free, and given to nobody.
     CompactLeavesIsolated => "compact-leaves-isolated",
+    /// Kernel addresses that were given back are handed out again before they are flushed.
+    VmallocReuseUnflushed => "vmalloc-reuse-unflushed",
+    /// A kernel mapping is handed out before this CPU's context is synchronised.
+    VmallocUnsynchronized => "vmalloc-unsynchronized",
+    /// Which flushes are to come is asked before a kernel mapping is cleared.
+    VmallocTaggedEarly => "vmalloc-tagged-early",
+    /// A purge flushes ranges without the last page of each.
+    PurgeOneShort => "purge-one-short",
 }
 
 /// Which bug is armed in one memory manager.

@@ -2,13 +2,16 @@
 //! TLB, whatever comes in between.
 
 mod common;
+mod races;
 
-use abi::{Order, PAGE_SIZE, Pfn};
+use abi::{Event, Order, PAGE_SIZE, Pfn, VirtAddr};
 use common::machines;
 use granule_machine::{Config, Known, SimWorld, Simulated};
+use mm::mutant::Mutant;
 use mm::vmalloc::{Area, Backing};
 use mm::{Hardware, Note, VmallocError};
 use pte::{KernelProt, MemType};
+use races::{at_each_step, misses};
 use stress::World;
 
 fn opened(config: Config) -> SimWorld {
@@ -107,4 +110,167 @@ fn what_cannot_be_is_refused() {
     assert!(matches!(more, Err(VmallocError::OutOfMemory(_))), "{more:?}");
     assert_eq!(mm.frames.free_pages(&mm.hw) + mm.vmalloc_tables(), free);
     assert_eq!(world.verdict(), None);
+}
+
+/// What is wrong with either world after `story`.
+fn judged(
+    mutant: Option<Mutant>,
+    plain: impl Fn(&SimWorld),
+    watched_by: impl Fn(&SimWorld<mm::Sanitized<granule_machine::Machine>>),
+) -> Option<String> {
+    let config = Config { cpus: 2, pages: 3072, ..Config::default() };
+    let world = opened(config);
+    world.mm().arm(mutant);
+    plain(&world);
+    let world_watched = watched(config);
+    world_watched.mm().arm(mutant);
+    watched_by(&world_watched);
+    world.verdict().or_else(|| world_watched.verdict())
+}
+
+/// Areas are given back and taken again, with and without a purge in between.
+fn again<H: Simulated>(world: &SimWorld<H>) {
+    let mm = world.mm();
+    let mut held = Vec::new();
+    for round in 0..24 {
+        let pages = 1 + round % 3;
+        let area = mm.vmalloc(pages * PAGE_SIZE, Backing::Pages).unwrap();
+        let machine = mm.hw.machine();
+        let last = area.range().end.0 - 8;
+        // No look at the answer: whoever is wrong is told by a judge.
+        machine.kernel_store(VirtAddr(last), Known::ByPointer, round);
+        mm.vfree(area);
+        // What comes to the same addresses next is other memory.
+        held.push(mm.alloc(Order::PAGE).unwrap());
+        if round % 4 == 3 {
+            mm.unmap_aliases();
+        }
+    }
+    held.into_iter().for_each(|pfn| mm.free(pfn));
+}
+
+#[test]
+fn addresses_come_back_flushed() {
+    let scenario = |mutant| judged(mutant, again, again);
+    misses(
+        scenario,
+        &[Mutant::VmallocReuseUnflushed, Mutant::PurgeOneShort, Mutant::LinkBeforeZero],
+    );
+}
+
+/// A CPU that has walked for an address before it was mapped uses it as soon as it has it.
+#[test]
+fn what_is_handed_out_can_be_used() {
+    let scenario = |mutant| {
+        (1..40).find_map(|seed| {
+            let world = opened(Config { seed, cpus: 1, pages: 1024, ..Config::default() });
+            let mm = world.mm();
+            mm.arm(mutant);
+            let machine = mm.hw.machine();
+            let before = mm.vmalloc(PAGE_SIZE, Backing::Pages).unwrap();
+            // The areas behind it are ready by now.
+            let next = before.range().end + PAGE_SIZE;
+            machine.prefetch(next);
+            let area = mm.vmalloc(PAGE_SIZE, Backing::Pages).unwrap();
+            machine.kernel_load(area.range().start, Known::Before);
+            mm.vfree(area);
+            mm.vfree(before);
+            world.verdict()
+        })
+    };
+    misses(scenario, &[Mutant::VmallocUnsynchronized]);
+}
+
+/// A flush of everything comes while an area is given back: it may count for the area only if it began after the
+/// descriptors were clear.
+#[test]
+fn a_flush_in_between_does_not_count() {
+    let scenario = |mutant| {
+        at_each_step(1, |steps| {
+            let world = opened(Config { cpus: 2, pages: 3072, ..Config::default() });
+            let mm = world.mm();
+            mm.arm(mutant);
+            // So large that everything is flushed.
+            let take = |pages: u64| mm.vmalloc(pages * PAGE_SIZE, Backing::Pages).unwrap();
+            let area = std::sync::Mutex::new(Some(take(3)));
+            let place = area.lock().unwrap().as_ref().map(|area| area.range().start);
+            let all = || {
+                let area = take(200);
+                mm.vfree(area);
+                mm.unmap_aliases();
+            };
+            all();
+            let went = world.intrude(
+                steps,
+                &|| {
+                    let area = area.lock().unwrap().take();
+                    area.into_iter().for_each(|area| mm.vfree(area));
+                },
+                &all,
+            );
+            mm.unmap_aliases();
+            let held: Vec<_> = (0..3).map(|_| mm.alloc(Order::PAGE).unwrap()).collect();
+            // Until the same addresses come back.
+            let more: Vec<_> = (0..64).map(|_| take(3)).collect();
+            let back = more.iter().any(|area| Some(area.range().start) == place);
+            more.into_iter().for_each(|area| mm.vfree(area));
+            held.into_iter().for_each(|pfn| mm.free(pfn));
+            match world.verdict() {
+                Some(what) => Some(Err(what)),
+                None => went.then_some(if back { Ok(()) } else { Err("they are lost".into()) }),
+            }
+        })
+    };
+    misses(scenario, &[Mutant::VmallocTaggedEarly]);
+}
+
+/// What it costs, in operations and barriers: the issue of a mapping is one publication, whatever its size, and a
+/// purge is one flush, whatever it collects.
+#[test]
+fn flushes_are_few() {
+    for config in machines() {
+        let world = opened(config);
+        let mm = world.mm();
+        let counts = || {
+            let tlbi = [Event::TlbiVa, Event::TlbiVaLast, Event::TlbiRange, Event::TlbiAll];
+            let tlbi: u64 = tlbi.iter().map(|event| mm.stats.total(*event)).sum();
+            [tlbi, mm.stats.total(Event::DsbComplete), mm.stats.total(Event::DsbPublish)]
+        };
+        let cost = |work: &dyn Fn()| {
+            let before = counts();
+            work();
+            let after = counts();
+            [0, 1, 2].map(|n| after[n] - before[n])
+        };
+        let pair = || mm.vfree(mm.vmalloc(PAGE_SIZE, Backing::Pages).unwrap());
+        pair();
+        // 32 MiB of addresses on one CPU: 20 000 pages are purged twice.
+        let [tlbi, complete, publish] = cost(&|| (0..10_000).for_each(|_| pair()));
+        assert!(complete <= 3 && tlbi <= 3 * 5, "{tlbi} operations, {complete} barriers");
+        assert!(publish <= 20_000 + complete + mm.vmalloc_tables(), "{publish}");
+
+        mm.unmap_aliases();
+        let areas: Vec<_> =
+            (0..2000).map(|_| mm.vmalloc(PAGE_SIZE, Backing::Pages).unwrap()).collect();
+        let (some, rest): (Vec<_>, Vec<_>) =
+            areas.into_iter().enumerate().partition(|(n, _)| n % 2 == 0);
+        some.into_iter().for_each(|(_, area)| mm.vfree(area));
+        let [tlbi, complete, _] = cost(&|| mm.unmap_aliases());
+        assert!(complete == 1 && tlbi <= 5, "{tlbi} operations for 1000 areas");
+        rest.into_iter().for_each(|(_, area)| mm.vfree(area));
+
+        let frames: Vec<Pfn> = (0..512).map(|_| mm.alloc(Order::PAGE).unwrap()).rev().collect();
+        let first = mm.vmap(&frames, KernelProt::Data, MemType::Normal).unwrap();
+        let [tlbi, complete, publish] = cost(&|| {
+            let area = mm.vmap(&frames, KernelProt::Data, MemType::Normal);
+            assert!(area.is_ok());
+            area.into_iter().for_each(|area| mm.vunmap(area));
+        });
+        assert_eq!([tlbi, complete], [0, 0]);
+        // One to show it, one to hide it, and tables.
+        assert!(publish <= 4, "{publish}");
+        mm.vunmap(first);
+        frames.into_iter().for_each(|pfn| mm.free(pfn));
+        assert_eq!(world.verdict(), None);
+    }
 }

@@ -300,9 +300,12 @@ impl Stock {
     /// Takes as many single pages for what does not move as there are and fit; says how many.
     pub(super) fn pop_pages(&mut self, pages: &mut [Pfn]) -> usize {
         let shelf = &mut self.unmovable;
-        let n = if shelf.len > PAGES { 0 } else { pages.len().min(shelf.len) };
-        shelf.len -= n;
-        pages[..n].copy_from_slice(&shelf.pages[shelf.len..shelf.len + n]);
+        // None, while it is watched.
+        let Some(there) = shelf.pages.get(..shelf.len) else { return 0 };
+        let n = pages.len().min(there.len());
+        let left = there.len() - n;
+        pages[..n].copy_from_slice(&there[left..]);
+        shelf.len = left;
         n
     }
 
@@ -339,5 +342,34 @@ impl Stock {
             runs.give(cpu, map, zones, RUN, runs.len);
             huge.give(cpu, map, zones, Order::PMD, huge.len);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By one or by many, in or out: a watched stock has nothing and takes nothing, and loses nothing.
+    #[test]
+    fn a_watched_stock_is_empty_and_full() {
+        let mut stock = Stock::new();
+        for n in 0..40 {
+            assert!(stock.push(Mobility::Unmovable, Pfn(n), Order::PAGE));
+            assert!(stock.push(Mobility::Movable, Pfn(100 + n), Order::PAGE));
+        }
+        stock.watch();
+        let mut pages = [Pfn(0); 8];
+        for mobility in [Mobility::Unmovable, Mobility::Movable] {
+            assert_eq!(stock.pop(mobility, Order::PAGE), None);
+            assert!(!stock.push(mobility, Pfn(7), Order::PAGE));
+        }
+        assert_eq!(stock.pop_pages(&mut pages), 0);
+        assert_eq!(stock.push_pages(&pages), 0);
+        assert_eq!(stock.pages(), 80);
+        stock.unwatch();
+        assert_eq!(stock.pop_pages(&mut pages), 8);
+        assert_eq!(pages[0], Pfn(32));
+        assert_eq!(stock.push_pages(&[Pfn(7); 3]), 3);
+        assert_eq!(stock.pages(), 75);
     }
 }

@@ -2,8 +2,10 @@
 
 use super::tree::SlotId;
 use super::{Vmalloc, VmallocError};
+use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
 use abi::{PAGE_SIZE, VirtRange};
+use pte::Scope;
 use sync::atomic::Ordering;
 
 /// Addresses of the kernel's that somebody has. Whoever has it gives it back with what made it: only forgetting
@@ -107,16 +109,34 @@ impl<H: Hardware> Mm<H> {
     /// Context: as for [`Mm::area_take`].
     #[doc(alias = "free_vmap_area_noflush")]
     #[inline]
-    pub(super) fn area_give(&self, area: Area) {
+    pub(super) fn area_give(&self, area: Area, early: Option<u64>) {
         // Walkers see the clears before anybody is asked how many flushes were begun: each later one takes
         // the area with it.
-        self.publish(pte::Scope::InnerShareable);
-        let begun = self.vmalloc.begun.load(Ordering::SeqCst);
+        self.publish(Scope::InnerShareable);
+        let begun = early.unwrap_or_else(|| self.flushes_begun());
+        if self.commits(Mutant::VmallocReuseUnflushed) {
+            let mut node = self.vmalloc.nodes[area.node].lock(&self.hw);
+            node.give_up(area.id, begun);
+            node.hasten();
+            return;
+        }
         let pages = self.vmalloc.nodes[area.node].lock(&self.hw).give_up(area.id, begun);
         let lazy = self.vmalloc.lazy.fetch_add(pages, Ordering::Relaxed) + pages;
         if lazy > self.lazy_most() {
             self.purge_lazy();
         }
+    }
+
+    /// Full flushes of the kernel's half that were begun so far.
+    #[inline]
+    fn flushes_begun(&self) -> u64 {
+        self.vmalloc.begun.load(Ordering::SeqCst)
+    }
+
+    /// Where a known bug asks for [`Mm::flushes_begun`]: before the descriptors are clear.
+    #[inline(always)]
+    pub(super) fn too_early(&self) -> Option<u64> {
+        self.commits(Mutant::VmallocTaggedEarly).then(|| self.flushes_begun())
     }
 
     /// How many pages may be lazy before somebody purges: 32 MiB for each doubling of the CPUs.

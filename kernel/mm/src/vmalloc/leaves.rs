@@ -5,6 +5,7 @@
 //!
 //! Corresponds to Linux's `vmap_pages_range_noflush` and `vunmap_range_noflush`.
 
+use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note, OutOfMemory, Slot};
 use abi::{ENTRIES, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
 use pte::bits::ADDRESS;
@@ -43,7 +44,9 @@ impl<H: Hardware> Mm<H> {
         let table = self.alloc_zeroed(Order::PAGE).map_err(Blocked::OutOfMemory)?;
         let below = level.down().unwrap_or(Level::Pte);
         self.hw.note(Note::TableAlloc(table, below));
-        self.publish(Scope::InnerShareable);
+        if !self.commits(Mutant::LinkBeforeZero) {
+            self.publish(Scope::InnerShareable);
+        }
         let lock = self.lock_table(slot.table(), level);
         let word = self.hw.load(slot);
         if pte::decode(level, word) == Entry::None {
@@ -128,7 +131,9 @@ impl<H: Hardware> Mm<H> {
     #[inline]
     pub(super) fn show(&self, range: VirtRange) {
         self.publish(Scope::InnerShareable);
-        self.hw.synchronize_context();
+        if !self.commits(Mutant::VmallocUnsynchronized) {
+            self.hw.synchronize_context();
+        }
         self.hw.note(Note::Done(self.vmalloc.root, range));
     }
 

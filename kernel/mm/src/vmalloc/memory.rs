@@ -137,14 +137,16 @@ impl<H: Hardware> Mm<H> {
     /// Takes a mapping of somebody's frames back. Who wants to be sure that no translation of them is left asks
     /// for [`Mm::unmap_aliases`].
     pub fn vunmap(&self, area: Area) {
+        let early = self.too_early();
         self.clear(area.range());
-        self.area_give(area);
+        self.area_give(area, early);
     }
 
     /// Gives memory back that [`Mm::vmalloc`] gave, addresses and frames.
     ///
     /// Context: as for [`Mm::vmalloc`].
     pub fn vfree(&self, area: Area) {
+        let early = self.too_early();
         let mut at = area.range().start;
         while at < area.range().end {
             // A block's pages follow each other, as they were mapped; so only its first is looked at.
@@ -157,7 +159,7 @@ impl<H: Hardware> Mm<H> {
                 None => break,
             };
         }
-        self.area_give(area);
+        self.area_give(area, early);
     }
 }
 

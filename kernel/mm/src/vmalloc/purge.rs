@@ -4,6 +4,7 @@ use super::Vmalloc;
 use super::node::{Node, POOLED};
 use super::ranges::{Ranges, leaves};
 use super::tree::{NONE, Piece, SlotId};
+use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note};
 use pte::{Scope, Target, Tlbi};
 use sync::SpinLock;
@@ -71,7 +72,9 @@ impl<H: Hardware> Mm<H> {
             self.each(node, head, |_, _, piece| {
                 // What began to be flushed after it was given up is flushed.
                 if piece.tag >= complete {
-                    also.add(Vmalloc::range(piece.start, piece.pages));
+                    // The guard is never mapped.
+                    let short = u64::from(self.commits(Mutant::PurgeOneShort));
+                    also.add(Vmalloc::range(piece.start, piece.pages - 1 - short));
                 }
             });
         }

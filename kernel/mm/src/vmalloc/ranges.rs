@@ -4,7 +4,7 @@
 //! Linux flushes the hull, from the lowest address to the highest: of two areas at either end of the space that
 //! is everything.
 
-use abi::{Level, VirtAddr, VirtRange};
+use abi::{Level, PAGE_SIZE, VirtAddr, VirtRange};
 use pte::{AsidMatch, Caps, CostModel, Invalidation, Plan};
 
 /// How many ranges are kept apart.
@@ -12,6 +12,9 @@ const APART: usize = 32;
 
 /// Among how many that came last a neighbour is looked for.
 const NEAR: usize = 8;
+
+/// What lies between neighbours at most: a guard.
+const APART_BY: u64 = PAGE_SIZE;
 
 /// Ranges of addresses whose leaves are to go.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ impl Ranges {
         Self { ranges: [empty; APART], len: 0, hull: empty, is_hull: false }
     }
 
-    /// Adds one; neighbours in the order they come become one.
+    /// Adds one; neighbours in the order they come become one, with a guard between them or none.
     pub(super) fn add(&mut self, range: VirtRange) {
         if range.is_empty() {
             return;
@@ -41,7 +44,10 @@ impl Ranges {
             return;
         }
         let kept = self.ranges[..self.len].iter_mut().rev();
-        let near = kept.take(NEAR).find(|near| near.end == range.start || near.start == range.end);
+        let near = kept.take(NEAR).find(|near| {
+            near.end.0.abs_diff(range.start.0) <= APART_BY
+                || near.start.0.abs_diff(range.end.0) <= APART_BY
+        });
         if let Some(near) = near {
             *near = VirtRange::new(near.start.min(range.start), near.end.max(range.end));
         } else if let Some(free) = self.ranges.get_mut(self.len) {
