@@ -274,3 +274,40 @@ fn flushes_are_few() {
         assert_eq!(world.verdict(), None);
     }
 }
+
+/// With one page of memory more each time, until it is enough: what is refused leaves nothing behind.
+#[test]
+fn memory_that_runs_out_in_between_comes_back() {
+    let world = opened(Config { cpus: 1, pages: 1024, ..Config::default() });
+    let mm = world.mm();
+    let mut hoard = Vec::new();
+    while let Ok(pfn) = mm.alloc(Order::PAGE) {
+        hoard.push(pfn);
+    }
+    let mut refused = 0;
+    for pages in [1, 20, 40] {
+        // Another table each time.
+        let align = pages * (2 << 20);
+        for left in 0..pages + 4 {
+            (0..left).for_each(|_| mm.free(hoard.pop().unwrap()));
+            let linked = mm.vmalloc_tables();
+            match mm.vmalloc_aligned(pages * PAGE_SIZE, align.next_power_of_two(), Backing::Pages) {
+                Ok(area) => {
+                    use_all(&world, &area, left << 40);
+                    mm.vfree(area);
+                }
+                Err(VmallocError::OutOfMemory(_)) => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+            assert_eq!(mm.vmalloc_in_use(), (0, 0));
+            let tables = mm.vmalloc_tables() - linked;
+            for _ in 0..left - tables {
+                hoard.push(mm.alloc(Order::PAGE).expect("all came back"));
+            }
+            assert!(mm.alloc(Order::PAGE).is_err());
+        }
+    }
+    assert!(refused > 40, "{refused}");
+    assert_eq!(world.verdict(), None);
+    hoard.into_iter().for_each(|pfn| mm.free(pfn));
+}

@@ -13,7 +13,21 @@ use super::tree::{NONE, Piece, SlotId, Tree};
 
 /// Areas of up to so many pages, their guard included, are kept ready by size.
 #[doc(alias = "MAX_VA_SIZE_PAGES")]
-pub(super) const POOLED: usize = 257;
+const POOLED: u64 = 257;
+/// So are those of one huge block.
+const HUGE: u64 = 513;
+/// How many pools that makes.
+pub(super) const POOLS: usize = POOLED as usize + 1;
+
+/// The pool of areas of so many pages.
+#[inline]
+const fn pool_of(pages: u64) -> Option<usize> {
+    match pages {
+        1..=POOLED => Some(pages as usize - 1),
+        HUGE => Some(POOLED as usize),
+        _ => None,
+    }
+}
 
 /// How many ready areas behind the first are looked at for one that is aligned.
 const LOOKED_AT: usize = 8;
@@ -28,7 +42,7 @@ pub(super) struct Node {
     pub(super) lazy: SlotId,
     /// Ready, by size. None of their addresses is in a TLB.
     #[doc(alias = "vn->pool")]
-    pools: [Pool; POOLED],
+    pools: [Pool; POOLS],
 }
 
 /// Ready areas of one size.
@@ -40,29 +54,30 @@ struct Pool {
 
 impl Node {
     pub(super) const fn new() -> Self {
-        Self { areas: Tree::new(), lazy: NONE, pools: [Pool { first: NONE, len: 0 }; POOLED] }
+        Self { areas: Tree::new(), lazy: NONE, pools: [Pool { first: NONE, len: 0 }; POOLS] }
     }
 
     /// An area of just so many pages that is ready, at a multiple of `align` of them, now in use for `tag`. Only the
     /// first of a pool are looked at.
     #[inline]
     pub(super) fn reuse(&mut self, pages: u64, align: u64, tag: u64) -> Option<(SlotId, u64)> {
-        let pool = self.pools.get_mut(pages as usize - 1)?;
+        let at = pool_of(pages)?;
+        let pool = &mut self.pools[at];
         let id = pool.first;
         if id == NONE {
             return None;
         }
         let behind = self.areas.behind(id);
         if align > 1 && self.areas.at(id).start & (align - 1) != 0 {
-            return self.reuse_aligned(pages, align, tag);
+            return self.reuse_aligned(at, align, tag);
         }
         *pool = Pool { first: behind, len: pool.len - 1 };
         self.use_for(id, tag)
     }
 
     #[cold]
-    fn reuse_aligned(&mut self, pages: u64, align: u64, tag: u64) -> Option<(SlotId, u64)> {
-        let mut before = self.pools[pages as usize - 1].first;
+    fn reuse_aligned(&mut self, pool: usize, align: u64, tag: u64) -> Option<(SlotId, u64)> {
+        let mut before = self.pools[pool].first;
         for _ in 0..LOOKED_AT {
             let id = self.areas.behind(before);
             if id == NONE {
@@ -71,7 +86,7 @@ impl Node {
             let behind = self.areas.behind(id);
             if self.areas.at(id).start & (align - 1) == 0 {
                 self.areas.chain(before, behind);
-                self.pools[pages as usize - 1].len -= 1;
+                self.pools[pool].len -= 1;
                 return self.use_for(id, tag);
             }
             before = id;
@@ -118,7 +133,7 @@ impl Node {
     /// An area on no list becomes ready, if its size is pooled; else it is to go back to the gaps.
     pub(super) fn make_ready(&mut self, id: SlotId) -> Option<Piece> {
         let piece = *self.areas.at(id);
-        let Some(pool) = self.pools.get_mut(piece.pages as usize - 1) else {
+        let Some(pool) = pool_of(piece.pages).map(|at| &mut self.pools[at]) else {
             self.areas.give(id);
             return Some(piece);
         };

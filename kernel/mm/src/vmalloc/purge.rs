@@ -1,7 +1,7 @@
 //! From lazy to ready: one flush for all that was given up.
 
 use super::Vmalloc;
-use super::node::{Node, POOLED};
+use super::node::{Node, POOLS};
 use super::ranges::{Ranges, leaves};
 use super::tree::{NONE, Piece, SlotId};
 use crate::mutant::Mutant;
@@ -38,7 +38,7 @@ impl<H: Hardware> Mm<H> {
     /// Gives ready areas back to the gaps: a quarter of each size, or all.
     fn decay(&self, all: bool) {
         for node in &self.vmalloc.nodes {
-            for pool in 0..POOLED {
+            for pool in 0..POOLS {
                 let surplus = node.lock(&self.hw).surplus(pool, all);
                 for _ in 0..surplus {
                     let mut node = node.lock(&self.hw);
