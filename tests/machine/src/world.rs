@@ -131,6 +131,15 @@ impl<H: Simulated> SimWorld<H> {
     ///
     /// # Panics
     /// When there is no memory for it.
+    pub fn with_kernel(mut self) -> Self {
+        self.open_vmalloc();
+        self
+    }
+
+    /// As [`SimWorld::with_kernel`].
+    ///
+    /// # Panics
+    /// As there.
     pub fn open_vmalloc(&mut self) {
         let root = self.mm.alloc_zeroed(Order::PAGE).expect("memory for a table");
         self.mm.hw.machine().note(Note::TableAlloc(root, Level::Pgd));

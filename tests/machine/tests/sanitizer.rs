@@ -22,7 +22,7 @@ fn outcome(
     mutant: Option<Mutant>,
     rounds: u64,
 ) -> Option<oracle::Report> {
-    outcome_on(&SimWorld::sanitized(config), config, name, mutant, rounds)
+    outcome_on(&SimWorld::sanitized(config).with_kernel(), config, name, mutant, rounds)
 }
 
 fn outcome_on(
@@ -162,7 +162,7 @@ fn known_bugs_in_every_workload() {
         caught = caught.or_else(|| {
             sweep(bug, |name, caps| {
                 let config = Config { caps, ..Config::default() };
-                let world = SimWorld::sanitized(config);
+                let world = SimWorld::sanitized(config).with_kernel();
                 let run = || outcome_on(&world, config, name, mutant, 20);
                 let found = catch_unwind(AssertUnwindSafe(run)).ok().flatten();
                 (world.now_ns(), found)

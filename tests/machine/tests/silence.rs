@@ -76,7 +76,7 @@ fn ran<W: World>(world: &W, name: &str, rounds: u64, seed: u64) -> Option<String
 
 /// One run under a schedule: its steps and turns, and what somebody said.
 fn run(name: &str, rounds: u64, seed: u64, schedule: &Schedule) -> ([u64; 2], Option<String>) {
-    let world = Watched::sanitized_under(machine(seed), schedule);
+    let world = Watched::sanitized_under(machine(seed), schedule).with_kernel();
     let failed = ran(&world, name, rounds, seed);
     let machine = world.mm().hw.machine();
     let said = [machine.verdict(), world.verdict(), failed];

@@ -15,7 +15,7 @@ use stress::{Limit, Options, World, workloads, zoo};
 
 /// What a run showed: the machine's violation, or the workload's own failure.
 fn outcome(config: Config, name: &str, mutant: Option<Mutant>, rounds: u64) -> Option<String> {
-    outcome_on(&SimWorld::new(config), config, name, mutant, rounds)
+    outcome_on(&SimWorld::new(config).with_kernel(), config, name, mutant, rounds)
 }
 
 fn outcome_on(
@@ -194,7 +194,7 @@ fn known_bugs_in_every_workload() {
         let started = Instant::now();
         let caught = sweep(bug, |name, caps| {
             let config = machine_for(bug, caps);
-            let world = SimWorld::new(config);
+            let world = SimWorld::new(config).with_kernel();
             let what = outcome_on(&world, config, name, mutant, 20).map(|what| {
                 let said = what.lines().find(|line| line.contains(" failed: ")).unwrap_or(&what);
                 said.to_owned()
@@ -221,7 +221,7 @@ fn by_priorities(bug: &str) -> Option<(&'static str, String)> {
     (1..7).zip(cpus_for(bug).into_iter().cycle()).find_map(|(seed, caps)| {
         let config = Config { seed, ..machine_for(bug, caps) };
         let schedule = Schedule::Pct { seed, depth: seed as u32, length };
-        let world = SimWorld::deciding(config, schedule.strategy(config.cpus));
+        let world = SimWorld::deciding(config, schedule.strategy(config.cpus)).with_kernel();
         let what = outcome_on(&world, config, home, Some(mutant), 20);
         length = length.max(world.mm().hw.turns());
         let what = what?;

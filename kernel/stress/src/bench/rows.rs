@@ -95,8 +95,8 @@ pub const fn all<W: World>() -> [Row<W>; COUNT] {
         Row::new("vm_unmap_ram_4p", "area").linux(551, 609).aim(Aim::of(150)),
 
         // The page allocator, without clearing.
-        Row::new("buddy_alloc_o0", "block").linux(616, 622).aim(Aim::of(40)).rounds(64).by(frames::alloc_small),
-        Row::new("buddy_free_o0", "block").linux(276, 203).aim(Aim::of(40)).rounds(64).by(frames::free_small),
+        Row::new("buddy_alloc_o0", "block").linux(616, 622).aim(Aim::of(40)).rounds(128).by(frames::alloc_small),
+        Row::new("buddy_free_o0", "block").linux(276, 203).aim(Aim::of(40)).rounds(128).by(frames::free_small),
         Row::new("buddy_alloc_o9", "block").linux(4008, 2327).aim(Aim::of(200)).by(frames::alloc_huge),
         Row::new("buddy_free_o9", "block").linux(14_875, 9828).aim(Aim::of(200)).by(frames::free_huge),
     ]

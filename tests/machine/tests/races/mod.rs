@@ -1,5 +1,7 @@
 //! One operation in the middle of another, at each of its steps.
 
+#![allow(dead_code, reason = "each suite uses its part of it")]
+
 use abi::{Access, PAGE_SIZE, Pfn, VirtAddr};
 use granule_machine::{Config, Machine, SimWorld};
 use mm::mutant::Mutant;
