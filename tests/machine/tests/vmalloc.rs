@@ -12,6 +12,7 @@ use mm::vmalloc::{Area, Backing};
 use mm::{Hardware, Note, VmallocError};
 use pte::{KernelProt, MemType};
 use races::{at_each_step, misses};
+use std::sync::Mutex;
 use stress::World;
 
 fn opened(config: Config) -> SimWorld {
@@ -310,4 +311,72 @@ fn memory_that_runs_out_in_between_comes_back() {
     assert!(refused > 40, "{refused}");
     assert_eq!(world.verdict(), None);
     hoard.into_iter().for_each(|pfn| mm.free(pfn));
+}
+
+/// One CPU gives an area back, and another does something after each of its steps. Both have translations of
+/// the area, and but for its pages there is no free memory.
+fn given_up_while(intrusion: impl Fn(&SimWorld) + Sync) {
+    for steps in 1.. {
+        let world = opened(Config { cpus: 2, pages: 1024, ..Config::default() });
+        let mm = world.mm();
+        let area = mm.vmalloc(3 * PAGE_SIZE, Backing::Pages).unwrap();
+        use_all(&world, &area, 1);
+        let start = area.range().start;
+        world.run(2, &|_| assert_eq!(world.kernel_load(start), Some(1)), &mut || {});
+        (0..=Order::MAX.0).rev().for_each(|order| while mm.alloc(Order(order)).is_ok() {});
+        let area = Mutex::new(Some(area));
+        let give = || area.lock().unwrap().take().into_iter().for_each(|area| mm.vfree(area));
+        let more = world.intrude(steps, &give, &|| intrusion(&world));
+        assert_eq!(world.verdict(), None, "after step {steps}");
+        if !more {
+            assert!(steps > 8, "{steps} steps show nothing");
+            break;
+        }
+    }
+}
+
+/// Whoever gets a page has no alias of it left where he has asked for that, however lately another mapped it.
+#[test]
+fn pages_that_come_back_have_no_alias_after_a_purge() {
+    given_up_while(|world| {
+        let mm = world.mm();
+        let mut pages = Vec::new();
+        while let Ok(pfn) = mm.alloc(Order::PAGE) {
+            pages.push(pfn);
+        }
+        mm.unmap_aliases();
+        for pfn in pages {
+            mm.hw.note(Note::Unaliased(pfn, Order::PAGE));
+            mm.free(pfn);
+        }
+    });
+}
+
+/// With a huge page free and a few pages besides, which do not suffice for the tables and the rest: all of that
+/// comes back, also what was mapped across the end of a table of which the next could not be had.
+#[test]
+fn what_is_mapped_in_part_comes_back() {
+    for few in 0..8 {
+        let world = opened(Config { cpus: 1, pages: 2048, ..Config::default() });
+        let mm = world.mm();
+        let before = mm.vmalloc(100 * PAGE_SIZE, Backing::Pages).unwrap();
+        let block = mm.alloc(Order::PMD).unwrap();
+        let pages: Vec<_> = (0..few).map(|_| mm.alloc(Order::PAGE).unwrap()).collect();
+        (0..=Order::MAX.0).rev().for_each(|order| while mm.alloc(Order(order)).is_ok() {});
+        mm.free(block);
+        pages.into_iter().for_each(|pfn| mm.free(pfn));
+        let free = mm.frames.free_pages(&mm.hw) + mm.vmalloc_tables();
+        // A table, and three pages behind the block.
+        match mm.vmalloc(515 * PAGE_SIZE, Backing::Pages) {
+            Ok(area) if few >= 4 => {
+                use_all(&world, &area, 1);
+                mm.vfree(area);
+            }
+            result => assert!(few < 4 && result.is_err(), "{few}: {result:?}"),
+        }
+        assert_eq!(mm.frames.free_pages(&mm.hw) + mm.vmalloc_tables(), free, "{few}");
+        mm.vfree(before);
+        assert_eq!(mm.vmalloc_in_use(), (0, 0));
+        assert_eq!(world.verdict(), None);
+    }
 }

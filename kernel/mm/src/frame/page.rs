@@ -54,7 +54,7 @@ impl Kind {
 /// | `owner` | who maps it: family and index ([`crate::rmap`]) | the exclusive bitmap | the chain of unlinked tables in a gather, with the level | - |
 ///
 /// "-": nobody reads it, and it holds whatever the last owner left. A block in a CPU's stock uses
-/// `state` alone.
+/// `state` alone; the kernel's are chained by `next` while [`crate::vmalloc`] is about to free them.
 #[doc(alias("page", "compound_head"))]
 #[repr(C, align(32))]
 pub struct PageDesc {

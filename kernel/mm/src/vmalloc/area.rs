@@ -120,8 +120,10 @@ impl<H: Hardware> Mm<H> {
             node.hasten();
             return;
         }
-        let pages = self.vmalloc.nodes[area.node].lock(&self.hw).give_up(area.id, begun);
+        // Counted first: a purge may take it off the list at once, and counts it off then.
+        let pages = area.range.pages() + GUARD;
         let lazy = self.vmalloc.lazy.fetch_add(pages, Ordering::Relaxed) + pages;
+        self.vmalloc.nodes[area.node].lock(&self.hw).give_up(area.id, begun);
         if lazy > self.lazy_most() {
             self.purge_lazy();
         }

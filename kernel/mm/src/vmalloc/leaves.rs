@@ -187,6 +187,12 @@ impl<H: Hardware> Mm<H> {
         Some((pfn, order))
     }
 
+    /// Whether a leaf is there for `va`.
+    #[cold]
+    pub(super) fn is_mapped(&self, va: VirtAddr) -> bool {
+        self.leaf_slot(va).is_ok_and(|(slot, _)| self.hw.load(slot) != 0)
+    }
+
     #[inline]
     fn clear_slots(&self, first: Slot, n: u64) {
         for n in 0..n as usize {

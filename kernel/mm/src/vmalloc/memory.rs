@@ -2,9 +2,10 @@
 
 use super::leaves::Blocked;
 use super::{Area, VmallocError};
-use crate::frame::{Counts, Effort, Kind};
+use crate::frame::{Counts, Effort, Kind, NIL};
 use crate::{Hardware, Mm, OutOfMemory};
 use abi::{Level, Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use core::sync::atomic::Ordering::Relaxed;
 use pte::{KernelProt, MemType};
 
 /// What leaves `vmalloc` uses.
@@ -67,8 +68,10 @@ impl<H: Hardware> Mm<H> {
             let (pfn, order) = self.some_block(wanted)?;
             largest = largest.min(order.max(Order::PAGE));
             if let Err(blocked) = self.map_backing(at, pfn, order, is_huge) {
-                self.unmap_part(VirtRange::from_size(at, order.bytes()));
-                self.free(pfn);
+                // What is mapped in part goes with the rest.
+                if !self.is_mapped(at) {
+                    self.free(pfn);
+                }
                 return Err(blocked.into());
             }
             at = at + order.bytes();
@@ -109,12 +112,6 @@ impl<H: Hardware> Mm<H> {
         Ok((take(Effort::Full, Order::PAGE)?, Order::PAGE))
     }
 
-    /// Clears what an attempt to map has left.
-    #[cold]
-    fn unmap_part(&self, range: VirtRange) {
-        self.clear(range);
-    }
-
     /// The frames at consecutive addresses, in their order; they stay their owner's, who keeps them until the
     /// area has been given back.
     ///
@@ -147,19 +144,24 @@ impl<H: Hardware> Mm<H> {
     /// Context: as for [`Mm::vmalloc`].
     pub fn vfree(&self, area: Area) {
         let early = self.too_early();
-        let mut at = area.range().start;
+        let (mut at, mut blocks) = (area.range().start, NIL);
         while at < area.range().end {
             // A block's pages follow each other, as they were mapped; so only its first is looked at.
-            at = match self.take_off(at, |pfn| self.desc(pfn).order()) {
-                Some((pfn, order)) => {
-                    self.free(pfn);
-                    at + order.bytes()
-                }
+            let Some((pfn, order)) = self.take_off(at, |pfn| self.desc(pfn).order()) else {
                 // An attempt to map got no further.
-                None => break,
+                break;
             };
+            self.desc(pfn).next.store(blocks, Relaxed);
+            blocks = self.frames.map().index(pfn);
+            at = at + order.bytes();
         }
+        // First the area is lazy, then its memory is somebody else's: he may want no alias of it.
         self.area_give(area, early);
+        while blocks != NIL {
+            let pfn = self.frames.map().pfn(blocks);
+            blocks = self.desc(pfn).next.load(Relaxed);
+            self.free(pfn);
+        }
     }
 }
 

@@ -106,13 +106,10 @@ impl Node {
     /// An area in use is given up: what it mapped is cleared, and may be cached until a flush that began
     /// after flush number `begun`.
     #[inline]
-    pub(super) fn give_up(&mut self, id: SlotId, begun: u64) -> u64 {
+    pub(super) fn give_up(&mut self, id: SlotId, begun: u64) {
         self.areas.unlink(id);
-        let piece = self.areas.at_mut(id);
-        piece.tag = begun;
-        let pages = piece.pages;
+        self.areas.at_mut(id).tag = begun;
         self.lazy = self.areas.chain(id, self.lazy);
-        pages
     }
 
     /// An area of these pages is new, and ready. A slot for it was reserved, and its size is pooled.
