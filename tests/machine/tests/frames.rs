@@ -3,10 +3,11 @@
 
 mod common;
 
-use abi::{Access, Event, Node, Order, PAGE_SIZE, Pfn, Prot, VirtAddr};
+use abi::{Access, Event, Node, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr};
 use common::{Untouched, machines, owned};
 use granule_machine::{Config, SimWorld};
 use mm::frame::{IsolateError, Kind, Near};
+use mm::thp::Policy;
 use mm::{FaultOutcome, Hardware, Huge, OutOfMemory, Place, Space};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -314,6 +315,30 @@ fn an_isolated_page_block_is_given_to_nobody() {
         drop(isolated);
         mm.free(mm.alloc(Order::PMD).expect("it is back"));
         given.into_iter().for_each(|pfn| mm.free(pfn));
+        untouched.check(&world);
+    }
+}
+
+/// The tables of several huge pages are fetched together, out of a stock that is watched just then.
+#[test]
+fn a_fork_of_huge_pages_while_a_page_block_is_isolated() {
+    for config in machines() {
+        let world = SimWorld::new(Config { pages: 8192, ..config });
+        let (mm, untouched) = (world.mm(), Untouched::new(&world));
+        mm.thp.set_enabled(Policy::Always);
+        let (va, blocks) = (VirtAddr(1 << 40), 4);
+        let space = Space::new(mm).expect("memory");
+        space.map(Place::At(va), blocks * PMD_SIZE, Prot::ReadWrite, Huge::Default).expect("free");
+        for n in 0..blocks {
+            assert_eq!(space.fault(va + n * PMD_SIZE, Access::Write), FaultOutcome::Mapped);
+        }
+        let other = mm.alloc(Order::PMD).expect("memory");
+        let isolated = mm.isolate(other).expect("nobody else isolates");
+        let child = space.fork().expect("memory");
+        assert_eq!(child.fault(va, Access::Write), FaultOutcome::Mapped);
+        drop((child, isolated, space));
+        mm.free(other);
+        assert_eq!(world.violation(), None);
         untouched.check(&world);
     }
 }
