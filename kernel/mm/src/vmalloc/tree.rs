@@ -247,10 +247,12 @@ impl<const SIZED: bool> Tree<SIZED> {
         if id == NONE { 0 } else { self.at(id).largest }
     }
 
-    /// What balances: the higher one is nearer to the root.
+    /// What balances: the higher one is nearer to the root. Slots at equal distances are the usual case, and of
+    /// those every second one differs in the lowest bit, every fourth in the next: at any distance they
+    /// halve each other.
     #[inline]
     const fn height(id: SlotId) -> u32 {
-        id.wrapping_add(1).wrapping_mul(0x9e37_79b9)
+        id.wrapping_add(1).wrapping_mul(0x9e37_79b9).reverse_bits()
     }
 
     #[inline]

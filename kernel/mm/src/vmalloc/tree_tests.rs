@@ -58,6 +58,26 @@ fn pieces_in_any_order_make_a_shallow_tree() {
     }
 }
 
+/// Also where of many only every so-manieth is left: a step of the recursion takes room on a thread's stack.
+#[test]
+fn what_is_left_at_equal_distances_makes_a_shallow_tree() {
+    let left = if cfg!(miri) { 10 } else { 200u64 };
+    for distance in [2, 16, 89, 144, 200, 233, 256] {
+        let mut tree = Tree::<true>::new();
+        let ids = (0..left * distance).map(|n| {
+            tree.reserve(1).unwrap();
+            tree.take(2 * n, 1, 0).unwrap()
+        });
+        let ids: Vec<_> = ids.collect();
+        ids.iter().for_each(|id| tree.link(*id));
+        let gone = |n: &usize| !(*n as u64).is_multiple_of(distance);
+        (0..ids.len()).filter(gone).for_each(|n| tree.unlink(ids[n]));
+        assert_eq!(linked(&tree).len() as u64, left);
+        let depth = depth(&tree, tree.root);
+        assert!(depth < 40, "every {distance}th: {depth}");
+    }
+}
+
 /// Without sizes the order is the same, whatever is linked and unlinked.
 #[test]
 fn a_tree_without_sizes_keeps_its_order() {
