@@ -39,7 +39,7 @@ mod batch;
 
 pub(crate) use batch::Batch;
 
-use crate::frame::{FolioRef, Near, OutOfMemory};
+use crate::frame::{Flag, FolioRef, Near, OutOfMemory};
 use crate::rmap::NO_HEAP;
 use crate::space::Space;
 use crate::thp::There;
@@ -194,6 +194,15 @@ impl<'m, H: Hardware> Space<'m, H> {
                 };
                 let (page, head) = (folio.pfn(), folio.head());
                 if mm.may_be_pinned(head) {
+                    continue;
+                }
+                // Held as before, and nobody at work on it whose lock could be waited for: then the answers are
+                // not searched in vain.
+                let (desc, counts) = (mm.desc(head), mm.desc(head).counts());
+                let (refs, expected) = (counts.refs(), counts.maps() + 1);
+                if refs != expected && !desc.has(Flag::Locked) {
+                    moved[n] = Err(MigrateError::Busy { refs, expected });
+                    passing = true;
                     continue;
                 }
                 // It was moved already for another of its pages.
