@@ -193,7 +193,7 @@ fn a_flush_in_between_does_not_count() {
             mm.arm(mutant);
             // So large that everything is flushed.
             let take = |pages: u64| mm.vmalloc(pages * PAGE_SIZE, Backing::Pages).unwrap();
-            let area = std::sync::Mutex::new(Some(take(3)));
+            let area = Mutex::new(Some(take(3)));
             let place = area.lock().unwrap().as_ref().map(|area| area.range().start);
             let all = || {
                 let area = take(200);
