@@ -161,17 +161,27 @@ pub fn holds(bug: &str, parts: &str) -> bool {
     parts.split(',').any(|part| bug.contains(part))
 }
 
-/// How long a process may look for one bug. Those that find nothing take seconds; who needs more than these has
-/// hung.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a process may look for one bug. Those that find nothing take seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// By itself, and well.
+    Well,
+    /// By itself, and not well.
+    Badly,
+    /// Not in time. That may be the bug's doing or the host's, so it says nothing.
+    Never,
+}
 
 /// Looks for each bug in a process of its own, which a bug may end: this test binary once more, with the
-/// arguments that it has; as many at a time as there are cores. Of those that ended otherwise than well, or
-/// not at all, `died` is told.
+/// arguments that it has; as many at a time as there are cores. Of those that ended otherwise than well `died` is
+/// told.
 pub fn each_alone<'a>(
     bugs: impl IntoIterator<Item = (&'a str, &'a str)>,
     look: impl Fn(&str),
-    died: impl Fn(&str, Duration) + Sync,
+    died: impl Fn(&str, End, Duration) + Sync,
 ) {
     if let Ok(bug) = env::var(ALONE) {
         return look(&bug);
@@ -187,8 +197,9 @@ pub fn each_alone<'a>(
             let mut alone = Command::new(&binary);
             alone.args(env::args_os().skip(1)).env(ALONE, bug);
             alone.stdout(Stdio::null()).stderr(Stdio::null());
-            if !ends_well(&mut alone, PATIENCE) {
-                died(bug, started.elapsed());
+            let end = end(&mut alone, PATIENCE);
+            if end != End::Well {
+                died(bug, end, started.elapsed());
             }
         }
     };
@@ -199,19 +210,20 @@ pub fn each_alone<'a>(
     });
 }
 
-/// Whether a process ends by itself, in time, and well.
-fn ends_well(command: &mut Command, patience: Duration) -> bool {
+/// Starts a process and says how it ends.
+fn end(command: &mut Command, patience: Duration) -> End {
     let mut child = command.spawn().expect("it can be started again");
     let until = Instant::now() + patience;
     loop {
         match child.try_wait().expect("a child can be waited for") {
-            Some(status) => return status.success(),
+            Some(status) if status.success() => return End::Well,
+            Some(_) => return End::Badly,
             None if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
             None => {
                 // It may have ended in this very moment.
                 let _ = child.kill();
                 let _ = child.wait();
-                return false;
+                return End::Never;
             }
         }
     }
@@ -300,15 +312,15 @@ mod tests {
     }
 
     #[test]
-    fn who_ends_badly_or_never_does_not_end_well() {
+    fn how_a_process_ends_is_told() {
         let shell = |script: &str| {
             let mut shell = Command::new("sh");
             shell.args(["-c", script]);
-            ends_well(&mut shell, Duration::from_millis(300))
+            end(&mut shell, Duration::from_millis(300))
         };
-        assert!(shell("true"));
-        assert!(!shell("exit 3"));
-        assert!(!shell("exec sleep 600"));
+        assert_eq!(shell("true"), End::Well);
+        assert_eq!(shell("exit 3"), End::Badly);
+        assert_eq!(shell("exec sleep 600"), End::Never);
     }
 
     #[test]

@@ -174,7 +174,7 @@ fn known_bugs_in_every_workload() {
         evidence::note(Judge::Sanitizer, bug, &test, said, started.elapsed());
     };
     // The memory manager ended the process, and the oracle had said nothing before.
-    evidence::each_alone(zoo::homes(), look, |bug, took| {
+    evidence::each_alone(zoo::homes(), look, |bug, _, took| {
         evidence::note(Judge::Sanitizer, bug, "all workloads", None, took);
     });
 }
