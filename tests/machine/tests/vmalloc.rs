@@ -13,7 +13,7 @@ use mm::{Hardware, Note, VmallocError};
 use pte::{KernelProt, MemType};
 use races::{at_each_step, misses};
 use std::sync::Mutex;
-use stress::World;
+use stress::{Rng, World};
 
 fn opened(config: Config) -> SimWorld {
     let mut world = SimWorld::new(config);
@@ -319,13 +319,14 @@ fn given_up_while(intrusion: impl Fn(&SimWorld) + Sync) {
     for steps in 1.. {
         let world = opened(Config { cpus: 2, pages: 1024, ..Config::default() });
         let mm = world.mm();
-        let area = mm.vmalloc(3 * PAGE_SIZE, Backing::Pages).unwrap();
+        let area = mm.vmalloc(3 * PAGE_SIZE, Backing::Pages).expect("memory");
         use_all(&world, &area, 1);
         let start = area.range().start;
         world.run(2, &|_| assert_eq!(world.kernel_load(start), Some(1)), &mut || {});
         (0..=Order::MAX.0).rev().for_each(|order| while mm.alloc(Order(order)).is_ok() {});
         let area = Mutex::new(Some(area));
-        let give = || area.lock().unwrap().take().into_iter().for_each(|area| mm.vfree(area));
+        let give =
+            || area.lock().expect("alone").take().into_iter().for_each(|area| mm.vfree(area));
         let more = world.intrude(steps, &give, &|| intrusion(&world));
         assert_eq!(world.verdict(), None, "after step {steps}");
         if !more {
@@ -379,4 +380,69 @@ fn what_is_mapped_in_part_comes_back() {
         assert_eq!(mm.vmalloc_in_use(), (0, 0));
         assert_eq!(world.verdict(), None);
     }
+}
+
+/// CPUs map and unmap so much that each of them purges, by itself and because it was asked to, while others take
+/// addresses and give them up.
+fn purges_among_others<H: Simulated>(world: &SimWorld<H>, seed: u64) {
+    let mm = world.mm();
+    let free = mm.frames.free_pages(&mm.hw) + mm.vmalloc_tables();
+    let body = |cpu: usize| {
+        let mut rng = Rng::new(seed, "purge", cpu);
+        let page = mm.alloc(Order::PAGE).expect("memory");
+        let mut kept = Vec::new();
+        for round in 0..40 {
+            let frames = vec![page; 1 + rng.below(600) as usize];
+            let area = mm.vmap(&frames, KernelProt::Data, MemType::Normal).expect("memory");
+            for va in [area.range().start, area.range().end - PAGE_SIZE] {
+                assert!(world.kernel_store(va, round));
+                assert_eq!(world.kernel_load(va), Some(round));
+            }
+            kept.push(area);
+            while kept.len() > rng.below(4) as usize {
+                mm.vunmap(kept.swap_remove(rng.below(kept.len() as u64) as usize));
+            }
+            if rng.below(16) == 0 {
+                mm.unmap_aliases();
+            }
+        }
+        kept.into_iter().for_each(|area| mm.vunmap(area));
+        mm.unmap_aliases();
+        mm.hw.note(Note::Unaliased(page, Order::PAGE));
+        mm.free(page);
+    };
+    world.run(world.cpus(), &body, &mut || {});
+    assert_eq!(world.verdict(), None, "seed {seed}");
+    assert_eq!(mm.vmalloc_in_use(), (0, 0));
+    assert_eq!(mm.frames.free_pages(&mm.hw) + mm.vmalloc_tables(), free);
+}
+
+#[test]
+fn purges_come_between_anything() {
+    for (seed, config) in (1..).zip(machines()) {
+        let config = Config { cpus: 3, seed, ..config };
+        purges_among_others(&opened(config), seed);
+        purges_among_others(&watched(config), seed);
+    }
+}
+
+/// What fits is not flushed for, however little more would fit.
+#[test]
+fn the_last_pages_of_the_space_need_no_purge() {
+    let world = opened(Config { cpus: 1, ..Config::default() });
+    let mm = world.mm();
+    let page = mm.alloc(Order::PAGE).unwrap();
+    let map = |pages: u64| mm.vmap(&vec![page; pages as usize], KernelProt::Data, MemType::Normal);
+    // Something is lazy; and four areas of a page with their guards are left.
+    mm.vunmap(map(40).unwrap());
+    let most = map((1 << 18) - 41 - 9).unwrap();
+    let before = mm.stats.total(Event::DsbComplete);
+    let last: Vec<_> = (0..4).map(|_| map(1).unwrap()).collect();
+    assert_eq!(mm.stats.total(Event::DsbComplete), before);
+    // The next one is out of what was lazy.
+    let next = map(1).unwrap();
+    assert!(mm.stats.total(Event::DsbComplete) > before);
+    last.into_iter().chain([most, next]).for_each(|area| mm.vunmap(area));
+    mm.free(page);
+    assert_eq!(world.verdict(), None);
 }

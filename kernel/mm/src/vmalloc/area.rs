@@ -68,6 +68,12 @@ impl<H: Hardware> Mm<H> {
         if let Some(area) = self.area_carve(pages, all, align, many)? {
             return Ok(area);
         }
+        // Where there is no room for as many there may be for one, and nothing has to be flushed.
+        if many > 1
+            && let Some(area) = self.area_carve(pages, all, align, 1)?
+        {
+            return Ok(area);
+        }
         // What is lazy, and what is ready in other sizes.
         self.purge_all();
         self.area_carve(pages, all, align, 1)?.ok_or(none)
