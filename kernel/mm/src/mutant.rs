@@ -375,6 +375,26 @@ mutants! {
     VmallocTaggedEarly => "vmalloc-tagged-early",
     /// A purge flushes ranges without the last page of each.
     PurgeOneShort => "purge-one-short",
+
+    // --- blocks of kernel addresses --------------------------------------------------------------
+    /// The alias flush goes through the blocks that have room: what came back to one that is used up stays
+    /// cached (2023).
+    VmapFullBlockForgotten => "vmap-full-block-forgotten",
+    /// A purged block leaves the queue of the CPU that its address falls to, and stays in its owner's (2024).
+    VmapOwnerBySlot => "vmap-owner-by-slot",
+    /// A block is found before it is written whose it is (2024).
+    VmapOwnerLate => "vmap-owner-late",
+    /// The alias flush takes what is dirty and flushes it after others may have found that there is nothing:
+    /// they return before it has.
+    VmapFlushOvertaken => "vmap-flush-overtaken",
+    /// What is dirty in a block is not forgotten when it is flushed, and flushed again by each call (2023).
+    VmapRangeKept => "vmap-range-kept",
+    /// A block that is all dirty is free at once, with translations of what came back last.
+    VmapReuseUnflushed => "vmap-reuse-unflushed",
+    /// Each alias flush purges every block that nobody uses, however much of it is free (2023).
+    VmapPurgesAll => "vmap-purges-all",
+    /// A block that is given up is found no more before it is lazy: an alias flush in between passes it by.
+    VmapBlockInLimbo => "vmap-block-in-limbo",
 }
 
 /// Which bug is armed in one memory manager.

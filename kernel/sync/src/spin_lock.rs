@@ -19,11 +19,15 @@ use raw::{Raw, RawGuard};
 #[repr(i8)]
 pub enum Class {
     /// ASID allocation and roll-over.
-    Asid = -14,
+    Asid = -16,
     /// The list of families of address spaces.
     Family,
     /// What the kernel image keeps for itself: the boot's lists, stacks, the prompt.
     Image,
+    /// A CPU's blocks of kernel addresses that have room; or all blocks.
+    VmapQueue,
+    /// One such block.
+    VmapBlock,
     /// A CPU's areas of kernel addresses.
     VmallocNode,
     /// The kernel addresses that nobody has.

@@ -49,7 +49,7 @@ fn comes_and_goes<H: Simulated>(world: &SimWorld<H>) {
     for round in 0..4 {
         let areas: Vec<_> = PAGES
             .iter()
-            .map(|pages| mm.vmalloc(pages * PAGE_SIZE, Backing::Pages).unwrap())
+            .map(|pages| mm.vmalloc(pages * PAGE_SIZE, Backing::Pages).expect("memory"))
             .collect();
         for (n, area) in areas.iter().enumerate() {
             use_all(world, area, (round * 16 + n as u64) << 32);
@@ -80,8 +80,9 @@ fn frames_of_others_are_mapped_in_their_order() {
     for config in machines() {
         let world = opened(config);
         let mm = world.mm();
-        let frames: Vec<Pfn> = (0..600).map(|_| mm.alloc(Order::PAGE).unwrap()).rev().collect();
-        let area = mm.vmap(&frames, KernelProt::Data, MemType::Normal).unwrap();
+        let frames: Vec<Pfn> =
+            (0..600).map(|_| mm.alloc(Order::PAGE).expect("memory")).rev().collect();
+        let area = mm.vmap(&frames, KernelProt::Data, MemType::Normal).expect("memory");
         use_all(&world, &area, 7);
         for (n, pfn) in frames.iter().enumerate() {
             assert_eq!(mm.hw.peek(pfn.base()), 7 + n as u64 * PAGE_SIZE);

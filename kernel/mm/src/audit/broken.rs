@@ -2,6 +2,7 @@
 
 use crate::frame::{Counts, Kind, OutOfMemory};
 use crate::rmap::Owner;
+use crate::vmalloc::{AddressRule, Found};
 use abi::{Level, Order, Pfn, Prot, VirtAddr};
 use core::fmt;
 
@@ -15,6 +16,8 @@ pub enum Broken {
     Table(Pfn, TableRule),
     /// A folio, by its first page, breaks a rule; with what it counts.
     Folio(Pfn, Counts, FolioRule),
+    /// Addresses of the kernel's, from here on, break a rule.
+    Addresses(VirtAddr, AddressRule),
     /// There was no memory to count in. Nothing is known to be wrong.
     NotAudited(OutOfMemory),
 }
@@ -166,12 +169,22 @@ impl From<OutOfMemory> for Broken {
 
 impl core::error::Error for Broken {}
 
+impl From<Found> for Broken {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::Broken(va, rule) => Self::Addresses(va, rule),
+            Found::OutOfMemory(error) => Self::NotAudited(error),
+        }
+    }
+}
+
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Entry(at, rule) => write!(f, "{at} {rule}"),
             Self::Table(table, rule) => write!(f, "table {table} {rule}"),
             Self::Folio(head, counts, rule) => write!(f, "folio {head} ({counts}) {rule}"),
+            Self::Addresses(va, rule) => write!(f, "kernel addresses from {va} on {rule}"),
             Self::NotAudited(oom) => write!(f, "nothing audited, for want of memory: {oom}"),
         }
     }

@@ -156,6 +156,7 @@ impl<H: Hardware> Mm<H> {
         });
         result?;
         self.audit_memmap(&mut tally, &mut audit, allow)?;
+        self.audit_vmalloc()?;
         Ok(audit)
     }
 }

@@ -65,6 +65,21 @@ impl<H: Hardware> Mm<H> {
         let all = pages.checked_add(GUARD).ok_or(none)?;
         // Of a small size, who needs one will need more.
         let many = if align == PAGE_SIZE && all <= SMALL { MANY } else { 1 };
+        self.area_find((pages, all), align, many)
+    }
+
+    /// Addresses for a block of `pages` pages, a power of two, aligned to its size. Pieces of blocks have no guards between
+    /// them, and no block has one behind it.
+    pub(super) fn area_take_block(&self, pages: u64) -> Result<Area, VmallocError> {
+        self.area_find((pages, pages), pages * PAGE_SIZE, 1)
+    }
+
+    fn area_find(
+        &self,
+        (pages, all): (u64, u64),
+        align: u64,
+        many: usize,
+    ) -> Result<Area, VmallocError> {
         if let Some(area) = self.area_carve(pages, all, align, many)? {
             return Ok(area);
         }
@@ -76,7 +91,7 @@ impl<H: Hardware> Mm<H> {
         }
         // What is lazy, and what is ready in other sizes.
         self.purge_all();
-        self.area_carve(pages, all, align, 1)?.ok_or(none)
+        self.area_carve(pages, all, align, 1)?.ok_or(VmallocError::NoRoom { pages: all })
     }
 
     /// Cuts `many` areas of the same size out of a gap: one is in use from now on, the others are ready.
@@ -145,6 +160,16 @@ impl<H: Hardware> Mm<H> {
     #[inline(always)]
     pub(super) fn too_early(&self) -> Option<u64> {
         self.commits(Mutant::VmallocTaggedEarly).then(|| self.flushes_begun())
+    }
+
+    /// What a known bug does instead of [`Mm::area_give`]: the addresses are free at once.
+    #[cold]
+    pub(super) fn area_reuse_unflushed(&self, area: Area) {
+        let mut node = self.vmalloc.nodes[area.node].lock(&self.hw);
+        let piece = *node.areas.at(area.id);
+        node.areas.unlink(area.id);
+        node.areas.give(area.id);
+        self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages);
     }
 
     /// How many pages may be lazy before somebody purges: 32 MiB for each doubling of the CPUs.

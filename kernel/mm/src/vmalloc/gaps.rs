@@ -90,7 +90,6 @@ impl Gaps {
     }
 
     /// Each gap, in order: its first page and how many.
-    #[cfg(test)]
     pub(super) fn each(&self, mut see: impl FnMut(u64, u64)) {
         let mut at = 0;
         while let Some(id) = self.tree.at_or_behind(at) {

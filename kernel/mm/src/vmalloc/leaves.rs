@@ -100,13 +100,19 @@ impl<H: Hardware> Mm<H> {
         while !rest.is_empty() {
             let slot = self.kernel_slot(at, Level::Pte)?;
             let (run, behind) = rest.split_at(rest.len().min(ENTRIES - slot.index()));
-            for (n, pfn) in run.iter().enumerate() {
-                self.hw.store(slot.ahead(n), leaf | pfn.base().0);
-            }
+            self.store_leaves(slot, run, leaf);
             at = at + run.len() as u64 * PAGE_SIZE;
             rest = behind;
         }
         Ok(())
+    }
+
+    /// Stores `leaf`, which has no address, for each of `frames`: they fit into the table.
+    #[inline]
+    pub(super) fn store_leaves(&self, first: Slot, frames: &[Pfn], leaf: u64) {
+        for (n, pfn) in frames.iter().enumerate() {
+            self.hw.store(first.ahead(n), leaf | pfn.base().0);
+        }
     }
 
     /// Maps the block that begins at `pfn` by one leaf of `level`.
@@ -193,8 +199,9 @@ impl<H: Hardware> Mm<H> {
         self.leaf_slot(va).is_ok_and(|(slot, _)| self.hw.load(slot) != 0)
     }
 
+    /// Clears `n` slots of a table.
     #[inline]
-    fn clear_slots(&self, first: Slot, n: u64) {
+    pub(super) fn clear_slots(&self, first: Slot, n: u64) {
         for n in 0..n as usize {
             self.hw.store(first.ahead(n), 0);
         }

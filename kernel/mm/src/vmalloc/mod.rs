@@ -14,7 +14,7 @@
 //! * A mapping is published, and this CPU's context synchronised, before anybody knows its address (I-10); another
 //!   CPU that learns of it by a pointer sees it.
 //! * Each page of the space is in a gap, or in an area that is in use, lazy, with the purge, or ready (I-25).
-//! * Behind each area lies a page that is never mapped (I-28).
+//! * Behind each area lies a page that is never mapped (I-28); blocks have none.
 //! * Tables stay once they are linked; only a huge mapping over an empty table takes it out.
 //! * Giving back needs no memory (I-38).
 //!
@@ -26,13 +26,17 @@
 //! | `node` | a CPU's areas |
 //! | `area` | from a size to addresses and back |
 //! | `leaves` | descriptors in, descriptors out |
+//! | `block` | small mappings out of blocks: vm_map_ram, vm_unmap_ram |
 //! | `memory` | areas with memory behind them: vmalloc, vmap, vfree |
 //! | `ranges` | what one flush has to reach |
 //! | `purge` | from lazy to ready |
+//! | `audit` | what is true when nothing is in flight |
 //!
 //! Corresponds to Linux's `mm/vmalloc.c`.
 
 mod area;
+mod audit;
+mod block;
 mod gaps;
 mod leaves;
 mod memory;
@@ -42,12 +46,16 @@ mod ranges;
 mod tree;
 
 pub use area::Area;
+pub use audit::AddressRule;
+pub(crate) use audit::Found;
+pub use block::RamArea;
 pub use memory::Backing;
 
 use crate::{Hardware, Mm, Note, OutOfMemory};
 use abi::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use block::{Block, Blocks};
 use core::fmt;
 use gaps::Gaps;
 use node::Node;
@@ -98,6 +106,7 @@ pub(crate) struct Vmalloc {
     /// One a CPU.
     nodes: Box<[SpinLock<Node>]>,
     gaps: SpinLock<Gaps>,
+    blocks: Blocks,
     /// One purge at a time.
     #[doc(alias = "vmap_purge_lock")]
     purge: Mutex<()>,
@@ -122,6 +131,7 @@ impl Vmalloc {
             space: none,
             nodes: nodes.into_boxed_slice(),
             gaps: SpinLock::new(Class::VmallocGaps, Gaps::none()),
+            blocks: Blocks::none(nr_cpus),
             purge: Mutex::new(()),
             tables: AtomicU64::new(0),
             lazy: AtomicU64::new(0),
@@ -149,11 +159,13 @@ impl<H: Hardware> Mm<H> {
         Ok(())
     }
 
-    /// Areas in use, and their pages, guards included.
+    /// Areas in use, and their pages, guards included; of blocks only the pages in use count.
     #[doc(alias = "nr_vmalloc_pages")]
     pub fn vmalloc_in_use(&self) -> (u64, u64) {
         let each = self.vmalloc.nodes.iter().map(|node| node.lock(&self.hw).areas.linked());
-        each.fold((0, 0), |sum, node| (sum.0 + node.0, sum.1 + node.1))
+        let all = each.fold((0, 0), |sum, node| (sum.0 + node.0, sum.1 + node.1));
+        let (blocks, unused) = self.vmalloc.blocks.unused(&self.hw);
+        (all.0.saturating_sub(blocks), all.1.saturating_sub(unused))
     }
 
     /// Table pages that mappings have needed since the space was opened; they are never given back.

@@ -9,6 +9,7 @@
 //!
 //! Corresponds to Linux's `struct vmap_node`.
 
+use super::audit::Where;
 use super::tree::{NONE, Piece, SlotId, Tree};
 
 /// Areas of up to so many pages, their guard included, are kept ready by size.
@@ -136,6 +137,25 @@ impl Node {
         };
         *pool = Pool { first: self.areas.chain(id, pool.first), len: pool.len + 1 };
         None
+    }
+
+    /// Each area: its first page, how many it has with its guard, and where it is.
+    pub(super) fn each(&self, mut see: impl FnMut(u64, u64, Where)) {
+        let mut at = 0;
+        while let Some(id) = self.areas.at_or_behind(at) {
+            let piece = self.areas.at(id);
+            see(piece.start, piece.pages, Where::InUse);
+            at = piece.end();
+        }
+        let pools = self.pools.iter().map(|pool| (pool.first, Where::Ready));
+        for (head, place) in pools.chain([(self.lazy, Where::Lazy)]) {
+            let mut id = head;
+            while id != NONE {
+                let piece = self.areas.at(id);
+                see(piece.start, piece.pages, place);
+                id = self.areas.behind(id);
+            }
+        }
     }
 
     /// How many areas of a pool nobody will miss: a quarter, or all.

@@ -1,9 +1,9 @@
 //! From lazy to ready: one flush for all that was given up.
 
-use super::Vmalloc;
 use super::node::{Node, POOLS};
 use super::ranges::{Ranges, leaves};
 use super::tree::{NONE, Piece, SlotId};
+use super::{Vmalloc, block};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note};
 use pte::{Scope, Target, Tlbi};
@@ -31,7 +31,9 @@ impl<H: Hardware> Mm<H> {
     #[doc(alias = "reclaim_and_purge_vmap_areas")]
     pub(super) fn purge_all(&self) {
         let _one = self.vmalloc.purge.lock(&self.hw);
-        self.purge(&mut Ranges::new());
+        let mut ranges = Ranges::new();
+        self.collect_blocks(block::ANY, &mut ranges);
+        self.purge(&mut ranges);
         self.decay(true);
     }
 
@@ -49,13 +51,17 @@ impl<H: Hardware> Mm<H> {
         }
     }
 
-    /// When it returns, no CPU has a translation of anything that was given up before it was called.
+    /// When it returns, no CPU has a translation of anything that was given up before it was called: areas, pieces of
+    /// blocks that have room, and of those that have none.
     ///
     /// Context: may sleep; no spin lock is held.
     #[doc(alias = "vm_unmap_aliases")]
     pub fn unmap_aliases(&self) {
-        let _one = self.vmalloc.purge.lock(&self.hw);
-        self.purge(&mut Ranges::new());
+        let one = self.vmalloc.purge.lock(&self.hw);
+        let mut ranges = Ranges::new();
+        self.collect_blocks(block::MOSTLY_USED, &mut ranges);
+        let _one = (!self.commits(Mutant::VmapFlushOvertaken)).then_some(one);
+        self.purge(&mut ranges);
     }
 
     /// Flushes what is lazy, and `also`; what was lazy is ready afterwards.
@@ -72,9 +78,10 @@ impl<H: Hardware> Mm<H> {
             self.each(node, head, |_, _, piece| {
                 // What began to be flushed after it was given up is flushed.
                 if piece.tag >= complete {
-                    // The guard is never mapped.
+                    // The guard is never mapped. What is as large as a block may be one, which has none.
+                    let guard = u64::from(piece.pages != u64::from(block::PAGES));
                     let short = u64::from(self.commits(Mutant::PurgeOneShort));
-                    also.add(Vmalloc::range(piece.start, piece.pages - 1 - short));
+                    also.add(Vmalloc::range(piece.start, piece.pages - guard - short));
                 }
             });
         }
@@ -83,6 +90,8 @@ impl<H: Hardware> Mm<H> {
             let mut pages = 0;
             self.each(node, head, |node, id, piece| {
                 pages += piece.pages;
+                let range = Vmalloc::range(piece.start, piece.pages);
+                self.hw.note(Note::Done(self.vmalloc.root, range));
                 if node.make_ready(id).is_some() {
                     self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages);
                 }
@@ -113,7 +122,8 @@ impl<H: Hardware> Mm<H> {
         }
     }
 
-    /// Makes clear for all CPUs what is clear in the tables of `ranges`.
+    /// Makes clear for all CPUs what is clear in the tables of `ranges`. Between what is clear there may lie what is
+    /// not: nothing is promised of that.
     #[doc(alias = "flush_tlb_kernel_range")]
     pub(super) fn flush_kernel(&self, ranges: &Ranges) {
         if ranges.is_empty() {
@@ -134,6 +144,5 @@ impl<H: Hardware> Mm<H> {
                 self.vmalloc.complete.fetch_max(begun, Ordering::SeqCst);
             }
         }
-        ranges.each(|range| self.hw.note(Note::Done(self.vmalloc.root, range)));
     }
 }

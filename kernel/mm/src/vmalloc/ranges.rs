@@ -62,13 +62,6 @@ impl Ranges {
         self.hull.is_empty()
     }
 
-    /// Each range that was kept apart, if all were.
-    pub(super) fn each(&self, see: impl FnMut(VirtRange)) {
-        if !self.is_hull {
-            self.ranges[..self.len].iter().copied().for_each(see);
-        }
-    }
-
     /// What to invalidate, or `None`: everything at once is cheaper.
     pub(super) fn plan(&self, caps: &Caps, cost: &CostModel) -> Option<&[VirtRange]> {
         let ranges = match self.is_hull {

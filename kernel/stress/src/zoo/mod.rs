@@ -10,8 +10,10 @@
 //! | `unmap` | what is given back too early |
 //! | `change` | what changes and leaves the old translation behind |
 //! | `split` | entries of other kinds and levels: splits, migration, new tables |
+//! | `alias` | kernel addresses that lead where they must not any more |
 //! | `waiting` | bugs of what is not built yet: their stories, and no run |
 
+mod alias;
 mod change;
 mod exhibit;
 mod habitat;
@@ -27,7 +29,7 @@ use mm::mutant::Mutant;
 
 /// Every story.
 pub fn exhibits() -> impl Iterator<Item = &'static Exhibit> {
-    [unmap::EXHIBITS, change::EXHIBITS, split::EXHIBITS].into_iter().flatten()
+    [unmap::EXHIBITS, change::EXHIBITS, split::EXHIBITS, alias::EXHIBITS].into_iter().flatten()
 }
 
 /// The story of `mutant`, if it is told.

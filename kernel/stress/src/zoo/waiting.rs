@@ -25,42 +25,6 @@ pub const WAITING: &[Waiting] = &[
             goes on in a table for as long as a walk cache leads there, though no entry below was ever valid.",
     },
     Waiting {
-        name: "vmap-full-block-stale",
-        about: "the alias flush passes by vmap blocks that are used up, and their stale translations stay",
-        waits_for: "vmap blocks (vm_map_ram), which hand out a part of an area and flush late.",
-        found: "2023, fc1e0d980037: vm_unmap_aliases went through the lists of blocks that have room. A block \
-            without any is on no list, and what was unmapped in it stayed cached. In Linux since 2.6.28 \
-            (db64fe02258f).",
-        lanes: &["CPU 0", "CPU 1", "TLB of CPU 1"],
-        steps: &[
-            (0, "maps F in the last room of a block: it leaves the list"),
-            (1, "reads F through it"),
-            (2, "keeps the alias -> F, writable"),
-            (0, "unmaps it; the flush is for later"),
-            (0, "vm_unmap_aliases: no list has the block"),
-            (0, "makes F read-only, or code, and trusts in that"),
-            (1, "writes F through the alias"),
-        ],
-        rule: "When the alias flush returns, no CPU has a translation of anything that was unmapped before it began.",
-    },
-    Waiting {
-        name: "vmap-lazy-range-dropped",
-        about: "the alias flush forgets a dirty range before it has flushed it",
-        waits_for: "vmap blocks (vm_map_ram), which hand out a part of an area and flush late.",
-        found: "The same series, a09fad96ffb1: what is dirty is taken and reset under a lock that has to be held \
-            until the flush is complete. Let go of it in between, and a second caller finds nothing to do.",
-        lanes: &["CPU 0", "CPU 1", "TLB of CPU 2"],
-        steps: &[
-            (2, "keeps an alias of F"),
-            (0, "vm_unmap_aliases: takes the dirty range, resets it"),
-            (1, "vm_unmap_aliases: finds nothing dirty"),
-            (1, "returns; frees F to somebody"),
-            (2, "still leads to F"),
-            (0, "TLBI, DSB: too late for CPU 1"),
-        ],
-        rule: "Whoever finds a flush taken by another waits for it.",
-    },
-    Waiting {
         name: "kernel-map-unsynced",
         about: "a kernel mapping is used, or passed on, before walkers can see all of it",
         waits_for: "mappings of kernel ranges page by page by callback (apply_to_page_range), on error paths too.",
