@@ -91,8 +91,8 @@ pub const fn all<W: World>() -> [Row<W>; COUNT] {
         Row::new("vfree_huge_2m", "area").linux(322_589, 309_962).aim(Aim::of(900)).by_all(vmalloc::free_huge),
         Row::new("vmap_256p", "page").linux(100, 69).aim(Aim::of(10)).by_all(vmalloc::map),
         Row::new("vunmap_256p", "page").linux(20, 18).aim(Aim::of(5)).by_all(vmalloc::unmap),
-        Row::new("vm_map_ram_4p", "area").linux(690, 638).aim(Aim::of(250)),
-        Row::new("vm_unmap_ram_4p", "area").linux(551, 609).aim(Aim::of(150)),
+        Row::new("vm_map_ram_4p", "area").linux(690, 638).aim(Aim::of(250)).by_all(vmalloc::map_ram),
+        Row::new("vm_unmap_ram_4p", "area").linux(551, 609).aim(Aim::of(150)).by_all(vmalloc::unmap_ram),
 
         // The page allocator, without clearing.
         Row::new("buddy_alloc_o0", "block").linux(616, 622).aim(Aim::of(40)).rounds(128).by(frames::alloc_small),

@@ -6,7 +6,7 @@ use crate::world::World;
 use abi::{Order, PAGE_SIZE, PMD_SIZE, Pfn};
 use alloc::vec::Vec;
 use mm::OutOfMemory;
-use mm::vmalloc::{Area, Backing};
+use mm::vmalloc::{Area, Backing, RamArea};
 use pte::{KernelProt, MemType};
 
 /// Areas of a page a round: they go well beyond what is given back before a purge.
@@ -19,6 +19,9 @@ const HUGE: u64 = 16;
 /// Pages of others' that are mapped at once, and how often.
 const MAPPED: u64 = 256;
 const MAPS: u64 = 16;
+/// Pages of a short-lived mapping, and how many of those are held at once: several blocks of addresses.
+const FEW: u64 = 4;
+const PIECES: u64 = 2048;
 
 pub(crate) fn alloc_small<W: World>(seat: &Seat<'_, W>) -> Result<(), Failure> {
     alloc(seat, SMALL, PAGE_SIZE, Backing::Pages, 1)
@@ -50,6 +53,14 @@ pub(crate) fn map<W: World>(seat: &Seat<'_, W>) -> Result<(), Failure> {
 
 pub(crate) fn unmap<W: World>(seat: &Seat<'_, W>) -> Result<(), Failure> {
     mapping(seat, false)
+}
+
+pub(crate) fn map_ram<W: World>(seat: &Seat<'_, W>) -> Result<(), Failure> {
+    pieces(seat, true)
+}
+
+pub(crate) fn unmap_ram<W: World>(seat: &Seat<'_, W>) -> Result<(), Failure> {
+    pieces(seat, false)
 }
 
 fn alloc<W: World>(
@@ -129,6 +140,38 @@ fn mapping<W: World>(seat: &Seat<'_, W>, counts_map: bool) -> Result<(), Failure
         }
         Ok(())
     })();
+    pages.into_iter().for_each(|page| seat.give(page));
+    result
+}
+
+/// A few pages mapped for a short time, and taken back: with the blocks that are made and given up on the way.
+fn pieces<W: World>(seat: &Seat<'_, W>, counts_map: bool) -> Result<(), Failure> {
+    let mut pages: Vec<Pfn> = list(FEW)?;
+    let mut held: Vec<RamArea> = list(PIECES)?;
+    let result = (|| {
+        for _ in 0..FEW {
+            pages.push(seat.block(Order::PAGE)?);
+        }
+        let mut map = |_| {
+            held.push(seat.mm().vm_map_ram(&pages, KernelProt::Data, MemType::Normal)?);
+            Ok(())
+        };
+        if counts_map {
+            seat.time_units(PIECES, 1, map)
+        } else {
+            (0..PIECES).try_for_each(&mut map)
+        }
+    })();
+    let unmap =
+        |area: Option<RamArea>| area.into_iter().for_each(|area| seat.mm().vm_unmap_ram(area));
+    let result = match result {
+        Ok(()) if !counts_map => seat.time_units(PIECES, 1, |_| {
+            unmap(held.pop());
+            Ok(())
+        }),
+        result => result,
+    };
+    held.into_iter().for_each(|area| unmap(Some(area)));
     pages.into_iter().for_each(|page| seat.give(page));
     result
 }
