@@ -136,14 +136,14 @@ fn again<H: Simulated>(world: &SimWorld<H>) {
     let mut held = Vec::new();
     for round in 0..24 {
         let pages = 1 + round % 3;
-        let area = mm.vmalloc(pages * PAGE_SIZE, Backing::Pages).unwrap();
+        let area = mm.vmalloc(pages * PAGE_SIZE, Backing::Pages).expect("there is room");
         let machine = mm.hw.machine();
         let last = area.range().end.0 - 8;
         // No look at the answer: whoever is wrong is told by a judge.
         machine.kernel_store(VirtAddr(last), Known::ByPointer, round);
         mm.vfree(area);
         // What comes to the same addresses next is other memory.
-        held.push(mm.alloc(Order::PAGE).unwrap());
+        held.push(mm.alloc(Order::PAGE).expect("there is room"));
         if round % 4 == 3 {
             mm.unmap_aliases();
         }
@@ -169,11 +169,11 @@ fn what_is_handed_out_can_be_used() {
             let mm = world.mm();
             mm.arm(mutant);
             let machine = mm.hw.machine();
-            let before = mm.vmalloc(PAGE_SIZE, Backing::Pages).unwrap();
+            let before = mm.vmalloc(PAGE_SIZE, Backing::Pages).expect("there is room");
             // The areas behind it are ready by now.
             let next = before.range().end + PAGE_SIZE;
             machine.prefetch(next);
-            let area = mm.vmalloc(PAGE_SIZE, Backing::Pages).unwrap();
+            let area = mm.vmalloc(PAGE_SIZE, Backing::Pages).expect("there is room");
             machine.kernel_load(area.range().start, Known::Before);
             mm.vfree(area);
             mm.vfree(before);
@@ -193,9 +193,11 @@ fn a_flush_in_between_does_not_count() {
             let mm = world.mm();
             mm.arm(mutant);
             // So large that everything is flushed.
-            let take = |pages: u64| mm.vmalloc(pages * PAGE_SIZE, Backing::Pages).unwrap();
+            let take =
+                |pages: u64| mm.vmalloc(pages * PAGE_SIZE, Backing::Pages).expect("there is room");
             let area = Mutex::new(Some(take(3)));
-            let place = area.lock().unwrap().as_ref().map(|area| area.range().start);
+            let place =
+                area.lock().expect("nobody panics with it").as_ref().map(|area| area.range().start);
             let all = || {
                 let area = take(200);
                 mm.vfree(area);
@@ -205,13 +207,14 @@ fn a_flush_in_between_does_not_count() {
             let went = world.intrude(
                 steps,
                 &|| {
-                    let area = area.lock().unwrap().take();
+                    let area = area.lock().expect("nobody panics with it").take();
                     area.into_iter().for_each(|area| mm.vfree(area));
                 },
                 &all,
             );
             mm.unmap_aliases();
-            let held: Vec<_> = (0..3).map(|_| mm.alloc(Order::PAGE).unwrap()).collect();
+            let held: Vec<_> =
+                (0..3).map(|_| mm.alloc(Order::PAGE).expect("there is room")).collect();
             // Until the same addresses come back.
             let more: Vec<_> = (0..64).map(|_| take(3)).collect();
             let back = more.iter().any(|area| Some(area.range().start) == place);
@@ -244,7 +247,7 @@ fn flushes_are_few() {
             let after = counts();
             [0, 1, 2].map(|n| after[n] - before[n])
         };
-        let pair = || mm.vfree(mm.vmalloc(PAGE_SIZE, Backing::Pages).unwrap());
+        let pair = || mm.vfree(mm.vmalloc(PAGE_SIZE, Backing::Pages).expect("there is room"));
         pair();
         // 32 MiB of addresses on one CPU: 20 000 pages are purged twice.
         let [tlbi, complete, publish] = cost(&|| (0..10_000).for_each(|_| pair()));
@@ -252,8 +255,9 @@ fn flushes_are_few() {
         assert!(publish <= 20_000 + complete + mm.vmalloc_tables(), "{publish}");
 
         mm.unmap_aliases();
-        let areas: Vec<_> =
-            (0..2000).map(|_| mm.vmalloc(PAGE_SIZE, Backing::Pages).unwrap()).collect();
+        let areas: Vec<_> = (0..2000)
+            .map(|_| mm.vmalloc(PAGE_SIZE, Backing::Pages).expect("there is room"))
+            .collect();
         let (some, rest): (Vec<_>, Vec<_>) =
             areas.into_iter().enumerate().partition(|(n, _)| n % 2 == 0);
         some.into_iter().for_each(|(_, area)| mm.vfree(area));
@@ -261,8 +265,9 @@ fn flushes_are_few() {
         assert!(complete == 1 && tlbi <= 5, "{tlbi} operations for 1000 areas");
         rest.into_iter().for_each(|(_, area)| mm.vfree(area));
 
-        let frames: Vec<Pfn> = (0..512).map(|_| mm.alloc(Order::PAGE).unwrap()).rev().collect();
-        let first = mm.vmap(&frames, KernelProt::Data, MemType::Normal).unwrap();
+        let frames: Vec<Pfn> =
+            (0..512).map(|_| mm.alloc(Order::PAGE).expect("there is room")).rev().collect();
+        let first = mm.vmap(&frames, KernelProt::Data, MemType::Normal).expect("there is room");
         let [tlbi, complete, publish] = cost(&|| {
             let area = mm.vmap(&frames, KernelProt::Data, MemType::Normal);
             assert!(area.is_ok());
@@ -291,7 +296,7 @@ fn memory_that_runs_out_in_between_comes_back() {
         // Another table each time.
         let align = pages * (2 << 20);
         for left in 0..pages + 4 {
-            (0..left).for_each(|_| mm.free(hoard.pop().unwrap()));
+            (0..left).for_each(|_| mm.free(hoard.pop().expect("there is room")));
             let linked = mm.vmalloc_tables();
             match mm.vmalloc_aligned(pages * PAGE_SIZE, align.next_power_of_two(), Backing::Pages) {
                 Ok(area) => {
@@ -361,9 +366,10 @@ fn what_is_mapped_in_part_comes_back() {
     for few in 0..8 {
         let world = opened(Config { cpus: 1, pages: 2048, ..Config::default() });
         let mm = world.mm();
-        let before = mm.vmalloc(100 * PAGE_SIZE, Backing::Pages).unwrap();
-        let block = mm.alloc(Order::PMD).unwrap();
-        let pages: Vec<_> = (0..few).map(|_| mm.alloc(Order::PAGE).unwrap()).collect();
+        let before = mm.vmalloc(100 * PAGE_SIZE, Backing::Pages).expect("there is room");
+        let block = mm.alloc(Order::PMD).expect("there is room");
+        let pages: Vec<_> =
+            (0..few).map(|_| mm.alloc(Order::PAGE).expect("there is room")).collect();
         (0..=Order::MAX.0).rev().for_each(|order| while mm.alloc(Order(order)).is_ok() {});
         mm.free(block);
         pages.into_iter().for_each(|pfn| mm.free(pfn));
@@ -432,16 +438,16 @@ fn purges_come_between_anything() {
 fn the_last_pages_of_the_space_need_no_purge() {
     let world = opened(Config { cpus: 1, ..Config::default() });
     let mm = world.mm();
-    let page = mm.alloc(Order::PAGE).unwrap();
+    let page = mm.alloc(Order::PAGE).expect("there is room");
     let map = |pages: u64| mm.vmap(&vec![page; pages as usize], KernelProt::Data, MemType::Normal);
     // Something is lazy; and four areas of a page with their guards are left.
-    mm.vunmap(map(40).unwrap());
-    let most = map((1 << 18) - 41 - 9).unwrap();
+    mm.vunmap(map(40).expect("there is room"));
+    let most = map((1 << 18) - 41 - 9).expect("there is room");
     let before = mm.stats.total(Event::DsbComplete);
-    let last: Vec<_> = (0..4).map(|_| map(1).unwrap()).collect();
+    let last: Vec<_> = (0..4).map(|_| map(1).expect("there is room")).collect();
     assert_eq!(mm.stats.total(Event::DsbComplete), before);
     // The next one is out of what was lazy.
-    let next = map(1).unwrap();
+    let next = map(1).expect("there is room");
     assert!(mm.stats.total(Event::DsbComplete) > before);
     last.into_iter().chain([most, next]).for_each(|area| mm.vunmap(area));
     mm.free(page);
