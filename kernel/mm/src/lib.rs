@@ -32,6 +32,7 @@
 //! | [`tlb`] | making changes visible everywhere: gather, ASIDs, which CPUs are concerned |
 //! | [`kernel_map`] | the kernel's own half: building it at boot, adding to it later |
 //! | [`vmalloc`] | kernel mappings that come and go |
+//! | [`dump`] | what trees map, in regions |
 //! | [`rmap`] | from a folio to the entries that map it |
 //! | [`compact`] | free 2 MiB blocks out of fragmented memory |
 //! | [`thp`] | huge pages: policy, splitting their entries, splitting themselves |
@@ -52,7 +53,7 @@
 //!    them by address), a PTE table (likewise), a folio's bitmap, the deferred list, a CPU's page list,
 //!    the zone.
 //!
-//! Lockless: [`space::Space::gup_fast`] and [`Mm::walk`], inside a [`sync::Walkers`] epoch, which tables
+//! Lockless: [`space::Space::gup_fast`], [`Mm::walk`] and [`Mm::dump`], inside a [`sync::Walkers`] epoch, which tables
 //! outlive.
 
 #![no_std]
@@ -64,6 +65,7 @@ extern crate std;
 
 pub mod audit;
 pub mod compact;
+pub mod dump;
 pub mod entry;
 pub mod frame;
 pub mod gup;

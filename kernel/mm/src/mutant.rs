@@ -395,6 +395,20 @@ mutants! {
     VmapPurgesAll => "vmap-purges-all",
     /// A block that is given up is found no more before it is lazy: an alias flush in between passes it by.
     VmapBlockInLimbo => "vmap-block-in-limbo",
+
+    // --- kernel mappings: device blocks and dumps ------------------------------------------------
+    /// Where a huge device mapping takes the place of kernel tables these are freed, and then flushed (2018).
+    IoremapFreeFirst => "ioremap-free-first",
+    /// Walks of kernel tables are invalidated under one ASID: those that were cached while another ran stay.
+    IoremapOneAsid => "ioremap-one-asid",
+    /// One operation is to do for all tables that a huge device mapping takes out.
+    IoremapOneOperation => "ioremap-one-operation",
+    /// A device mapping is used before this CPU's context is synchronised with it.
+    IoremapNoIsb => "ioremap-no-isb",
+    /// Kernel tables are freed under lockless walkers (2026).
+    IoremapNoGrace => "ioremap-no-grace",
+    /// A dump of tables holds nobody off from freeing them (2026).
+    DumpUnprotected => "dump-unprotected",
 }
 
 /// Which bug is armed in one memory manager.

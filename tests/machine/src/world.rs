@@ -105,7 +105,7 @@ impl SimWorld<Sanitized<Machine>> {
 }
 
 /// Where the kernel's mappings are that come and go.
-const VMALLOC: VirtRange = VirtRange::from_size(VirtAddr(0xffff_b000_0000_0000), 1 << 30);
+const VMALLOC: VirtRange = VirtRange::from_size(VirtAddr(0xffff_b000_0000_0000), 4 << 30);
 
 impl<H: Simulated> SimWorld<H> {
     /// The first rule that was broken, in words, as whoever judges this world saw it.

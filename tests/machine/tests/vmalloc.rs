@@ -106,7 +106,7 @@ fn what_cannot_be_is_refused() {
     assert_eq!(align, Err(VmallocError::Alignment(3 * PAGE_SIZE)));
     let all = mm.vmalloc(u64::MAX, Backing::Pages);
     assert!(matches!(all, Err(VmallocError::NoRoom { .. })), "{all:?}");
-    // The space has a GiB; the machine's memory less.
+    // The space has some GiB; the machine's memory less.
     let free = mm.frames.free_pages(&mm.hw) + mm.vmalloc_tables();
     let more = mm.vmalloc((free + 1) * PAGE_SIZE, Backing::Pages);
     assert!(matches!(more, Err(VmallocError::OutOfMemory(_))), "{more:?}");

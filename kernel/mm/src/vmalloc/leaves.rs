@@ -122,13 +122,14 @@ impl<H: Hardware> Mm<H> {
         pfn: Pfn,
         level: Level,
         prot: KernelProt,
+        mem: MemType,
     ) -> Result<(), Blocked> {
         let slot = self.kernel_slot(va, level)?;
-        // A table that pages left behind stays.
+        // A table, which blocks do not replace: see `promote`.
         if self.hw.load(slot) != 0 {
             return Err(Blocked::Occupied(level));
         }
-        self.hw.store(slot, Leaf::kernel(level, pfn, prot, MemType::Normal).word());
+        self.hw.store(slot, Leaf::kernel(level, pfn, prot, mem).word());
         Ok(())
     }
 

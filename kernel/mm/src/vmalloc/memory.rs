@@ -44,6 +44,11 @@ impl<H: Hardware> Mm<H> {
         let is_huge = backing == Backing::Huge && bytes >= Level::Pmd.span();
         let align = if is_huge { align.max(Level::Pmd.span()) } else { align };
         let area = self.area_take(pages, align)?;
+        if is_huge {
+            let (start, block) = (area.range().start, Level::Pmd.span());
+            let blocks = (0..bytes / block).map(|n| start + n * block);
+            self.make_way(blocks.map(|va| (va, Level::Pmd)));
+        }
         match self.back(area.range(), is_huge) {
             Ok(()) => {
                 self.show(area.range());
@@ -89,8 +94,8 @@ impl<H: Hardware> Mm<H> {
     ) -> Result<(), Blocked> {
         let (prot, mem) = (KernelProt::Data, MemType::Normal);
         if is_huge && order == LARGEST && at.is_aligned(order.bytes()) {
-            match self.map_block(at, pfn, Level::Pmd, prot) {
-                // Pages were here before: their table stays, and pages serve as well.
+            match self.map_block(at, pfn, Level::Pmd, prot, mem) {
+                // A table is in the way that is not empty: pages serve as well.
                 Err(Blocked::Occupied(_)) => {}
                 result => return result,
             }

@@ -15,7 +15,7 @@
 //!   CPU that learns of it by a pointer sees it.
 //! * Each page of the space is in a gap, or in an area that is in use, lazy, with the purge, or ready (I-25).
 //! * Behind each area lies a page that is never mapped (I-28); blocks have none.
-//! * Tables stay once they are linked; only a huge mapping over an empty table takes it out.
+//! * Tables stay once they are linked; only blocks over empty tables take these out.
 //! * Giving back needs no memory (I-38).
 //!
 //! # Files
@@ -28,6 +28,8 @@
 //! | `leaves` | descriptors in, descriptors out |
 //! | `block` | small mappings out of blocks: vm_map_ram, vm_unmap_ram |
 //! | `memory` | areas with memory behind them: vmalloc, vmap, vfree |
+//! | `io` | physical ranges that no allocator has: ioremap |
+//! | `promote` | empty tables out of the way of blocks |
 //! | `ranges` | what one flush has to reach |
 //! | `purge` | from lazy to ready |
 //! | `audit` | what is true when nothing is in flight |
@@ -38,9 +40,11 @@ mod area;
 mod audit;
 mod block;
 mod gaps;
+mod io;
 mod leaves;
 mod memory;
 mod node;
+mod promote;
 mod purge;
 mod ranges;
 mod tree;
@@ -49,10 +53,11 @@ pub use area::Area;
 pub use audit::AddressRule;
 pub(crate) use audit::Found;
 pub use block::RamArea;
+pub use io::Io;
 pub use memory::Backing;
 
 use crate::{Hardware, Mm, Note, OutOfMemory};
-use abi::{PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use abi::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use block::{Block, Blocks};
@@ -74,6 +79,8 @@ pub enum VmallocError {
         /// The pages, with their guard.
         pages: u64,
     },
+    /// A physical range from here on that is not made of whole pages, or that descriptors cannot name.
+    Unmappable(PhysAddr),
     /// No page for memory, for a table or to remember the area: give some back.
     OutOfMemory(OutOfMemory),
 }
@@ -84,6 +91,7 @@ impl fmt::Display for VmallocError {
             Self::Empty => f.write_str("a mapping of nothing"),
             Self::Alignment(align) => write!(f, "{align} bytes are no alignment"),
             Self::NoRoom { pages } => write!(f, "no gap of {pages} pages among kernel addresses"),
+            Self::Unmappable(at) => write!(f, "no whole pages of memory from {at} on"),
             Self::OutOfMemory(error) => write!(f, "{error}"),
         }
     }
@@ -110,7 +118,7 @@ pub(crate) struct Vmalloc {
     /// One purge at a time.
     #[doc(alias = "vmap_purge_lock")]
     purge: Mutex<()>,
-    /// Table pages linked since the space was opened: they stay.
+    /// Table pages linked since the space was opened, less those that were taken out.
     tables: AtomicU64,
     /// Pages of lazy areas.
     #[doc(alias = "vmap_lazy_nr")]
@@ -168,7 +176,13 @@ impl<H: Hardware> Mm<H> {
         (all.0.saturating_sub(blocks), all.1.saturating_sub(unused))
     }
 
-    /// Table pages that mappings have needed since the space was opened; they are never given back.
+    /// The kernel's root table, once the space is opened.
+    pub const fn vmalloc_root(&self) -> Pfn {
+        self.vmalloc.root
+    }
+
+    /// Table pages that mappings have needed since the space was opened; they stay, unless blocks take their
+    /// place.
     pub fn vmalloc_tables(&self) -> u64 {
         self.vmalloc.tables.load(Ordering::Relaxed)
     }

@@ -6,7 +6,8 @@ use super::tree::{NONE, Piece, SlotId};
 use super::{Vmalloc, block};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note};
-use pte::{Scope, Target, Tlbi};
+use abi::VirtRange;
+use pte::{Invalidation, Scope, Target, Tlbi};
 use sync::SpinLock;
 use sync::atomic::Ordering;
 
@@ -126,14 +127,19 @@ impl<H: Hardware> Mm<H> {
     /// not: nothing is promised of that.
     #[doc(alias = "flush_tlb_kernel_range")]
     pub(super) fn flush_kernel(&self, ranges: &Ranges) {
+        self.flush_ranges(ranges, leaves);
+    }
+
+    /// As [`Mm::flush_kernel`], where `what` says what has to go from a range.
+    pub(super) fn flush_ranges(&self, ranges: &Ranges, what: fn(VirtRange) -> Invalidation) {
         if ranges.is_empty() {
             return;
         }
         let scope = Scope::InnerShareable;
-        match ranges.plan(self.hw.caps(), &self.cost) {
+        match ranges.plan(what, self.hw.caps(), &self.cost) {
             Some(parts) => {
                 self.publish(scope);
-                parts.iter().for_each(|range| self.issue(&leaves(*range)));
+                parts.iter().for_each(|range| self.issue(&what(*range)));
                 self.complete(scope);
             }
             None => {

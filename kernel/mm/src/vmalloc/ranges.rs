@@ -62,14 +62,19 @@ impl Ranges {
         self.hull.is_empty()
     }
 
-    /// What to invalidate, or `None`: everything at once is cheaper.
-    pub(super) fn plan(&self, caps: &Caps, cost: &CostModel) -> Option<&[VirtRange]> {
+    /// The ranges from which to invalidate `what` says what, or `None`: everything at once is cheaper.
+    pub(super) fn plan(
+        &self,
+        what: fn(VirtRange) -> Invalidation,
+        caps: &Caps,
+        cost: &CostModel,
+    ) -> Option<&[VirtRange]> {
         let ranges = match self.is_hull {
             true => core::slice::from_ref(&self.hull),
             false => &self.ranges[..self.len],
         };
         let ops = |range: &VirtRange| {
-            let plan = Plan::new(&leaves(*range), caps, cost);
+            let plan = Plan::new(&what(*range), caps, cost);
             (!plan.is_whole()).then_some(plan.len())
         };
         let all = ranges.iter().try_fold(0, |sum, range| Some(sum + ops(range)?));

@@ -11,12 +11,14 @@
 //! | `change` | what changes and leaves the old translation behind |
 //! | `split` | entries of other kinds and levels: splits, migration, new tables |
 //! | `alias` | kernel addresses that lead where they must not any more |
+//! | `ioremap` | kernel tables that blocks take the place of |
 //! | `waiting` | bugs of what is not built yet: their stories, and no run |
 
 mod alias;
 mod change;
 mod exhibit;
 mod habitat;
+mod ioremap;
 mod split;
 mod unmap;
 mod waiting;
@@ -29,7 +31,14 @@ use mm::mutant::Mutant;
 
 /// Every story.
 pub fn exhibits() -> impl Iterator<Item = &'static Exhibit> {
-    [unmap::EXHIBITS, change::EXHIBITS, split::EXHIBITS, alias::EXHIBITS].into_iter().flatten()
+    let all = [
+        unmap::EXHIBITS,
+        change::EXHIBITS,
+        split::EXHIBITS,
+        alias::EXHIBITS,
+        ioremap::EXHIBITS,
+    ];
+    all.into_iter().flatten()
 }
 
 /// The story of `mutant`, if it is told.

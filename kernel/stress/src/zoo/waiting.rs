@@ -5,26 +5,6 @@ use super::Waiting;
 /// All of them.
 pub const WAITING: &[Waiting] = &[
     Waiting {
-        name: "ioremap-free-before-flush",
-        about: "a huge device mapping replaces a kernel table, which is freed before the flush",
-        waits_for: "device mappings of blocks over ranges that pages had, and the freeing of kernel tables.",
-        found: "The thread of 2018 on huge ioremap, where a whole series of kernels mapped a block over an empty \
-            table and freed that first: e3e288121408 and b6bdb7517c3d stopped them. Of the same family is \
-            5e0fb5df2ee8.",
-        lanes: &["CPU 0", "CPU 1", "walker of CPU 1"],
-        steps: &[
-            (1, "used a page of the range once"),
-            (2, "keeps: the PMD leads to table T, now empty"),
-            (0, "ioremap: clears the PMD"),
-            (0, "frees T; no flush yet"),
-            (1, "gets T as a page of data"),
-            (2, "speculates below T: reads data for descriptors"),
-            (0, "stores the block; flushes: too late"),
-        ],
-        rule: "Clear, flush on every CPU for all ASIDs and all levels, wait, and free the table only then. A walk \
-            goes on in a table for as long as a walk cache leads there, though no entry below was ever valid.",
-    },
-    Waiting {
         name: "kernel-map-unsynced",
         about: "a kernel mapping is used, or passed on, before walkers can see all of it",
         waits_for: "mappings of kernel ranges page by page by callback (apply_to_page_range), on error paths too.",
