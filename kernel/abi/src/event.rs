@@ -95,6 +95,8 @@ events! {
     PgTableAlloc => "pgtable_alloc",
     /// Table pages freed.
     PgTableFree => "pgtable_free",
+    /// Table pages of the kernel's half that blocks have taken the place of.
+    VmapTableFree => "vmap_table_free",
     /// Flushes of gathers; one that clears more than it can hold flushes more than once.
     TlbGather => "tlb_gather_flush",
     /// Flushes of one leaf from all CPUs: a barrier, a TLBI and a barrier, which count besides.

@@ -5,13 +5,14 @@ mod common;
 
 use abi::{Event, Level, Order, PAGE_SIZE, PMD_SIZE, PUD_SIZE, PhysAddr, PhysRange, VirtAddr};
 use common::machines;
+use evidence::Judge;
 use granule_machine::{Config, Known, Machine, SimWorld, Simulated};
 use mm::dump::{Half, Region};
 use mm::mutant::Mutant;
 use mm::vmalloc::{Backing, Io};
 use mm::{FaultOutcome, Hardware, Huge, Mm, Note, Place, Sanitized, Slot, Space, VmallocError};
 use pte::{Caps, Entry, MemType, Scope};
-use stress::World;
+use stress::{Limit, Options, World};
 use sync::{Class, SpinLock};
 
 /// A device behind all memory, at a multiple of the largest block.
@@ -300,6 +301,54 @@ fn neighbours_keep_their_tables() {
     }
 }
 
+/// While tables go, neighbours link theirs in the same pages, and take theirs out.
+#[test]
+fn neighbours_change_the_same_tables_meanwhile() {
+    fn raced<H: Simulated>(
+        open: impl Fn(Config) -> SimWorld<H>,
+        beside: fn(&SimWorld<H>),
+        stride: usize,
+    ) {
+        let mut tried = 0;
+        for steps in (1..).step_by(stride) {
+            let world = open(Config { cpus: 2, ..Config::default() });
+            // Two that were worn, one behind the other.
+            let first = world.mm().ioremap(device(PAGE_SIZE, PMD_SIZE), Io::DEVICE).expect("room");
+            worn(&world, PMD_SIZE);
+            world.mm().iounmap(first);
+            world.mm().unmap_aliases();
+            let work = || {
+                let area = world.mm().ioremap(device(0, PMD_SIZE), Io::DEVICE).expect("room");
+                for page in [0, 511] {
+                    let va = area.range().start + page * PAGE_SIZE;
+                    let to = translation(&world, va).expect("mapped");
+                    assert_eq!(to, (Level::Pmd, DEVICE + page * PAGE_SIZE));
+                }
+            };
+            let went_on = world.intrude(steps, &work, &|| beside(&world));
+            assert_eq!(wrong(&world), None, "after step {steps}");
+            if !went_on {
+                break;
+            }
+            tried += 1;
+        }
+        assert!(tried > 10, "{tried} places");
+    }
+    fn links<H: Simulated>(world: &SimWorld<H>) {
+        let area = world.mm().vmalloc(600 * PAGE_SIZE, Backing::Pages).expect("memory");
+        assert!(world.kernel_store(area.range().start, 7));
+        world.mm().vfree(area);
+    }
+    fn promotes<H: Simulated>(world: &SimWorld<H>) {
+        let area = world.mm().ioremap(device(PUD_SIZE, PMD_SIZE), Io::DEVICE).expect("room");
+        assert_eq!(translation(world, area.range().start), Some((Level::Pmd, DEVICE + PUD_SIZE)));
+    }
+    raced(opened, links, 29);
+    raced(opened, promotes, 29);
+    raced(watched, links, 53);
+    raced(watched, promotes, 53);
+}
+
 // --- known bugs ----------------------------------------------------------------------------------
 
 /// Walks to tables are cached by a CPU that runs a space, and the tables go while it does.
@@ -340,7 +389,9 @@ fn both_see(mutant: Mutant, bytes: u64) {
     assert_eq!((plain(None), oracle(None)), (None, None));
     let said = evidence::model(mutant.name(), || plain(Some(mutant)));
     println!("{}", said.expect("the machine sees it"));
-    println!("{}", oracle(Some(mutant)).expect("the oracle sees it"));
+    let look = || oracle(Some(mutant));
+    let said = evidence::tried(Judge::Sanitizer, mutant.name(), look, String::clone);
+    println!("{}", said.expect("the oracle sees it"));
 }
 
 #[test]
@@ -554,5 +605,43 @@ fn huge_memory_takes_the_place_of_pages() {
         assert_eq!(mm.vmalloc_tables(), tables - 2);
         mm.vfree(area);
         assert_eq!(world.verdict(), None);
+    }
+}
+
+/// A workload, on an opened machine: what it or its judge says.
+fn played<H: Simulated>(world: &SimWorld<H>, name: &str, seed: u64) -> Option<String> {
+    let limit = Limit::Rounds(12);
+    let options = Options { cpus: world.cpus(), limit, seed, bytes: 64 << 10 };
+    let mut report = String::new();
+    let summary = stress::run_all(world, options, &|n| n == name, &mut report, &mut |_, _, _| {});
+    let failed = summary.expect("writing to a string works").failed > 0;
+    wrong(world).or_else(|| failed.then_some(report))
+}
+
+#[test]
+fn workloads_are_silent_and_find_the_bugs() {
+    let homes = [
+        ("ioremap-huge", Mutant::IoremapFreeFirst),
+        ("ioremap-huge", Mutant::IoremapOneAsid),
+        ("ioremap-huge", Mutant::IoremapOneOperation),
+        ("ptdump-race", Mutant::IoremapNoGrace),
+        ("ptdump-race", Mutant::DumpUnprotected),
+    ];
+    let config = |caps, seed| Config { cpus: 3, caps, seed, ..Config::default() };
+    for name in ["ioremap-huge", "ptdump-race"] {
+        for (caps, seed) in [(Caps::CORTEX_A72, 1), (Caps::MAX, 2), (Caps::CORTEX_A72, 3)] {
+            let world = opened(config(caps, seed));
+            assert_eq!(played(&world, name, seed), None, "{name} {seed}");
+            assert!(world.mm().stats.total(Event::VmapTableFree) > 0, "{name} shows nothing");
+            assert_eq!(played(&watched(config(caps, seed)), name, seed), None, "{name} {seed}");
+        }
+    }
+    for (name, mutant) in homes {
+        let found = (1..12).find_map(|seed| {
+            let world = opened(config(Caps::CORTEX_A72, seed));
+            world.mm().arm(Some(mutant));
+            played(&world, name, seed)
+        });
+        println!("{}: {}", mutant.name(), found.unwrap_or_else(|| panic!("{mutant:?}")));
     }
 }

@@ -99,6 +99,7 @@ impl<H: Hardware> TableGather<'_, H> {
         else {
             return;
         };
+        let before = self.tables;
         if down != Level::Pte {
             for part in 0..ENTRIES {
                 let below = Slot::new(table.pfn(), part);
@@ -109,8 +110,10 @@ impl<H: Hardware> TableGather<'_, H> {
         let lock = mm.lock_table(slot.table(), level);
         mm.hw.store(slot, 0);
         drop(lock);
-        // Of a table of tables, what finds one of those below finds it too.
-        if self.walks.is_empty() || !mm.commits(Mutant::IoremapOneOperation) {
+        // An operation for one of those below finds this one too.
+        let is_found = self.tables != before
+            || (!self.walks.is_empty() && mm.commits(Mutant::IoremapOneOperation));
+        if !is_found {
             self.walks.add(VirtRange::from_size(va, PMD_SIZE));
         }
         self.keep(Unlinked { table: table.pfn(), level: down });
@@ -149,6 +152,7 @@ impl<H: Hardware> TableGather<'_, H> {
             self.tables = link as u32;
             mm.hw.note(Note::TableFree(table, Level::ALL[(link >> 32) as usize & 3]));
             mm.vmalloc.tables.fetch_sub(1, Relaxed);
+            mm.count(Event::VmapTableFree, 1);
             mm.free(table);
         }
     }

@@ -7,6 +7,7 @@ mod compact;
 mod contpte;
 mod cow;
 mod deferred_split;
+mod device;
 mod dontneed_race;
 mod fault;
 mod field;
@@ -17,6 +18,7 @@ mod gup_vs_migrate;
 mod gup_vs_split;
 mod gup_vs_unmap;
 mod hoard;
+mod ioremap_huge;
 mod ledger;
 mod migrate_pmd;
 mod migrate_pte;
@@ -28,6 +30,7 @@ mod mremap_vs_migrate;
 mod oom;
 mod parcel;
 mod pin_longterm;
+mod ptdump_race;
 mod shared;
 mod snapshot;
 mod split_migration;
@@ -70,7 +73,7 @@ fn list_of<T>(n: u64, make: impl FnMut(u64) -> Result<T, Failure>) -> Result<Vec
 }
 
 /// How many there are.
-pub const COUNT: usize = 37;
+pub const COUNT: usize = 39;
 
 /// Every workload, in the order in which `stress all` runs them.
 pub const fn all<W: World>() -> [Workload<W>; COUNT] {
@@ -284,6 +287,18 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             about: "kernel mappings with a share for each CPU",
             shows: &[PgAlloc, PgFree],
             run: test_vmalloc::pcpu,
+        },
+        Workload {
+            name: "ioremap-huge",
+            about: "map devices by blocks where they were mapped by pages",
+            shows: &[VmapTableFree],
+            run: ioremap_huge::run,
+        },
+        Workload {
+            name: "ptdump-race",
+            about: "dump trees that others take tables out of",
+            shows: &[VmapTableFree, PgTableFree],
+            run: ptdump_race::run,
         },
         Workload {
             name: "oom",

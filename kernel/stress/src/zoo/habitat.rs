@@ -50,6 +50,8 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         CollapseForgetsTable | CollapseCopiesLate | ExitForgetsGuests => "thp-collapse",
         CollapsePinsFirst | CollapseHeld | CollapseDepositEarly => "gup-vs-collapse",
         DirtyOnRead | HugeZeroNotSpecial => "thp-fault",
+        IoremapFreeFirst | IoremapOneAsid | IoremapOneOperation | IoremapNoIsb => "ioremap-huge",
+        IoremapNoGrace | DumpUnprotected => "ptdump-race",
         // Every change that there is, at once.
         _ => "chaos",
     }
