@@ -141,7 +141,7 @@ fn walk<H: mm::Hardware>(
 }
 
 /// A space with a huge page at 2 MiB and a small one right behind it.
-fn demonstration<H: mm::Hardware>(mm: &mm::Mm<H>) -> Result<Space<'_, H>, &'static str> {
+pub(super) fn demonstration<H: mm::Hardware>(mm: &mm::Mm<H>) -> Result<Space<'_, H>, &'static str> {
     const NO_MEMORY: &str = "no memory for a demonstration space";
     let space = Space::new(mm).map_err(|_| NO_MEMORY)?;
     let huge = VirtAddr(PMD_SIZE);

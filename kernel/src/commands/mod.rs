@@ -2,6 +2,7 @@
 
 mod bench;
 mod crash;
+mod dump;
 mod litmus;
 mod machine;
 mod memory;
@@ -42,7 +43,7 @@ fn fail(out: &mut dyn Write, why: core::fmt::Arguments<'_>) -> Failure {
 /// Every command.
 pub(crate) static TABLE: Table<Context> = Table::new(&COMMANDS);
 
-static COMMANDS: [Command<Context>; 20] = [
+static COMMANDS: [Command<Context>; 21] = [
     Command {
         spec: Spec::new("cpus", "the CPUs: who they are, what they can do"),
         run: machine::cpus,
@@ -85,6 +86,16 @@ static COMMANDS: [Command<Context>; 20] = [
             .help("`user` walks a demonstration space with one huge and one small page.")
             .examples(&["pt kernel 0xffff_8000_0000_0000", "pt user 0x200000"]),
         run: memory::pt,
+    },
+    Command {
+        spec: Spec::new("ptdump", "what the translation tables map, by regions")
+            .args(&dump::ARGS)
+            .help(
+                "A region is neighbouring leaves of one size and the same rights. Fails if any is both \
+                 written and executed; `check` prints no others. `user` dumps the space that `pt` walks.",
+            )
+            .examples(&["ptdump", "ptdump kernel check"]),
+        run: dump::ptdump,
     },
     Command { spec: Spec::new("log", "what was printed, from the ring"), run: machine::log },
     Command {
