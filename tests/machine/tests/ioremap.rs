@@ -18,6 +18,9 @@ use sync::{Class, SpinLock};
 /// A device behind all memory, at a multiple of the largest block.
 const DEVICE: PhysAddr = PhysAddr(1 << 40);
 
+/// More than CPUs keep ready: whoever asks next has the addresses.
+const BYTES: u64 = 2 * PMD_SIZE;
+
 fn device(from: u64, bytes: u64) -> PhysRange {
     PhysRange::from_size(DEVICE + from, bytes)
 }
@@ -93,7 +96,9 @@ fn worn<H: Simulated>(world: &SimWorld<H>, bytes: u64) -> VirtAddr {
 fn leaves_are_as_large_as_both_sides_allow() {
     use Level::{Pmd, Pte, Pud};
     const M: u64 = PMD_SIZE;
-    let cases: [(u64, u64, &[(Level, u64)]); 7] = [
+    /// Leaves of one size, and how many.
+    type Leaves = (Level, u64);
+    let cases: [(u64, u64, &[Leaves]); 7] = [
         (0, PAGE_SIZE, &[(Pte, 1)]),
         (0, M, &[(Pmd, 1)]),
         (PAGE_SIZE, M, &[(Pte, 512)]),
@@ -179,11 +184,11 @@ fn what_is_no_physical_range_is_refused() {
 /// the blocks.
 #[test]
 fn all_tables_go_by_one_flush() {
-    const BYTES: u64 = 64 << 20;
+    const ALL: u64 = 64 << 20;
     for config in machines() {
         let world = opened(config);
         let (mm, free) = (world.mm(), || world.mm().frames.free_pages(&world.mm().hw));
-        let at = worn(&world, BYTES);
+        let at = worn(&world, ALL);
         let (tables, before) = (mm.vmalloc_tables(), free());
         let events = [
             Event::TlbiVa,
@@ -195,20 +200,20 @@ fn all_tables_go_by_one_flush() {
         ];
         let count = || events.map(|event| mm.stats.total(event));
         let counted = count();
-        let area = mm.ioremap(device(0, BYTES), Io::DEVICE).expect("room");
+        let area = mm.ioremap(device(0, ALL), Io::DEVICE).expect("room");
         assert_eq!(area.range().start, at, "other addresses");
         let [by_va, last, range, all, complete, publish] =
             core::array::from_fn(|n| count()[n] - counted[n]);
         assert_eq!((complete, publish, last), (1, 2, 0), "barriers");
         match config.caps.tlb_range {
             true => assert!(range + by_va <= 4 && all == 0, "{range} by range, {by_va} by address"),
-            false => assert_eq!((by_va, range, all), (BYTES / PMD_SIZE, 0, 0)),
+            false => assert_eq!((by_va, range, all), (ALL / PMD_SIZE, 0, 0)),
         }
-        assert_eq!(mm.vmalloc_tables(), tables - BYTES / PMD_SIZE);
-        assert_eq!(free(), before + BYTES / PMD_SIZE, "a table was not freed");
+        assert_eq!(mm.vmalloc_tables(), tables - ALL / PMD_SIZE);
+        assert_eq!(free(), before + ALL / PMD_SIZE, "a table was not freed");
         let leaves: Vec<_> =
             regions(&world).iter().map(|region| (region.first.level(), region.bytes)).collect();
-        assert_eq!(leaves, [(Level::Pmd, BYTES)]);
+        assert_eq!(leaves, [(Level::Pmd, ALL)]);
         assert_eq!(world.verdict(), None);
     }
 }
@@ -313,13 +318,13 @@ fn neighbours_change_the_same_tables_meanwhile() {
         for steps in (1..).step_by(stride) {
             let world = open(Config { cpus: 2, ..Config::default() });
             // Two that were worn, one behind the other.
-            let first = world.mm().ioremap(device(PAGE_SIZE, PMD_SIZE), Io::DEVICE).expect("room");
-            worn(&world, PMD_SIZE);
+            let first = world.mm().ioremap(device(PAGE_SIZE, BYTES), Io::DEVICE).expect("room");
+            worn(&world, BYTES);
             world.mm().iounmap(first);
             world.mm().unmap_aliases();
             let work = || {
-                let area = world.mm().ioremap(device(0, PMD_SIZE), Io::DEVICE).expect("room");
-                for page in [0, 511] {
+                let area = world.mm().ioremap(device(0, BYTES), Io::DEVICE).expect("room");
+                for page in [0, 1023] {
                     let va = area.range().start + page * PAGE_SIZE;
                     let to = translation(&world, va).expect("mapped");
                     assert_eq!(to, (Level::Pmd, DEVICE + page * PAGE_SIZE));
@@ -340,7 +345,7 @@ fn neighbours_change_the_same_tables_meanwhile() {
         world.mm().vfree(area);
     }
     fn promotes<H: Simulated>(world: &SimWorld<H>) {
-        let area = world.mm().ioremap(device(PUD_SIZE, PMD_SIZE), Io::DEVICE).expect("room");
+        let area = world.mm().ioremap(device(PUD_SIZE, BYTES), Io::DEVICE).expect("room");
         assert_eq!(translation(world, area.range().start), Some((Level::Pmd, DEVICE + PUD_SIZE)));
     }
     raced(opened, links, 29);
@@ -440,15 +445,15 @@ fn dumped<H: Simulated>(
     let mut tried = 0;
     for steps in (1..).step_by(83) {
         let world = open(Config { cpus: 2, ..Config::default() });
-        let at = worn(&world, PMD_SIZE);
+        let at = worn(&world, BYTES);
         world.mm().arm(mutant);
         let work = || {
             world.mm().dump(root(&world), Half::Kernel, &mut |region| {
-                assert_eq!((region.start, region.bytes), (at, PMD_SIZE));
+                assert_eq!((region.start, region.bytes), (at, BYTES));
             });
         };
         let intrusion = || {
-            let area = world.mm().ioremap(device(0, PMD_SIZE), Io::DEVICE).expect("room");
+            let area = world.mm().ioremap(device(0, BYTES), Io::DEVICE).expect("room");
             assert_eq!(area.range().start, at);
         };
         let went_on = world.intrude(steps, &work, &intrusion);
