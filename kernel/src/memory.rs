@@ -144,6 +144,7 @@ pub(crate) fn init(handover: &Handover, board: &Board, plan: &Plan) -> Result<()
     let mut mm = Mm::new(hw, memmap);
     crate::nodes::place(&mut mm.frames, board, free.ranges(), plan.movable);
     mm.open_vmalloc(root, layout::VMALLOC).map_err(|_| KernelMapError::OutOfMemory)?;
+    mm.know_linear(layout::LINEAR);
     let mm = MM.call_once(|| mm);
     for range in free.ranges() {
         mm.frames.add(&LocalCpu, *range);

@@ -127,6 +127,13 @@ impl World for Kernel {
         arch::uaccess::write_vmalloc_u64(va, value).is_ok()
     }
 
+    fn kernel_try(&self, va: VirtAddr, store: Option<u64>) -> Option<u64> {
+        match store {
+            None => arch::uaccess::probe_u64(va),
+            Some(value) => arch::uaccess::write_vmalloc_u64(va, value).ok().map(|()| value),
+        }
+    }
+
     fn yield_now(&self) {
         sched::yield_now();
         // And to other CPUs, where an emulator runs them all on one thread of the host.

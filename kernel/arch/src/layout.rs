@@ -33,6 +33,8 @@ pub const DEVICE_BASE: VirtAddr = VirtAddr(0xffff_c000_0000_0000);
 /// Physical addresses below this have a place in the device window.
 pub const DEVICE_BYTES: u64 = 1 << 46;
 
+/// The linear map.
+pub const LINEAR: VirtRange = VirtRange::from_size(LINEAR_BASE, LINEAR_BYTES);
 /// Where vmalloc may map.
 pub const VMALLOC: VirtRange = VirtRange::new(VMALLOC_BASE, DEVICE_BASE);
 /// Where stacks may lie.

@@ -5,10 +5,10 @@
 //! must be in place, and which nothing but this file turns a frame number into an address of.
 
 use crate::layout::LINEAR_BASE;
-use crate::{barrier, boot, frames, irq, percpu, tlbi};
+use crate::{barrier, boot, cache, frames, irq, percpu, tlbi};
 use aarch64_cpu::asm::barrier as cpu;
 use aarch64_cpu::registers::{TTBR0_EL1, Writeable};
-use abi::{Asid, CpuId, Order, Pfn, PhysAddr};
+use abi::{Asid, CpuId, Order, Pfn, PhysAddr, VirtAddr, VirtRange};
 use core::arch::asm;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
@@ -191,6 +191,11 @@ impl<T: Threads> Hardware for Machine<T> {
         // SAFETY: as in `zero`; two blocks of one order are the same or do not overlap, and the
         // caller owns one of them.
         unsafe { frames::copy(Self::frame(from), Self::frame(to), order.bytes()) };
+    }
+
+    fn make_executable(&self, pfn: Pfn, order: Order) {
+        let range = VirtRange::from_size(VirtAddr(Self::frame(pfn)), order.bytes());
+        cache::synchronize_text(range, &self.caps);
     }
 
     #[inline(always)]

@@ -100,6 +100,15 @@ pub trait Hardware: Wait + Sync {
     /// Copies a block. The caller owns the destination and keeps writers off the source.
     fn copy(&self, from: Pfn, to: Pfn, order: Order);
 
+    /// Makes what was stored to a block the instructions that every CPU fetches from it, and waits; this CPU's next
+    /// instructions too. Another CPU needs a context synchronisation of its own. The block can be read by the
+    /// linear map. Where fetches see stores at once there is nothing to do.
+    #[doc(alias("flush_icache_range", "caches_clean_inval_pou"))]
+    #[inline]
+    fn make_executable(&self, pfn: Pfn, order: Order) {
+        let _ = (pfn, order);
+    }
+
     // --- translation -------------------------------------------------------------------------
 
     /// Issues one TLB maintenance operation. It is finished only after [`Hardware::complete`].

@@ -409,6 +409,18 @@ mutants! {
     IoremapNoGrace => "ioremap-no-grace",
     /// A dump of tables holds nobody off from freeing them (2026).
     DumpUnprotected => "dump-unprotected",
+
+    // --- rights of the kernel's own memory --------------------------------------------------------
+    /// Memory whose rights were changed goes back, and of its addresses in the linear map the last page is not
+    /// flushed (2023).
+    VmapHullShort => "vmap-hull-short",
+    /// The linear map cannot give a frame other rights, and nobody hears of it: memory that is read-only can be
+    /// written by its other address.
+    AliasErrorDropped => "alias-error-dropped",
+    /// A block of the linear map becomes a table in use, on CPUs that must not have both sizes.
+    LinearSplitInUse => "linear-split-in-use",
+    /// What was written is executed without maintenance of the caches: what is fetched is what was there before.
+    ExecStaleIcache => "exec-stale-icache",
 }
 
 /// Which bug is armed in one memory manager.

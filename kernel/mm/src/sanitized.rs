@@ -288,6 +288,10 @@ impl<H: Hardware> Hardware for Sanitized<H> {
         self.hardware.copy(from, to, order);
     }
 
+    fn make_executable(&self, pfn: Pfn, order: Order) {
+        self.hardware.make_executable(pfn, order);
+    }
+
     fn tlbi(&self, op: Tlbi) {
         self.event(Site::here(), |oracle, by| oracle.tlbi(by, op));
         self.hardware.tlbi(op);

@@ -87,7 +87,14 @@ impl Oracle {
             self.frames[frame].kind = Kind::Table;
             self.watch(frame, level, change.cpu, 0);
         }
-        if let Some(table) = self.table_at(frame) {
+        if let Some(table) = self.table_at(frame).filter(|table| !self.tables[*table].is_kernels) {
+            // What it maps was counted as if it were a program's.
+            for slot in (0..ENTRIES).map(|index| SlotId::new(frame, index)) {
+                let word = self.tables[table].slots[slot.index()].word();
+                if word & VALID != 0 {
+                    self.count(level, word, slot, false);
+                }
+            }
             self.tables[table].is_kernels = true;
         }
     }

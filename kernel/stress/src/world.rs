@@ -42,6 +42,10 @@ pub trait World: Sync {
     /// Stores 8 bytes, likewise; whether it did not fault.
     fn kernel_store(&self, va: VirtAddr, value: u64) -> bool;
 
+    /// Loads 8 bytes at a kernel address where mappings come and go, or stores them, if the CPU's translation permits
+    /// it: what was loaded or stored. There may be nothing, or not that right: `None` where that faults.
+    fn kernel_try(&self, va: VirtAddr, store: Option<u64>) -> Option<u64>;
+
     /// Lets other threads run.
     fn yield_now(&self);
 

@@ -234,6 +234,13 @@ impl Hardware for Machine {
         self.state().memory.copy(from, to, order);
     }
 
+    fn make_executable(&self, pfn: Pfn, order: Order) {
+        self.step();
+        let mut state = self.state();
+        state.memory.make_executable(pfn, order);
+        state.synchronize(self.me());
+    }
+
     fn tlbi(&self, op: Tlbi) {
         self.step();
         self.state().issue(self.me(), op);

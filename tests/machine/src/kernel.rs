@@ -12,6 +12,7 @@ use crate::timeline::Concern;
 use crate::{Machine, State};
 use abi::{Asid, Order, PAGE_SIZE, Pfn, VirtAddr};
 use oracle::tlb::Cached;
+use pte::bits::{PXN, RDONLY};
 
 /// The first address of the upper half.
 pub(crate) const BASE: u64 = 0xffff << 48;
@@ -28,6 +29,35 @@ pub enum Known {
     Before,
     /// It has just loaded it: the walk comes after that load.
     ByPointer,
+    /// It tries: there may be nothing, or not that right, or not any more. A fault is an answer.
+    Perhaps,
+}
+
+/// What the kernel does at an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Act {
+    Load,
+    Store(u64),
+    Fetch,
+}
+
+impl Act {
+    /// Whether a translation permits it.
+    fn is_permitted(self, by: &Cached) -> bool {
+        match self {
+            Self::Load => true,
+            Self::Store(_) => by.word & RDONLY == 0,
+            Self::Fetch => by.word & PXN == 0,
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Load => "load from",
+            Self::Store(_) => "store to",
+            Self::Fetch => "fetch from",
+        }
+    }
 }
 
 impl State {
@@ -87,47 +117,52 @@ impl State {
         }
     }
 
-    fn kernel_access(
-        &mut self,
-        cpu: usize,
-        va: VirtAddr,
-        known: Known,
-        store: Option<u64>,
-    ) -> Option<u64> {
+    fn kernel_access(&mut self, cpu: usize, va: VirtAddr, known: Known, act: Act) -> Option<u64> {
         self.remember(va.align_down(PAGE_SIZE));
-        if known == Known::ByPointer {
+        if known != Known::Before {
             let page = va.align_down(PAGE_SIZE);
             self.cpus[cpu].ahead.retain(|ahead| ahead.va != page);
         }
-        let given = self.given(va);
+        let given = self.given(va).filter(|given| act.is_permitted(given));
         let found = self.kernel_translation(cpu, va);
-        let access = if store.is_some() { "store to" } else { "load from" };
-        let Some(found) = found else {
-            let why = match given {
-                Some(_) => {
+        let words = act.words();
+        let Some(found) = found.filter(|found| act.is_permitted(found)) else {
+            let why = match (given, found) {
+                (Some(_), None) => {
                     "a walk that came before the mapping was made: no barrier, or no context synchronisation, in between"
                 }
-                None => "nothing is mapped there",
+                (Some(_), Some(_)) => "by rights that memory gives no more",
+                (None, _) => "nothing is mapped there that permits it",
             };
-            let what = format!("the kernel's {access} {va} faults: {why}");
-            self.violate(cpu, &Concern::default(), what);
+            if known != Known::Perhaps {
+                let what = format!("the kernel's {words} {va} faults: {why}");
+                self.violate(cpu, &Concern::default(), what);
+            }
             return None;
         };
         let frame = found.frame(va);
-        if given.is_none_or(|given| given.frame(va) != frame) {
+        if known != Known::Perhaps && given.is_none_or(|given| given.frame(va) != frame) {
             let what =
-                format!("the kernel's {access} {va} goes by {found}, which memory gives no more");
+                format!("the kernel's {words} {va} goes by {found}, which memory gives no more");
             self.violate(cpu, &Concern::default().and(&found), what);
-        } else if let Some(used @ Use::Table(_)) =
-            self.memory.use_of(frame).filter(|_| store.is_some())
+        } else if let (Act::Store(_), Some(used @ Use::Table(_))) = (act, self.memory.use_of(frame))
         {
-            let what = format!("the kernel's {access} {va} writes to {used:?}");
+            let what = format!("the kernel's {words} {va} writes to {used:?}");
             self.violate(cpu, &Concern::frames(frame, Order::PAGE), what);
         }
         let at = frame.base() + va.0 % PAGE_SIZE;
-        match store {
-            Some(value) => self.memory.write(at, value),
-            None => self.memory.read(at),
+        match act {
+            Act::Store(value) => self.memory.write(at, value),
+            Act::Load => self.memory.read(at),
+            Act::Fetch => {
+                if !self.memory.is_fetched(frame) {
+                    let what = format!(
+                        "the kernel's {words} {va} gives what was at {frame} before: no maintenance of the caches since"
+                    );
+                    self.violate(cpu, &Concern::frames(frame, Order::PAGE), what);
+                }
+                self.memory.read(at)
+            }
         }
     }
 }
@@ -145,11 +180,16 @@ impl Machine {
 
     /// A load of the calling CPU's kernel; `None`, and a violation, where it faults.
     pub fn kernel_load(&self, va: VirtAddr, known: Known) -> Option<u64> {
-        self.state().kernel_access(self.me(), va, known, None)
+        self.state().kernel_access(self.me(), va, known, Act::Load)
     }
 
     /// A store of the calling CPU's kernel; whether it did not fault.
     pub fn kernel_store(&self, va: VirtAddr, known: Known, value: u64) -> bool {
-        self.state().kernel_access(self.me(), va, known, Some(value)).is_some()
+        self.state().kernel_access(self.me(), va, known, Act::Store(value)).is_some()
+    }
+
+    /// A fetch of the calling CPU's kernel: the word of instructions; `None`, and a violation, where it faults.
+    pub fn kernel_fetch(&self, va: VirtAddr, known: Known) -> Option<u64> {
+        self.state().kernel_access(self.me(), va, known, Act::Fetch)
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Memory {
     uses: Vec<Use>,
     /// Frames that a program has written through a mapping since they were allocated.
     wrote: Vec<bool>,
+    /// Frames from which is fetched what is stored there.
+    fetched: Vec<bool>,
 }
 
 impl Memory {
@@ -30,6 +32,7 @@ impl Memory {
             words: vec![0; pages as usize * 512],
             uses: vec![Use::Free; pages as usize],
             wrote: vec![false; pages as usize],
+            fetched: vec![false; pages as usize],
         }
     }
 
@@ -52,12 +55,14 @@ impl Memory {
     /// Writes 8 bytes; `None` where there is no RAM.
     pub(crate) fn write(&mut self, at: PhysAddr, value: u64) -> Option<u64> {
         let index = self.index(at)?;
+        self.fetched[index / 512] = false;
         Some(std::mem::replace(&mut self.words[index], value))
     }
 
     /// Fills a block with zeros.
     pub(crate) fn clear(&mut self, pfn: Pfn, order: Order) {
         if let Some(words) = self.block(pfn, order) {
+            self.fetched[words.start / 512..words.end / 512].fill(false);
             self.words[words].fill(0);
         }
     }
@@ -65,6 +70,7 @@ impl Memory {
     /// Copies a block.
     pub(crate) fn copy(&mut self, from: Pfn, to: Pfn, order: Order) {
         if let (Some(from), Some(to)) = (self.block(from, order), self.block(to, order)) {
+            self.fetched[to.start / 512..to.end / 512].fill(false);
             self.words.copy_within(from, to.start);
         }
     }
@@ -86,6 +92,18 @@ impl Memory {
         let block = first..first + order.pages() as usize;
         self.uses[block.clone()].fill(new);
         self.wrote[block].fill(false);
+    }
+
+    /// From now on fetches from a block see what is stored there.
+    pub(crate) fn make_executable(&mut self, pfn: Pfn, order: Order) {
+        if let Some(words) = self.block(pfn, order) {
+            self.fetched[words.start / 512..words.end / 512].fill(true);
+        }
+    }
+
+    /// Whether fetches from a frame see what is stored there.
+    pub(crate) fn is_fetched(&self, pfn: Pfn) -> bool {
+        self.frame(pfn).is_some_and(|frame| self.fetched[frame])
     }
 
     /// Notes that a program wrote to a frame.

@@ -4,11 +4,12 @@ use crate::explore::{Schedule, Strategy};
 use crate::memory::RAM;
 use crate::timeline::Concern;
 use crate::{Config, Known, Machine, Violation};
-use abi::{Access, Level, Node, Order, Pfn, PhysAddr, PhysRange, VirtAddr, VirtRange};
+use abi::{Access, Level, Node, Order, PAGE_SIZE, Pfn, PhysAddr, PhysRange, VirtAddr, VirtRange};
 use mm::frame::PAGE_BLOCK;
+use mm::kernel_map::{KernelMap, KernelMapping};
 use mm::{FaultOutcome, Frames, Hardware, MemMap, Mm, Note, PageDesc, Sanitized, Space};
 use oracle::{By, Oracle, Platform, Report};
-use pte::Scope;
+use pte::{KernelProt, MemType, Scope};
 use stress::World;
 
 /// The bytes of a cache line.
@@ -57,7 +58,8 @@ impl Simulated for Sanitized<Machine> {
 
     fn run_kernel(&self, root: Pfn) {
         let boot = By::caller(sync::Cpu::id(self));
-        self.ask(|oracle| oracle.take_over_kernel(boot, root, &mut |_| 0));
+        let machine = self.machine().clone();
+        self.ask(|oracle| oracle.take_over_kernel(boot, root, &mut |slot| machine.peek(slot)));
         self.machine().run_kernel(root);
     }
 }
@@ -104,6 +106,8 @@ impl SimWorld<Sanitized<Machine>> {
     }
 }
 
+/// Where all RAM is mapped, on machines that do: as in the kernel.
+const LINEAR: VirtRange = VirtRange::from_size(VirtAddr(0xffff_0000_0000_0000), 1 << 47);
 /// Where the kernel's mappings are that come and go.
 const VMALLOC: VirtRange = VirtRange::from_size(VirtAddr(0xffff_b000_0000_0000), 4 << 30);
 
@@ -126,6 +130,15 @@ impl<H: Simulated> SimWorld<H> {
         Self { mm }
     }
 
+    /// As [`SimWorld::open_vmalloc`], with all RAM mapped linearly too: the first `pages` of it by pages, the rest
+    /// by blocks of 2 MiB.
+    ///
+    /// # Panics
+    /// When there is no memory for it.
+    pub fn open_linear(&mut self, pages: u64) {
+        self.open_kernel(Some(pages));
+    }
+
     /// Gives the kernel a half of its own: a root, and addresses for mappings that come and go. As in the
     /// kernel it is there to stay.
     ///
@@ -141,11 +154,47 @@ impl<H: Simulated> SimWorld<H> {
     /// # Panics
     /// As there.
     pub fn open_vmalloc(&mut self) {
+        self.open_kernel(None);
+    }
+
+    fn open_kernel(&mut self, linear: Option<u64>) {
         let root = self.mm.alloc_zeroed(Order::PAGE).expect("memory for a table");
         self.mm.hw.machine().note(Note::TableAlloc(root, Level::Pgd));
+        if let Some(pages) = linear {
+            self.map_linear(root, pages);
+        }
         self.mm.hw.publish(Scope::InnerShareable);
         self.mm.hw.run_kernel(root);
         self.mm.open_vmalloc(root, VMALLOC).expect("memory for a gap");
+    }
+}
+
+impl<H: Simulated> SimWorld<H> {
+    /// Maps all RAM under a root that nobody runs yet, so many pages of it by pages.
+    fn map_linear(&mut self, root: Pfn, pages: u64) {
+        let ram = self.mm.frames.map().range();
+        let parted = ram.start + pages.min(ram.pages()) * PAGE_SIZE;
+        let parts = [
+            (PhysRange::new(ram.start, parted), Level::Pte),
+            (PhysRange::new(parted, ram.end), Level::Pmd),
+        ];
+        let (mm, machine, mut tables) = (&self.mm, self.mm.hw.machine(), 0);
+        // RAM lies below one PMD table.
+        let mut table = || {
+            let page = mm.alloc_zeroed(Order::PAGE).ok()?;
+            let level = [Level::Pud, Level::Pmd].get(tables).copied().unwrap_or(Level::Pte);
+            machine.note(Note::TableAlloc(page, level));
+            tables += 1;
+            Some(page)
+        };
+        let mut map = KernelMap::new(root);
+        for (to, largest) in parts {
+            let range = VirtRange::from_size(LINEAR.start + to.start.0, to.bytes());
+            let (prot, mem) = (KernelProt::Data, MemType::Normal);
+            let mapping = KernelMapping { range, to: to.start, prot, mem, largest };
+            map.map(machine, &mapping, &mut table).expect("memory for tables");
+        }
+        self.mm.know_linear(LINEAR);
     }
 }
 
@@ -268,6 +317,16 @@ impl<H: Simulated> World for SimWorld<H> {
 
     fn kernel_store(&self, va: VirtAddr, value: u64) -> bool {
         self.mm.hw.machine().kernel_store(va, Known::ByPointer, value)
+    }
+
+    fn kernel_try(&self, va: VirtAddr, store: Option<u64>) -> Option<u64> {
+        self.mm.hw.machine().step();
+        match store {
+            None => self.mm.hw.machine().kernel_load(va, Known::Perhaps),
+            Some(value) => {
+                self.mm.hw.machine().kernel_store(va, Known::Perhaps, value).then_some(value)
+            }
+        }
     }
 
     fn yield_now(&self) {

@@ -15,8 +15,21 @@ use sync::atomic::Ordering;
 #[derive(PartialEq, Eq, Debug)]
 pub struct Area {
     range: VirtRange,
+    pub(super) frames: Frames,
     pub(super) node: usize,
     pub(super) id: SlotId,
+}
+
+/// Whose frames an area maps: that decides who may change what can be done with them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Frames {
+    /// Somebody's.
+    Foreign,
+    /// The area's own, to read and to write.
+    Own,
+    /// The area's own, and their rights were changed once.
+    #[doc(alias = "VM_FLUSH_RESET_PERMS")]
+    Changed,
 }
 
 impl Area {
@@ -45,7 +58,8 @@ impl<H: Hardware> Mm<H> {
             let node = self.hw.id().index();
             let ready = self.vmalloc.nodes[node].lock(&self.hw).reuse(all, align / PAGE_SIZE, 0);
             if let Some((id, start)) = ready {
-                return Ok(Area { range: Vmalloc::range(start, pages), node, id });
+                let range = Vmalloc::range(start, pages);
+                return Ok(Area { range, frames: Frames::Foreign, node, id });
             }
         }
         self.area_take_new(pages, align)
@@ -121,7 +135,8 @@ impl<H: Hardware> Mm<H> {
         debug_assert!(id.is_some(), "a slot was reserved for each");
         Ok(id.map(|id| {
             node.areas.link(id);
-            Area { range: Vmalloc::range(first, pages), node: index, id }
+            let range = Vmalloc::range(first, pages);
+            Area { range, frames: Frames::Foreign, node: index, id }
         }))
     }
 

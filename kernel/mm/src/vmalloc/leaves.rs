@@ -210,7 +210,7 @@ impl<H: Hardware> Mm<H> {
 
     /// The slot that translates `va` in the kernel's half: of a block, or of a page that may be mapped or not.
     /// Or the level at which there is nothing.
-    fn leaf_slot(&self, va: VirtAddr) -> Result<(Slot, Level), Level> {
+    pub(super) fn leaf_slot(&self, va: VirtAddr) -> Result<(Slot, Level), Level> {
         let mut table = self.vmalloc.root;
         for &at in Level::Pte.above() {
             let slot = Slot::new(table, at.index(va));

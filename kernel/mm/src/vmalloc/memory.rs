@@ -1,5 +1,6 @@
 //! Areas with something behind them: memory of their own, or somebody's frames.
 
+use super::area::Frames;
 use super::leaves::Blocked;
 use super::{Area, VmallocError};
 use crate::frame::{Counts, Effort, Kind, NIL};
@@ -43,7 +44,8 @@ impl<H: Hardware> Mm<H> {
         let pages = bytes.div_ceil(PAGE_SIZE);
         let is_huge = backing == Backing::Huge && bytes >= Level::Pmd.span();
         let align = if is_huge { align.max(Level::Pmd.span()) } else { align };
-        let area = self.area_take(pages, align)?;
+        let mut area = self.area_take(pages, align)?;
+        area.frames = Frames::Own;
         if is_huge {
             let (start, block) = (area.range().start, Level::Pmd.span());
             let blocks = (0..bytes / block).map(|n| start + n * block);
@@ -148,6 +150,9 @@ impl<H: Hardware> Mm<H> {
     ///
     /// Context: as for [`Mm::vmalloc`].
     pub fn vfree(&self, area: Area) {
+        if area.frames == Frames::Changed {
+            self.reset_rights(&area);
+        }
         let early = self.too_early();
         let (mut at, mut blocks) = (area.range().start, NIL);
         while at < area.range().end {

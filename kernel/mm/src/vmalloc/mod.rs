@@ -32,6 +32,7 @@
 //! | `promote` | empty tables out of the way of blocks |
 //! | `ranges` | what one flush has to reach |
 //! | `purge` | from lazy to ready |
+//! | [`permission`] | other rights for what `vmalloc` gave |
 //! | `audit` | what is true when nothing is in flight |
 //!
 //! Corresponds to Linux's `mm/vmalloc.c`.
@@ -44,6 +45,7 @@ mod io;
 mod leaves;
 mod memory;
 mod node;
+pub mod permission;
 mod promote;
 mod purge;
 mod ranges;
@@ -111,6 +113,8 @@ pub(crate) struct Vmalloc {
     root: Pfn,
     /// All of the space; empty until it is opened.
     space: VirtRange,
+    /// Where all memory is mapped a second time; empty until that is known.
+    linear: VirtRange,
     /// One a CPU.
     nodes: Box<[SpinLock<Node>]>,
     gaps: SpinLock<Gaps>,
@@ -137,6 +141,7 @@ impl Vmalloc {
         Self {
             root: Pfn(0),
             space: none,
+            linear: none,
             nodes: nodes.into_boxed_slice(),
             gaps: SpinLock::new(Class::VmallocGaps, Gaps::none()),
             blocks: Blocks::none(nr_cpus),

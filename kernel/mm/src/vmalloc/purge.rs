@@ -58,11 +58,16 @@ impl<H: Hardware> Mm<H> {
     /// Context: may sleep; no spin lock is held.
     #[doc(alias = "vm_unmap_aliases")]
     pub fn unmap_aliases(&self) {
+        self.unmap_aliases_and(&mut Ranges::new());
+    }
+
+    /// As [`Mm::unmap_aliases`]; and what was taken away in `also` is flushed with the rest.
+    #[doc(alias = "_vm_unmap_aliases")]
+    pub(super) fn unmap_aliases_and(&self, also: &mut Ranges) {
         let one = self.vmalloc.purge.lock(&self.hw);
-        let mut ranges = Ranges::new();
-        self.collect_blocks(block::MOSTLY_USED, &mut ranges);
+        self.collect_blocks(block::MOSTLY_USED, also);
         let _one = (!self.commits(Mutant::VmapFlushOvertaken)).then_some(one);
-        self.purge(&mut ranges);
+        self.purge(also);
     }
 
     /// Flushes what is lazy, and `also`; what was lazy is ready afterwards.

@@ -1,0 +1,365 @@
+//! Rights of the kernel's own memory, on the model machine: what is taken away is gone everywhere, by either address of
+//! a frame, and what goes back is as it was.
+
+mod common;
+
+use abi::{Event, Level, Order, PAGE_SIZE, VirtAddr, VirtRange};
+use common::machines;
+use evidence::Judge;
+use granule_machine::{Config, Known, SimWorld, Simulated};
+use mm::Sanitized;
+use mm::mutant::Mutant;
+use mm::vmalloc::permission::{PermissionError, Rights};
+use mm::vmalloc::{Area, Backing};
+use pte::{BbmLevel, Caps, KernelProt, MemType};
+use stress::World;
+use sync::atomic::{AtomicBool, Ordering};
+
+/// All of RAM by pages, or none of it.
+const BY_PAGES: u64 = u64::MAX;
+const BY_BLOCKS: u64 = 0;
+/// A CPU that stands two sizes of one mapping.
+const RESIZES: Caps = Caps { bbm: BbmLevel::L2NoAbort, ..Caps::CORTEX_A72 };
+
+fn plain(config: Config, pages: u64) -> SimWorld {
+    let mut world = SimWorld::new(config);
+    world.open_linear(pages);
+    world
+}
+
+fn watched(config: Config, pages: u64) -> SimWorld<Sanitized<granule_machine::Machine>> {
+    let mut world = SimWorld::sanitized(config);
+    world.open_linear(pages);
+    world
+}
+
+fn config(caps: Caps) -> Config {
+    Config { caps, cpus: 2, ..Config::default() }
+}
+
+/// A page's address in the linear map.
+fn alias<H: Simulated>(world: &SimWorld<H>, va: VirtAddr) -> VirtAddr {
+    let pfn = world.mm().vmalloc_frame(va).expect("a page of the area");
+    VirtAddr(0xffff_0000_0000_0000) + pfn.base().0
+}
+
+fn pages(area: &Area) -> impl Iterator<Item = VirtAddr> {
+    let range = area.range();
+    (0..range.pages()).map(move |n| range.start + n * PAGE_SIZE)
+}
+
+/// What the calling CPU can do at an address: load, store, fetch.
+fn can<H: Simulated>(world: &SimWorld<H>, va: VirtAddr) -> [bool; 3] {
+    let machine = world.mm().hw.machine();
+    let value = machine.kernel_load(va, Known::Perhaps);
+    let again = value.unwrap_or(0);
+    let stores = machine.kernel_store(va, Known::Perhaps, again);
+    // A store makes what is fetched stale.
+    let fetches = !stores && machine.kernel_fetch(va, Known::Perhaps).is_some();
+    [value.is_some(), stores, fetches]
+}
+
+/// Each CPU can do just that in a part, and what follows by the aliases.
+fn check<H: Simulated>(world: &SimWorld<H>, part: VirtRange, rights: Rights) {
+    let (here, there) = match rights {
+        Rights::None => ([false; 3], [false; 3]),
+        Rights::Read => ([true, false, false], [true, false, false]),
+        Rights::ReadWrite => ([true, true, false], [true, true, false]),
+        Rights::ReadExec => ([true, false, true], [true, false, false]),
+    };
+    for at in (0..part.pages()).map(|n| part.start + n * PAGE_SIZE) {
+        let alias = alias(world, at);
+        for cpu in 0..world.cpus() {
+            world.mm().hw.machine().on(cpu, || {
+                assert_eq!(can(world, at), here, "{rights:?}: cpu {cpu} at {at}");
+                assert_eq!(can(world, alias), there, "{rights:?}: cpu {cpu} by the alias of {at}");
+            });
+        }
+    }
+}
+
+/// From each right to each other, and what is beside stays.
+fn goes_round<H: Simulated>(world: &SimWorld<H>) {
+    let all = [Rights::Read, Rights::ReadWrite, Rights::ReadExec, Rights::None];
+    let mm = world.mm();
+    let free = || mm.frames.free_pages(&mm.hw) + mm.vmalloc_tables();
+    let before = free();
+    let mut area = mm.vmalloc(7 * PAGE_SIZE, Backing::Pages).expect("memory");
+    let machine = mm.hw.machine();
+    for (n, at) in (0..).zip(pages(&area)) {
+        assert!(machine.kernel_store(at, Known::ByPointer, n));
+    }
+    let start = area.range().start;
+    let part = VirtRange::from_size(start + PAGE_SIZE, 5 * PAGE_SIZE);
+    for from in all {
+        for to in all {
+            mm.set_memory(&mut area, part, from).expect("as it should be");
+            check(world, part, from);
+            mm.set_memory(&mut area, part, to).expect("as it should be");
+            check(world, part, to);
+            check(world, VirtRange::from_size(start, PAGE_SIZE), Rights::ReadWrite);
+        }
+    }
+    mm.unseal(&mut area).expect("as it should be");
+    for (n, at) in (0..).zip(pages(&area)) {
+        assert_eq!(machine.kernel_load(at, Known::ByPointer), Some(n));
+    }
+    for last in all {
+        let part = VirtRange::from_size(area.range().start + PAGE_SIZE, 5 * PAGE_SIZE);
+        mm.set_memory(&mut area, part, last).expect("as it should be");
+        let aliases: Vec<_> = pages(&area).map(|at| alias(world, at)).collect();
+        mm.vfree(area);
+        for alias in aliases {
+            // Its frame's next owner reads and writes there.
+            assert!(machine.kernel_store(alias, Known::ByPointer, 0));
+        }
+        area = mm.vmalloc(7 * PAGE_SIZE, Backing::Pages).expect("memory");
+    }
+    mm.vfree(area);
+    mm.unmap_aliases();
+    assert_eq!(machine.stale(), []);
+    assert_eq!(world.verdict(), None);
+    assert_eq!(free(), before);
+}
+
+#[test]
+fn rights_hold_on_each_cpu_by_each_address() {
+    for config in machines().map(|config| Config { cpus: 2, ..config }) {
+        goes_round(&plain(config, BY_PAGES));
+        goes_round(&watched(config, BY_PAGES));
+    }
+    // And where blocks can become pages while they are in use.
+    goes_round(&plain(config(RESIZES), BY_BLOCKS));
+    goes_round(&watched(config(RESIZES), BY_BLOCKS));
+}
+
+/// What is refused, and that nothing changes then.
+#[test]
+fn what_cannot_be_is_refused() {
+    let world = plain(config(Caps::CORTEX_A72), BY_PAGES);
+    let mm = world.mm();
+    let mut area = mm.vmalloc(3 * PAGE_SIZE, Backing::Pages).expect("memory");
+    let range = area.range();
+    let empty = VirtRange::new(range.start, range.start);
+    let behind = VirtRange::new(range.start, range.end + PAGE_SIZE);
+    let half = VirtRange::from_size(range.start, PAGE_SIZE / 2);
+    for part in [empty, behind, half] {
+        let result = mm.set_memory(&mut area, part, Rights::Read);
+        assert_eq!(result, Err(PermissionError::Outside(part)));
+    }
+    check(&world, range, Rights::ReadWrite);
+    mm.vfree(area);
+
+    let frames = [mm.alloc(Order::PAGE).expect("as it should be")];
+    let mut area = mm.vmap(&frames, KernelProt::Data, MemType::Normal).expect("as it should be");
+    assert_eq!(mm.seal(&mut area), Err(PermissionError::Foreign));
+    mm.vunmap(area);
+    mm.free(frames[0]);
+
+    let mut area = mm.vmalloc(Level::Pmd.span(), Backing::Huge).expect("memory");
+    let huge = PermissionError::Huge(area.range().start, Level::Pmd);
+    assert_eq!(mm.seal(&mut area), Err(huge));
+    mm.vfree(area);
+    assert_eq!(world.verdict(), None);
+}
+
+/// The linear map has no page for one frame in the middle: nobody's rights change.
+fn refuses_as_a_whole<H: Simulated>(world: &SimWorld<H>) {
+    let mm = world.mm();
+    let half = mm.frames.map().range().pages() / 2;
+    let mut area = mm.vmalloc((half + 512) * PAGE_SIZE, Backing::Pages).expect("memory");
+    let result = mm.seal(&mut area);
+    assert!(matches!(result, Err(PermissionError::Linear(_, Level::Pmd))), "{result:?}");
+    let range = area.range();
+    check(world, VirtRange::from_size(range.start, 4 * PAGE_SIZE), Rights::ReadWrite);
+    check(world, VirtRange::new(range.end - 4 * PAGE_SIZE, range.end), Rights::ReadWrite);
+    mm.vfree(area);
+    assert_eq!(world.verdict(), None);
+}
+
+#[test]
+fn a_block_in_the_way_changes_nothing() {
+    let config = config(Caps::CORTEX_A72);
+    refuses_as_a_whole(&plain(config, config.pages / 2));
+    refuses_as_a_whole(&watched(config, config.pages / 2));
+}
+
+/// Without memory for a table in a block's place nothing changes either; and giving back needs none.
+#[test]
+fn without_memory_nothing_changes() {
+    let world = plain(config(RESIZES), BY_BLOCKS);
+    let mm = world.mm();
+    let mut area = mm.vmalloc(2 * PAGE_SIZE, Backing::Pages).expect("memory");
+    let mut sealed = mm.vmalloc(2 * PAGE_SIZE, Backing::Pages).expect("memory");
+    mm.seal(&mut sealed).expect("as it should be");
+    let hoard: Vec<_> = std::iter::from_fn(|| mm.alloc(Order::PAGE).ok()).collect();
+    // The area's frames may be in the block that the other one has split.
+    if let Err(error) = mm.seal(&mut area) {
+        assert!(matches!(error, PermissionError::OutOfMemory(_)), "{error}");
+        check(&world, area.range(), Rights::ReadWrite);
+    }
+    mm.vfree(sealed);
+    hoard.into_iter().for_each(|pfn| mm.free(pfn));
+    mm.vfree(area);
+    assert_eq!(world.verdict(), None);
+}
+
+/// When the change has returned, no store of another CPU gets through: wherever it was meanwhile.
+#[test]
+fn no_store_gets_through_afterwards() {
+    for caps in [Caps::CORTEX_A72, Caps::MAX] {
+        for steps in 0.. {
+            let world = plain(config(caps), BY_PAGES);
+            let mm = world.mm();
+            let machine = mm.hw.machine();
+            let area = mm.vmalloc(2 * PAGE_SIZE, Backing::Pages).expect("memory");
+            let at = area.range().start + PAGE_SIZE;
+            assert!(machine.kernel_store(at, Known::ByPointer, 1));
+            let area = std::sync::Mutex::new(area);
+            let over = AtomicBool::new(false);
+            let work = || {
+                let mut area = area.lock().expect("no panic");
+                mm.seal(&mut area).expect("as it should be");
+                over.store(true, Ordering::Release);
+            };
+            let intrusion = || {
+                let mut was_code = false;
+                for n in 0..6 {
+                    let is_over = over.load(Ordering::Acquire);
+                    let stored = world.kernel_try(at, Some(n)).is_some();
+                    assert!(!(is_over && stored), "a store after the seal");
+                    assert!(!(was_code && stored), "written after it could be executed");
+                    was_code |= machine.kernel_fetch(at, Known::Perhaps).is_some();
+                }
+            };
+            let more = world.intrude(steps, &work, &intrusion);
+            assert_eq!(world.verdict(), None, "{steps} steps");
+            if !more {
+                break;
+            }
+        }
+    }
+}
+
+/// What one flush reaches are ranges, and no hull around the linear map and the area.
+#[test]
+fn a_reset_flushes_its_pages_and_not_everything() {
+    let world = plain(config(Caps::CORTEX_A72), BY_PAGES);
+    let mm = world.mm();
+    let mut area = mm.vmalloc(8 * PAGE_SIZE, Backing::Pages).expect("memory");
+    mm.seal(&mut area).expect("as it should be");
+    let count = || [Event::TlbiVaLast, Event::TlbiAll].map(|event| mm.stats.total(event));
+    let before = count();
+    mm.vfree(area);
+    let [pages, all] = [0, 1].map(|n| count()[n] - before[n]);
+    assert_eq!([pages, all], [16, 0], "eight pages, each by two addresses");
+}
+
+// --- known bugs ----------------------------------------------------------------------------------
+
+/// A sealed area goes back, whose last page's alias a CPU has as it was; then that CPU writes there.
+fn gives_back<H: Simulated>(world: &SimWorld<H>, mutant: Option<Mutant>) -> Option<String> {
+    let mm = world.mm();
+    mm.arm(mutant);
+    let mut area = mm.vmalloc(4 * PAGE_SIZE, Backing::Pages).expect("memory");
+    mm.seal(&mut area).expect("as it should be");
+    let last = alias(world, area.range().end - PAGE_SIZE);
+    let machine = mm.hw.machine();
+    machine.on(1, || machine.prefetch(last));
+    mm.vfree(area);
+    machine.on(1, || machine.kernel_store(last, Known::ByPointer, 0));
+    world.verdict()
+}
+
+#[test]
+fn the_last_alias_is_flushed_with_the_others() {
+    let (config, bug) = (config(Caps::CORTEX_A72), Mutant::VmapHullShort);
+    assert_eq!(gives_back(&plain(config, BY_PAGES), None), None);
+    assert_eq!(gives_back(&watched(config, BY_PAGES), None), None);
+    let look = || gives_back(&plain(config, BY_PAGES), Some(bug));
+    assert!(evidence::model(bug.name(), look).is_some());
+    let look = || gives_back(&watched(config, BY_PAGES), Some(bug));
+    assert!(evidence::tried(Judge::Sanitizer, bug.name(), look, String::clone).is_some());
+}
+
+/// Where the linear map has the second of two frames in a block: whether memory that is read-only can be written.
+fn writes_by_alias(mutant: Option<Mutant>) -> bool {
+    let config = config(Caps::CORTEX_A72);
+    let world = plain(config, BY_BLOCKS);
+    let mm = world.mm();
+    mm.arm(mutant);
+    let mut area = mm.vmalloc(2 * PAGE_SIZE, Backing::Pages).expect("memory");
+    let all = area.range();
+    let is_read_only = mm.set_memory(&mut area, all, Rights::Read).is_ok();
+    is_read_only && pages(&area).any(|at| can(&world, alias(&world, at))[1])
+}
+
+#[test]
+fn an_alias_that_stays_is_an_error() {
+    let bug = Mutant::AliasErrorDropped;
+    assert!(!writes_by_alias(None));
+    assert!(evidence::model_notices(bug.name(), || writes_by_alias(Some(bug))));
+}
+
+/// A block of the linear map that both CPUs have, and a page of it is to change.
+fn splits<H: Simulated>(world: &SimWorld<H>, mutant: Option<Mutant>) -> Option<String> {
+    let mm = world.mm();
+    mm.arm(mutant);
+    let mut area = mm.vmalloc(PAGE_SIZE, Backing::Pages).expect("memory");
+    let at = alias(world, area.range().start);
+    let machine = mm.hw.machine();
+    for cpu in 0..2 {
+        machine.on(cpu, || machine.prefetch(at));
+    }
+    let _ = mm.seal(&mut area);
+    mm.vfree(area);
+    world.verdict()
+}
+
+#[test]
+fn a_block_in_use_is_split_only_where_cpus_stand_it() {
+    let bug = Mutant::LinearSplitInUse;
+    for caps in [Caps::CORTEX_A72, Caps::MAX, RESIZES] {
+        assert_eq!(splits(&plain(config(caps), BY_BLOCKS), None), None);
+        assert_eq!(splits(&watched(config(caps), BY_BLOCKS), None), None);
+    }
+    for caps in [Caps::CORTEX_A72, Caps::MAX] {
+        let look = || splits(&plain(config(caps), BY_BLOCKS), Some(bug));
+        assert!(evidence::model(bug.name(), look).is_some());
+        let look = || splits(&watched(config(caps), BY_BLOCKS), Some(bug));
+        assert!(evidence::tried(Judge::Sanitizer, bug.name(), look, String::clone).is_some());
+    }
+}
+
+/// Code is written, sealed and run, on another CPU too; again after it was changed; and given back.
+fn lives(mutant: Option<Mutant>) -> Option<String> {
+    let world = plain(config(Caps::CORTEX_A72), BY_PAGES);
+    let mm = world.mm();
+    mm.arm(mutant);
+    let machine = mm.hw.machine();
+    let mut area = mm.vmalloc(2 * PAGE_SIZE, Backing::Pages).expect("memory");
+    for code in 1..3 {
+        for at in pages(&area) {
+            assert!(machine.kernel_store(at, Known::ByPointer, code));
+        }
+        mm.seal(&mut area).expect("as it should be");
+        for cpu in 0..2 {
+            machine.on(cpu, || {
+                mm.meet_code();
+                for at in pages(&area) {
+                    assert_eq!(machine.kernel_fetch(at, Known::ByPointer), Some(code));
+                }
+            });
+        }
+        mm.unseal(&mut area).expect("as it should be");
+    }
+    mm.vfree(area);
+    world.verdict()
+}
+
+#[test]
+fn code_is_what_was_written() {
+    let bug = Mutant::ExecStaleIcache;
+    assert_eq!(lives(None), None);
+    assert!(evidence::model(bug.name(), || lives(Some(bug))).is_some());
+}
