@@ -134,6 +134,10 @@ impl World for Kernel {
         }
     }
 
+    fn kernel_call(&self, va: VirtAddr) -> Option<u64> {
+        arch::code::call_constant(va)
+    }
+
     fn yield_now(&self) {
         sched::yield_now();
         // And to other CPUs, where an emulator runs them all on one thread of the host.

@@ -18,6 +18,7 @@
 //! | `irq` | masks and waiting |
 //! | `barrier`, `tlbi`, `cache`, `at` | one family of instructions each |
 //! | `frames` | clearing and copying pages |
+//! | `code` | running what was written a moment ago |
 //! | `litmus` | running a few instructions that are data |
 //! | `machine` | the memory manager's hardware trait |
 //! | `timer`, `pmu` | time and counting |
@@ -41,6 +42,8 @@ pub mod boot;
 #[cfg(target_os = "none")]
 pub mod cache;
 pub mod caps;
+#[cfg(target_os = "none")]
+pub mod code;
 #[cfg(target_os = "none")]
 pub mod context;
 #[cfg(target_os = "none")]

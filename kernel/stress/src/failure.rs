@@ -5,6 +5,7 @@ use abi::{Access, Event, Level, PhysAddr, VirtAddr};
 use core::fmt;
 use mm::audit::Broken;
 use mm::gup::GupError;
+use mm::vmalloc::permission::PermissionError;
 use mm::{
     AdviseError, CollapseError, FaultOutcome, MapError, MigrateError, OutOfMemory, ProtectError,
     RemapError, Space, SplitError, UnmapError, VmallocError,
@@ -219,6 +220,7 @@ refusals! {
     Collapse(CollapseError) => "collapsing",
     Gup(GupError) => "holding a page",
     Vmalloc(VmallocError) => "a kernel mapping",
+    Permission(PermissionError) => "changing rights of kernel memory",
 }
 
 impl From<OutOfMemory> for Failure {

@@ -46,6 +46,10 @@ pub trait World: Sync {
     /// it: what was loaded or stored. There may be nothing, or not that right: `None` where that faults.
     fn kernel_try(&self, va: VirtAddr, store: Option<u64>) -> Option<u64>;
 
+    /// Calls the two instructions `mov w0, #n` and `ret` at a kernel address where mappings come and go, which nobody
+    /// changes or takes away meanwhile: what they return. `None` where something else is there, or nothing.
+    fn kernel_call(&self, va: VirtAddr) -> Option<u64>;
+
     /// Lets other threads run.
     fn yield_now(&self);
 

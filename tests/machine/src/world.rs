@@ -329,6 +329,13 @@ impl<H: Simulated> World for SimWorld<H> {
         }
     }
 
+    fn kernel_call(&self, va: VirtAddr) -> Option<u64> {
+        self.mm.hw.machine().step();
+        let word = self.mm.hw.machine().kernel_fetch(va, Known::ByPointer)?;
+        let is_code = word & !(0xffff << 5) == 0xd65f_03c0_5280_0000;
+        is_code.then_some(word >> 5 & 0xffff)
+    }
+
     fn yield_now(&self) {
         self.mm.hw.relax();
     }

@@ -40,7 +40,7 @@ fn config(caps: Caps) -> Config {
 /// A page's address in the linear map.
 fn alias<H: Simulated>(world: &SimWorld<H>, va: VirtAddr) -> VirtAddr {
     let pfn = world.mm().vmalloc_frame(va).expect("a page of the area");
-    VirtAddr(0xffff_0000_0000_0000) + pfn.base().0
+    world.mm().linear_address(pfn).expect("a linear map")
 }
 
 fn pages(area: &Area) -> impl Iterator<Item = VirtAddr> {
@@ -253,6 +253,52 @@ fn a_reset_flushes_its_pages_and_not_everything() {
     mm.vfree(area);
     let [pages, all] = [0, 1].map(|n| count()[n] - before[n]);
     assert_eq!([pages, all], [16, 0], "eight pages, each by two addresses");
+}
+
+/// What the workload says of a world, or the world itself.
+fn flips<H: Simulated>(world: &SimWorld<H>, seed: u64, mutant: Option<Mutant>) -> Option<String> {
+    world.mm().arm(mutant);
+    let limit = stress::Limit::Rounds(12);
+    let options = stress::Options { cpus: 2, limit, seed, bytes: 64 << 10 };
+    let mut report = String::new();
+    let only = |name: &str| name == "perm-flip";
+    let ran = stress::run_all(world, options, &only, &mut report, &mut |_, _, _| {});
+    let failed = ran.expect("writing to a string works").failed > 0;
+    world.verdict().or_else(|| failed.then_some(report))
+}
+
+#[test]
+fn the_workload_is_silent() {
+    for seed in 1..6 {
+        for caps in [Caps::CORTEX_A72, Caps::MAX, RESIZES] {
+            let config = Config { seed, ..config(caps) };
+            for pages in [BY_PAGES, BY_BLOCKS] {
+                assert_eq!(flips(&plain(config, pages), seed, None), None, "{seed} {caps:?}");
+                assert_eq!(flips(&watched(config, pages), seed, None), None, "{seed} {caps:?}");
+            }
+        }
+    }
+}
+
+/// A bug, and how much of RAM is mapped by pages where it shows.
+const AT_HOME: [(Mutant, u64); 4] = [
+    (Mutant::VmapHullShort, BY_PAGES),
+    (Mutant::LinearSplitInUse, BY_BLOCKS),
+    (Mutant::ExecStaleIcache, BY_PAGES),
+    (Mutant::AliasErrorDropped, BY_BLOCKS),
+];
+
+#[test]
+fn the_workload_sees_what_goes_wrong() {
+    for (bug, pages) in AT_HOME {
+        let look = || {
+            (1..10).find_map(|seed| {
+                let config = Config { seed, ..config(Caps::CORTEX_A72) };
+                flips(&plain(config, pages), seed, Some(bug))
+            })
+        };
+        assert!(evidence::model(bug.name(), look).is_some(), "{}", bug.name());
+    }
 }
 
 // --- known bugs ----------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ mod mremap;
 mod mremap_vs_migrate;
 mod oom;
 mod parcel;
+mod perm_flip;
 mod pin_longterm;
 mod ptdump_race;
 mod shared;
@@ -73,7 +74,7 @@ fn list_of<T>(n: u64, make: impl FnMut(u64) -> Result<T, Failure>) -> Result<Vec
 }
 
 /// How many there are.
-pub const COUNT: usize = 39;
+pub const COUNT: usize = 40;
 
 /// Every workload, in the order in which `stress all` runs them.
 pub const fn all<W: World>() -> [Workload<W>; COUNT] {
@@ -299,6 +300,12 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             about: "dump trees that others take tables out of",
             shows: &[VmapTableFree, PgTableFree],
             run: ptdump_race::run,
+        },
+        Workload {
+            name: "perm-flip",
+            about: "kernel memory becomes read-only, code, nothing, while others try what they can do",
+            shows: &[PgAlloc, PgFree],
+            run: perm_flip::run,
         },
         Workload {
             name: "oom",

@@ -49,6 +49,7 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         CollapseOverlooksPages | CollapseFirstHistory | CollapseKeepsMappings |
         CollapseForgetsTable | CollapseCopiesLate | ExitForgetsGuests => "thp-collapse",
         CollapsePinsFirst | CollapseHeld | CollapseDepositEarly => "gup-vs-collapse",
+        VmapHullShort | AliasErrorDropped | LinearSplitInUse | ExecStaleIcache => "perm-flip",
         DirtyOnRead | HugeZeroNotSpecial => "thp-fault",
         IoremapFreeFirst | IoremapOneAsid | IoremapOneOperation | IoremapNoIsb => "ioremap-huge",
         IoremapNoGrace | DumpUnprotected => "ptdump-race",

@@ -12,6 +12,7 @@
 //! | `split` | entries of other kinds and levels: splits, migration, new tables |
 //! | `alias` | kernel addresses that lead where they must not any more |
 //! | `ioremap` | kernel tables that blocks take the place of |
+//! | `rights` | rights of the kernel's own memory |
 //! | `waiting` | bugs of what is not built yet: their stories, and no run |
 
 mod alias;
@@ -19,6 +20,7 @@ mod change;
 mod exhibit;
 mod habitat;
 mod ioremap;
+mod rights;
 mod split;
 mod unmap;
 mod waiting;
@@ -37,6 +39,7 @@ pub fn exhibits() -> impl Iterator<Item = &'static Exhibit> {
         split::EXHIBITS,
         alias::EXHIBITS,
         ioremap::EXHIBITS,
+        rights::EXHIBITS,
     ];
     all.into_iter().flatten()
 }

@@ -25,8 +25,9 @@ impl<H: Hardware> Mm<H> {
         self.vmalloc.linear = linear;
     }
 
-    /// The frame's address in the linear map.
-    pub(super) fn alias(&self, pfn: Pfn) -> Option<VirtAddr> {
+    /// The frame's address in the linear map, once it is known where that is.
+    #[doc(alias = "page_address")]
+    pub fn linear_address(&self, pfn: Pfn) -> Option<VirtAddr> {
         let linear = self.vmalloc.linear;
         (pfn.base().0 < linear.bytes()).then(|| linear.start + pfn.base().0)
     }
@@ -45,7 +46,7 @@ impl<H: Hardware> Mm<H> {
         let mut result = Ok(());
         self.each_page(part, |_, _, leaf| {
             if result.is_ok()
-                && let Some(alias) = self.alias(leaf.pfn())
+                && let Some(alias) = self.linear_address(leaf.pfn())
             {
                 result = self.part_alias(alias);
             }
@@ -104,7 +105,7 @@ impl<H: Hardware> Mm<H> {
     /// Gives the frame's address in the linear map other rights, if it is a page there; which address that is. What is
     /// taken away is still to be flushed.
     pub(super) fn set_alias(&self, pfn: Pfn, rights: Rights) -> Option<VirtRange> {
-        let alias = self.alias(pfn)?;
+        let alias = self.linear_address(pfn)?;
         let Ok((slot, Level::Pte)) = self.leaf_slot(alias) else { return None };
         // The frame's owner alone changes its leaf; the lock is the rule of tables that are everybody's.
         let _lock = self.lock_table(slot.table(), Level::Pte);

@@ -47,7 +47,7 @@ impl<H: Hardware> Mm<H> {
             return;
         }
         self.unmap_aliases_and(&mut reach);
-        let closed = |leaf: Leaf| self.alias(leaf.pfn()).filter(|_| !is_plain(leaf));
+        let closed = |leaf: Leaf| self.linear_address(leaf.pfn()).filter(|_| !is_plain(leaf));
         self.each_page(range, |_, _, leaf| {
             if let Some(alias) = closed(leaf) {
                 let page = VirtRange::from_size(alias, PAGE_SIZE);
