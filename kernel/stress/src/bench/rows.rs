@@ -6,8 +6,7 @@
 //! built yet.
 
 use super::ops::{
-    advise, bare, collapse, fault, fork, frames, gup, migrate, protect, split, unmap,
-    vmalloc,
+    advise, bare, collapse, fault, fork, frames, gup, migrate, protect, split, unmap, vmalloc,
 };
 use super::row::{Aim, Row};
 use crate::world::World;
