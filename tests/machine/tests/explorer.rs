@@ -1,7 +1,6 @@
 //! The explorer: each strategy finds what is there to be found, a schedule can be had again, and what is
 //! left of it after shrinking is what the bug needs.
 
-#[allow(dead_code, reason = "each suite uses what it needs")]
 mod races;
 
 use abi::{Access, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};

@@ -3,7 +3,6 @@
 mod common;
 #[allow(dead_code, reason = "each suite looks at something else")]
 mod look;
-#[allow(dead_code, reason = "each suite uses what it needs")]
 mod races;
 
 use abi::{Access, Event, Level, Order, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};

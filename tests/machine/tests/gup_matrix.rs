@@ -4,7 +4,6 @@
 //! What is held is the page that was mapped before, or the one that is after; while nothing happens, it is
 //! the one that hardware would use. In the end every count is what it should be.
 
-#[allow(dead_code, reason = "each suite uses what it needs")]
 mod races;
 
 use abi::{Access, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};

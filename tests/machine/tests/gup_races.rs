@@ -2,7 +2,6 @@
 //! takes for safety's sake, taken away and missed.
 
 mod common;
-#[allow(dead_code, reason = "each suite uses what it needs")]
 mod races;
 
 use abi::{Access, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};

@@ -1,7 +1,6 @@
 //! Mappings that are on their way, as migration entries: who meets one must not take the folio for his own,
 //! nor for one that stays.
 
-#[allow(dead_code, reason = "each suite uses what it needs")]
 mod races;
 
 use abi::{Access, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};

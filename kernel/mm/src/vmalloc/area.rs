@@ -18,6 +18,8 @@ pub struct Area {
     pub(super) frames: Frames,
     pub(super) node: usize,
     pub(super) id: SlotId,
+    /// A guard lies behind it: behind all but blocks.
+    is_guarded: bool,
 }
 
 /// Whose frames an area maps: that decides who may change what can be done with them.
@@ -59,7 +61,7 @@ impl<H: Hardware> Mm<H> {
             let ready = self.vmalloc.nodes[node].lock(&self.hw).reuse(all, align / PAGE_SIZE, 0);
             if let Some((id, start)) = ready {
                 let range = Vmalloc::range(start, pages);
-                return Ok(Area { range, frames: Frames::Foreign, node, id });
+                return Ok(Area { range, frames: Frames::Foreign, node, id, is_guarded: true });
             }
         }
         self.area_take_new(pages, align)
@@ -136,7 +138,7 @@ impl<H: Hardware> Mm<H> {
         Ok(id.map(|id| {
             node.areas.link(id);
             let range = Vmalloc::range(first, pages);
-            Area { range, frames: Frames::Foreign, node: index, id }
+            Area { range, frames: Frames::Foreign, node: index, id, is_guarded: pages < all }
         }))
     }
 
@@ -157,7 +159,7 @@ impl<H: Hardware> Mm<H> {
             return;
         }
         // Counted first: a purge may take it off the list at once, and counts it off then.
-        let pages = area.range.pages() + GUARD;
+        let pages = area.range.pages() + if area.is_guarded { GUARD } else { 0 };
         let lazy = self.vmalloc.lazy.fetch_add(pages, Ordering::Relaxed) + pages;
         self.vmalloc.nodes[area.node].lock(&self.hw).give_up(area.id, begun);
         if lazy > self.lazy_most() {
