@@ -72,6 +72,17 @@ pub enum Failure {
         /// What was there.
         found: u64,
     },
+    /// A kernel address showed something else than was written there.
+    WrongKernelData {
+        /// Who looked.
+        cpu: usize,
+        /// Where.
+        va: VirtAddr,
+        /// What was written there.
+        expected: u64,
+        /// What was there.
+        found: u64,
+    },
     /// An operation was refused that had to work.
     Refused(Refusal),
     /// There was less memory than the workload was told to use.
@@ -161,6 +172,10 @@ impl fmt::Display for Failure {
                     Some(found) => write!(f, "found {}", Content(*found)),
                     None => f.write_str("and it faults"),
                 }
+            }
+            Self::WrongKernelData { cpu, va, expected, found } => {
+                let (expected, found) = (Content(*expected), Content(*found));
+                write!(f, "cpu {cpu} read {va} of the kernel's: expected {expected}, found {found}")
             }
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Memory(error) => write!(f, "{error}; use a smaller mem="),

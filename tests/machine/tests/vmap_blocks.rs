@@ -13,7 +13,7 @@ use mm::vmalloc::RamArea;
 use mm::{Hardware, Mm, Note, VmallocError};
 use pte::{KernelProt, MemType};
 use std::sync::Mutex;
-use stress::{Rng, World};
+use stress::{Limit, Options, Rng, World};
 
 /// Pages of a block, and the most that a piece of one has.
 const BLOCK: u64 = 1024;
@@ -342,4 +342,25 @@ fn a_block_is_found_until_it_is_lazy() {
             (reached, wrong(&world))
         })
     });
+}
+
+/// The workload of all this, with both judges.
+#[test]
+fn aliases_are_silent() {
+    fn ran<H: Simulated>(world: SimWorld<H>, config: Config) {
+        let mut world = world;
+        world.open_vmalloc();
+        let (limit, bytes) = (Limit::Rounds(60), 64 << 10);
+        let options = Options { cpus: config.cpus, limit, seed: config.seed, bytes };
+        let mut report = String::new();
+        let wanted = |name: &str| name == "alias";
+        let ran = stress::run_all(&world, options, &wanted, &mut report, &mut |_, _, _| {});
+        assert_eq!(world.verdict(), None, "seed {}", config.seed);
+        assert_eq!(ran.expect("writing to a string works").failed, 0, "{report}");
+    }
+    for seed in 1..5 {
+        let config = Config { cpus: 3, seed, ..Config::default() };
+        ran(SimWorld::new(config), config);
+        ran(SimWorld::sanitized(config), config);
+    }
 }

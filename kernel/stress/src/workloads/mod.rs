@@ -1,5 +1,6 @@
 //! The workloads, one file each.
 
+mod alias;
 mod asid_rollover;
 mod budget;
 mod chaos;
@@ -74,7 +75,7 @@ fn list_of<T>(n: u64, make: impl FnMut(u64) -> Result<T, Failure>) -> Result<Vec
 }
 
 /// How many there are.
-pub const COUNT: usize = 40;
+pub const COUNT: usize = 41;
 
 /// Every workload, in the order in which `stress all` runs them.
 pub const fn all<W: World>() -> [Workload<W>; COUNT] {
@@ -240,6 +241,12 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             about: "more spaces than ASIDs, each must see its own memory",
             shows: &[AsidRollover],
             run: asid_rollover::run,
+        },
+        Workload {
+            name: "alias",
+            about: "map frames at kernel addresses, flush, and give them to others who must not see it",
+            shows: &[PgAlloc, PgFree],
+            run: alias::run,
         },
         Workload {
             name: "fix_size_alloc",

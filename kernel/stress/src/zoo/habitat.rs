@@ -50,6 +50,8 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         CollapseForgetsTable | CollapseCopiesLate | ExitForgetsGuests => "thp-collapse",
         CollapsePinsFirst | CollapseHeld | CollapseDepositEarly => "gup-vs-collapse",
         VmapHullShort | AliasErrorDropped | LinearSplitInUse | ExecStaleIcache => "perm-flip",
+        VmapFullBlockForgotten | VmapOwnerBySlot | VmapOwnerLate | VmapFlushOvertaken | VmapReuseUnflushed |
+        VmapBlockInLimbo => "alias",
         DirtyOnRead | HugeZeroNotSpecial => "thp-fault",
         IoremapFreeFirst | IoremapOneAsid | IoremapOneOperation | IoremapNoIsb => "ioremap-huge",
         IoremapNoGrace | DumpUnprotected => "ptdump-race",
