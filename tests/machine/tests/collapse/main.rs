@@ -14,7 +14,6 @@ mod background;
 mod bugs;
 #[path = "../common/mod.rs"]
 mod common;
-#[allow(dead_code, reason = "each suite uses what it needs")]
 #[path = "../races/mod.rs"]
 mod races;
 mod refused;

@@ -32,7 +32,6 @@ mod history;
 mod lifetime;
 mod lockless;
 mod progress;
-#[allow(dead_code, reason = "each suite uses what it needs")]
 #[path = "../races/mod.rs"]
 mod races;
 mod sets;
