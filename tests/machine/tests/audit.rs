@@ -20,7 +20,7 @@ fn is_empty(audit: &Audit) -> bool {
 fn every_workload_leaves_everything_in_order() {
     for config in machines() {
         for name in workloads::all::<SimWorld>().map(|workload| workload.name) {
-            let world = SimWorld::new(Config { cpus: 3, ..config });
+            let world = SimWorld::new(Config { cpus: 3, ..config }).with_kernel();
             let options = Options { cpus: 3, limit: Limit::Rounds(6), seed: 1, bytes: 64 << 10 };
             let (mut report, mut silent) = (String::new(), |_, _, _| {});
             stress::run_all(&world, options, &|n| n == name, &mut report, &mut silent)

@@ -21,7 +21,7 @@ fn clock() -> Duration {
 /// Steps that a workload took, and how long.
 fn measure(caps: Caps, name: &str, rounds: u64) -> (u64, Duration) {
     let config = Config { caps, cpus: 3, seed: 1, ..Config::default() };
-    let world = SimWorld::new(config);
+    let world = SimWorld::new(config).with_kernel();
     let limit = Limit::Rounds(rounds);
     let options = Options { cpus: config.cpus, limit, seed: config.seed, bytes: 64 << 10 };
     let begin = clock();

@@ -442,7 +442,7 @@ fn the_last_pages_of_the_space_need_no_purge() {
     let map = |pages: u64| mm.vmap(&vec![page; pages as usize], KernelProt::Data, MemType::Normal);
     // Something is lazy; and four areas of a page with their guards are left.
     mm.vunmap(map(40).expect("there is room"));
-    let most = map((1 << 18) - 41 - 9).expect("there is room");
+    let most = map(mm.vmalloc_space().pages() - 41 - 9).expect("there is room");
     let before = mm.stats.total(Event::DsbComplete);
     let last: Vec<_> = (0..4).map(|_| map(1).expect("there is room")).collect();
     assert_eq!(mm.stats.total(Event::DsbComplete), before);

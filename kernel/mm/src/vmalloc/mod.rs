@@ -181,6 +181,11 @@ impl<H: Hardware> Mm<H> {
         (all.0.saturating_sub(blocks), all.1.saturating_sub(unused))
     }
 
+    /// All addresses of the space; none before it is opened.
+    pub const fn vmalloc_space(&self) -> VirtRange {
+        self.vmalloc.space
+    }
+
     /// The kernel's root table, once the space is opened.
     pub const fn vmalloc_root(&self) -> Pfn {
         self.vmalloc.root

@@ -89,7 +89,7 @@ pub(super) fn align_shift<W: World>(
         (0..u64::BITS).try_for_each(|shift| match turn.one(1, 1 << shift) {
             Err(Failure::Refused(crate::failure::Refusal::Vmalloc(VmallocError::NoRoom {
                 ..
-            }))) if shift > 40 => Ok(()),
+            }))) if turn.has_few_places(1 << shift) => Ok(()),
             result => result,
         })
     };
@@ -152,6 +152,13 @@ impl<W: World> Turn<'_, '_, W> {
     /// An area that comes and goes.
     fn one(&self, pages: u64, align: u64) -> Result<(), Failure> {
         self.area(pages, align)?.map_or(Ok(()), |area| self.give(area))
+    }
+
+    /// Whether the others may have all places of the space at a multiple of `align` bytes: each CPU one in use, and
+    /// one that is lazy.
+    fn has_few_places(&self, align: u64) -> bool {
+        let places = self.run.mm().vmalloc_space().bytes() / align;
+        places <= 2 * self.run.options.cpus as u64
     }
 
     /// A stamped area, or none where others have all memory.
