@@ -136,7 +136,7 @@ impl<H: Hardware> Sanitized<H> {
         if self.oracle.is_some() {
             let cpu = Unwatched(&self.hardware);
             self.event(Site::Unknown, |oracle, by| oracle.lock(by, level));
-            self.untold(&cpu).lock(&cpu);
+            self.untold(&cpu).lock(level, &cpu);
         }
     }
 
@@ -145,7 +145,7 @@ impl<H: Hardware> Sanitized<H> {
     fn unlock_table(&self, level: Level) {
         if self.oracle.is_some() {
             let cpu = Unwatched(&self.hardware);
-            self.untold(&cpu).unlock(&cpu);
+            self.untold(&cpu).unlock(level, &cpu);
             self.event(Site::Unknown, |oracle, by| oracle.unlock(by, level));
         }
     }

@@ -3,12 +3,18 @@
 //! A memory manager stores to hundreds of entries side by side, and what each means is the same. Told one by
 //! one they cost more than all the rest; so they are told together ([`Oracle::stores`]), before the next other
 //! step of their CPU, and the release of the lock is one. Nobody can have relied on them until then: no walker
-//! is promised a store before its CPU's barrier, and no software before the release of the table's lock.
+//! is promised a store before its CPU's barrier, and no software before the release of the table's lock. But a
+//! new table is followed by whoever sees it, without a lock: so its link is told at once.
 
 use crate::Slot;
+use abi::Level;
 use oracle::{How, Oracle, Site, Stored};
+use pte::bits::{TYPE, VALID};
 use sync::atomic::{AtomicBool, Ordering};
 use sync::{Class, Cpu, SpinLock};
+
+/// What a descriptor of a table has, and one of a block has not.
+const LINK: u64 = VALID | TYPE;
 
 /// As many as are told together.
 const MOST: usize = 64;
@@ -22,27 +28,31 @@ pub(super) struct Untold {
 }
 
 struct List {
-    /// Locks of tables that this CPU has or is about to have.
+    /// Locks of tables that this CPU has or is about to have; and those of tables that lead to others.
     held: u8,
+    above: u8,
     nr: usize,
     stores: [Stored; MOST],
 }
 
 impl Untold {
     pub(super) fn none() -> Self {
-        let list = List { held: 0, nr: 0, stores: [Stored::BLANK; MOST] };
+        let list = List { held: 0, above: 0, nr: 0, stores: [Stored::BLANK; MOST] };
         Self { are_some: AtomicBool::new(false), list: SpinLock::new(Class::Console, list) }
     }
 
     /// A table's lock is about to be taken.
-    pub(super) fn lock(&self, cpu: &impl Cpu) {
-        self.list.lock(cpu).held += 1;
+    pub(super) fn lock(&self, level: Level, cpu: &impl Cpu) {
+        let mut list = self.list.lock(cpu);
+        list.held += 1;
+        list.above += u8::from(level != Level::Pte);
     }
 
     /// One is about to be released.
-    pub(super) fn unlock(&self, cpu: &impl Cpu) {
+    pub(super) fn unlock(&self, level: Level, cpu: &impl Cpu) {
         let mut list = self.list.lock(cpu);
         list.held = list.held.saturating_sub(1);
+        list.above = list.above.saturating_sub(u8::from(level != Level::Pte));
     }
 
     /// Keeps a store that was made under a lock, if there is room for more: else it is to be told.
@@ -57,8 +67,8 @@ impl Untold {
         cpu: &impl Cpu,
     ) -> bool {
         let mut list = self.list.lock(cpu);
-        let List { held, nr, stores } = &mut *list;
-        if *held == 0 {
+        let List { held, above, nr, stores } = &mut *list;
+        if *held == 0 || (*above > 0 && old == 0 && new & LINK == LINK) {
             return false;
         }
         let Some(store) = stores.get_mut(*nr) else { return false };
