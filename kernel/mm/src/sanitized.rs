@@ -125,6 +125,14 @@ impl<H: Hardware> Sanitized<H> {
         }
     }
 
+    /// Whether a store links a table. The lock is held: nobody else links one there.
+    #[inline]
+    fn is_link(&self, slot: Slot, new: u64) -> bool {
+        let _here = self.hardware.mask_irqs();
+        let cpu = Masked(&self.hardware);
+        self.untold(&cpu).is_link(new, &cpu) && self.hardware.load(slot) == 0
+    }
+
     #[inline(never)]
     fn store_now(&self, site: Site, slot: Slot, old: u64, new: u64, how: How) {
         self.event(site, |oracle, by| oracle.store(by, slot.0, old, new, how));
@@ -246,6 +254,10 @@ impl<H: Hardware> Hardware for Sanitized<H> {
     fn store(&self, slot: Slot, word: u64) {
         let site = Site::here();
         if self.oracle.is_none() {
+            return self.hardware.store(slot, word);
+        }
+        if self.is_link(slot, word) {
+            self.store_now(site, slot, 0, word, How::Store);
             return self.hardware.store(slot, word);
         }
         let old = self.hardware.swap(slot, word);

@@ -4,7 +4,7 @@
 //! one they cost more than all the rest; so they are told together ([`Oracle::stores`]), before the next other
 //! step of their CPU, and the release of the lock is one. Nobody can have relied on them until then: no walker
 //! is promised a store before its CPU's barrier, and no software before the release of the table's lock. But a
-//! new table is followed by whoever sees it, without a lock: so its link is told at once.
+//! new table is followed by whoever sees it, without a lock: so its link is told before it is there.
 
 use crate::Slot;
 use abi::Level;
@@ -55,6 +55,11 @@ impl Untold {
         list.above = list.above.saturating_sub(u8::from(level != Level::Pte));
     }
 
+    /// Whether storing `new` where nothing is may link a table: the lock of one that leads to others is held.
+    pub(super) fn is_link(&self, new: u64, cpu: &impl Cpu) -> bool {
+        new & LINK == LINK && self.list.lock(cpu).above > 0
+    }
+
     /// Keeps a store that was made under a lock, if there is room for more: else it is to be told.
     #[inline]
     pub(super) fn keep(
@@ -67,8 +72,8 @@ impl Untold {
         cpu: &impl Cpu,
     ) -> bool {
         let mut list = self.list.lock(cpu);
-        let List { held, above, nr, stores } = &mut *list;
-        if *held == 0 || (*above > 0 && old == 0 && new & LINK == LINK) {
+        let List { held, nr, stores, .. } = &mut *list;
+        if *held == 0 {
             return false;
         }
         let Some(store) = stores.get_mut(*nr) else { return false };
