@@ -113,10 +113,12 @@ impl<H: Hardware> Mm<H> {
         seen: Leaf,
         change: &impl Fn(Leaf) -> Leaf,
     ) -> Leaf {
-        if watched && !is_settled(seen) {
+        let new = change(seen);
+        // What hardware has written is taken away by an exchange only: nobody else can see that it was known.
+        if watched && (!is_settled(seen) || seen.is_young() && !new.is_young()) {
             return self.exchange(slot, seen, change);
         }
-        self.hw.store(slot, change(seen).word());
+        self.hw.store(slot, new.word());
         seen
     }
 
