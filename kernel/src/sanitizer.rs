@@ -23,7 +23,7 @@ use sync::Cpu;
 const TABLES: usize = 4096;
 const FRAMES_A_TABLE: usize = 16;
 /// Debts that may be outstanding at the same time.
-const DEBTS: usize = 8192;
+const DEBTS: usize = 32768;
 
 /// What the oracle is told of the board.
 pub(crate) fn platform(board: &Board) -> Platform {
