@@ -130,7 +130,7 @@ impl<H: Hardware> Sanitized<H> {
     fn is_link(&self, slot: Slot, new: u64) -> bool {
         let _here = self.hardware.mask_irqs();
         let cpu = Masked(&self.hardware);
-        self.untold(&cpu).is_link(new, &cpu) && self.hardware.load(slot) == 0
+        self.untold(&cpu).is_link(new, &cpu) && self.hardware.peek(slot.0) == 0
     }
 
     #[inline(never)]
