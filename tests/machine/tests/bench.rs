@@ -34,7 +34,7 @@ impl Meter for Steps<'_> {
 
 /// Measures the rows that `wanted` accepts, and everything is back afterwards.
 fn measure(config: Config, cpus: usize, wanted: &dyn Fn(&str) -> bool) -> Vec<Outcome> {
-    let world = SimWorld::new(config);
+    let world = SimWorld::new(config).with_kernel();
     let options = Options { cpus, rounds: Some(2), bytes: 4 << 20, profile: false };
     let mut outcomes = Vec::new();
     let mut each = |outcome| outcomes.push(outcome);

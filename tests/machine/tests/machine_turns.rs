@@ -131,7 +131,7 @@ fn steps_per_second() {
         ("three CPUs, all features", Config { caps: Caps::MAX, ..Config::default() }),
     ] {
         for workload in workloads::all::<SimWorld>().map(|workload| workload.name) {
-            let world = SimWorld::new(config);
+            let world = SimWorld::new(config).with_kernel();
             let (limit, bytes) = (Limit::Rounds(10), 64 << 10);
             let options = Options { cpus: config.cpus, limit, seed: 1, bytes };
             let begun = Instant::now();

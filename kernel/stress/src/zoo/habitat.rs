@@ -33,12 +33,12 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         SplitMisreadsMigration => "split-migration",
         TakeOutFlushLate | MigrationNotCached | MigrateForgetsDirt | RowFencedFirst => "migrate-pte",
         SplitMigrationUnflushed => "split-vs-migrate",
-        MigrateHeld => "gup-vs-migrate",
+        MigrateHeld | TakeOutRestoresUnflushed => "gup-vs-migrate",
         LongtermStays | LongtermOnce | LongtermZeros => "pin-longterm",
         OwedFirstOnly => "migrate-vs-fork",
         RemapWithOwed => "mremap-vs-migrate",
         SplitKeepsMapping | TakeOutNoFlush | TakeOutPreread | TakeOutRestoresPreread |
-        TakeOutPinned | TakeOutForgetsDirt | PutBackShared | SplitHeld | TakeOutRestoresUnflushed |
+        TakeOutPinned | TakeOutForgetsDirt | PutBackShared | SplitHeld |
         SplitForgetsOwner | SplitOwnerLate | SplitFlagsLate | SplitHeadFirst => "folio-split",
         WalkStopsEarly | WalkPeeks | WalkUnclaimed | WalkChildrenFirst | DeferredForgotten |
         DeferredUnheld => "deferred-split",
