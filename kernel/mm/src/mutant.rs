@@ -419,6 +419,10 @@ mutants! {
     AliasErrorDropped => "alias-error-dropped",
     /// A block of the linear map becomes a table in use, on CPUs that must not have both sizes.
     LinearSplitInUse => "linear-split-in-use",
+    /// A block that nobody uses becomes a table of pages, and the block is not flushed before.
+    PartUnflushed => "part-unflushed",
+    /// A table of the linear map becomes a block again: its pages are flushed, the walk to it is not.
+    JoinKeepsWalk => "join-keeps-walk",
     /// What was written is executed without maintenance of the caches: what is fetched is what was there before.
     ExecStaleIcache => "exec-stale-icache",
 }

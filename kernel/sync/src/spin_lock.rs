@@ -19,7 +19,7 @@ use raw::{Raw, RawGuard};
 #[repr(i8)]
 pub enum Class {
     /// ASID allocation and roll-over.
-    Asid = -16,
+    Asid = -17,
     /// The list of families of address spaces.
     Family,
     /// What the kernel image keeps for itself: the boot's lists, stacks, the prompt.
@@ -32,6 +32,8 @@ pub enum Class {
     VmallocNode,
     /// The kernel addresses that nobody has.
     VmallocGaps,
+    /// Blocks of the linear map that are parted into pages.
+    VmallocParted,
     /// A PMD-level (or higher) table page.
     PmdTable,
     /// A second PMD-level table page, at a higher address.

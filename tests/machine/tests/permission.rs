@@ -10,8 +10,8 @@ use granule_machine::{Config, Known, SimWorld, Simulated};
 use mm::Sanitized;
 use mm::mutant::Mutant;
 use mm::vmalloc::permission::{PermissionError, Rights};
-use mm::vmalloc::{Area, Backing};
-use pte::{BbmLevel, Caps, KernelProt, MemType};
+use mm::vmalloc::{Area, Backing, VmallocError};
+use pte::{BbmLevel, Caps, Entry, KernelProt, MemType};
 use stress::World;
 use sync::atomic::{AtomicBool, Ordering};
 
@@ -79,12 +79,12 @@ fn check<H: Simulated>(world: &SimWorld<H>, part: VirtRange, rights: Rights) {
 }
 
 /// From each right to each other, and what is beside stays.
-fn goes_round<H: Simulated>(world: &SimWorld<H>) {
+fn goes_round<H: Simulated>(world: &SimWorld<H>, backing: Backing) {
     let all = [Rights::Read, Rights::ReadWrite, Rights::ReadExec, Rights::None];
     let mm = world.mm();
     let free = || mm.frames.free_pages(&mm.hw) + mm.vmalloc_tables();
     let before = free();
-    let mut area = mm.vmalloc(7 * PAGE_SIZE, Backing::Pages).expect("memory");
+    let mut area = mm.vmalloc(7 * PAGE_SIZE, backing).expect("memory");
     let machine = mm.hw.machine();
     for (n, at) in (0..).zip(pages(&area)) {
         assert!(machine.kernel_store(at, Known::ByPointer, n));
@@ -113,7 +113,7 @@ fn goes_round<H: Simulated>(world: &SimWorld<H>) {
             // Its frame's next owner reads and writes there.
             assert!(machine.kernel_store(alias, Known::ByPointer, 0));
         }
-        area = mm.vmalloc(7 * PAGE_SIZE, Backing::Pages).expect("memory");
+        area = mm.vmalloc(7 * PAGE_SIZE, backing).expect("memory");
     }
     mm.vfree(area);
     mm.unmap_aliases();
@@ -125,12 +125,17 @@ fn goes_round<H: Simulated>(world: &SimWorld<H>) {
 #[test]
 fn rights_hold_on_each_cpu_by_each_address() {
     for config in machines().map(|config| Config { cpus: 2, ..config }) {
-        goes_round(&plain(config, BY_PAGES));
-        goes_round(&watched(config, BY_PAGES));
+        goes_round(&plain(config, BY_PAGES), Backing::Pages);
+        goes_round(&watched(config, BY_PAGES), Backing::Pages);
+        // Whatever the linear map is made of, and whatever the CPUs stand.
+        for pages in [BY_PAGES, BY_BLOCKS, config.pages / 2] {
+            goes_round(&plain(config, pages), Backing::Parted);
+            goes_round(&watched(config, pages), Backing::Parted);
+        }
     }
     // And where blocks can become pages while they are in use.
-    goes_round(&plain(config(RESIZES), BY_BLOCKS));
-    goes_round(&watched(config(RESIZES), BY_BLOCKS));
+    goes_round(&plain(config(RESIZES), BY_BLOCKS), Backing::Pages);
+    goes_round(&watched(config(RESIZES), BY_BLOCKS), Backing::Pages);
 }
 
 /// What is refused, and that nothing changes then.
@@ -408,4 +413,98 @@ fn code_is_what_was_written() {
     let bug = Mutant::ExecStaleIcache;
     assert_eq!(lives(None), None);
     assert!(evidence::model(bug.name(), || lives(Some(bug))).is_some());
+}
+
+/// The linear map's descriptor of the block around an address.
+fn linear_entry<H: Simulated>(world: &SimWorld<H>, alias: VirtAddr) -> u64 {
+    let mut at = world.mm().vmalloc_root();
+    for level in [Level::Pgd, Level::Pud] {
+        let slot = mm::Slot::new(at, level.index(alias));
+        let Entry::Table(next) = pte::decode(level, world.mm().hw.load(slot)) else { return 0 };
+        at = next.pfn();
+    }
+    world.mm().hw.load(mm::Slot::new(at, Level::Pmd.index(alias)))
+}
+
+/// Code in a parted block, which a CPU has had as a block before, and has as pages afterwards; then it is a block again, and
+/// the CPU reads and writes there.
+fn parts_and_joins<H: Simulated>(world: &SimWorld<H>, mutant: Option<Mutant>) -> Option<String> {
+    let mm = world.mm();
+    mm.arm(mutant);
+    let machine = mm.hw.machine();
+    let everywhere = |at| {
+        for cpu in 0..2 {
+            machine.on(cpu, || machine.prefetch(at));
+        }
+    };
+    for _ in 0..2 {
+        let head = mm.alloc(Order::PMD).ok()?;
+        everywhere(mm.linear_address(head)?);
+        mm.free(head);
+        let mut area = mm.vmalloc(3 * PAGE_SIZE, Backing::Parted).expect("memory");
+        let at = alias(world, area.range().start);
+        everywhere(at);
+        mm.seal(&mut area).expect("pages of its own");
+        everywhere(at);
+        mm.vfree(area);
+        machine.on(1, || machine.kernel_store(at, Known::ByPointer, 0));
+    }
+    world.verdict()
+}
+
+#[test]
+fn a_block_that_nobody_uses_becomes_pages_and_a_block_again() {
+    for caps in [Caps::CORTEX_A72, Caps::MAX] {
+        let world = plain(config(caps), BY_BLOCKS);
+        let mm = world.mm();
+        let free = || mm.frames.free_pages(&mm.hw);
+        let before = free();
+        let one = mm.vmalloc(PAGE_SIZE, Backing::Parted).expect("memory");
+        let at = alias(&world, one.range().start);
+        assert!(matches!(pte::decode(Level::Pmd, linear_entry(&world, at)), Entry::Table(_)));
+        let another = mm.vmalloc(600 * PAGE_SIZE, Backing::Parted).expect("memory");
+        mm.vfree(one);
+        assert!(matches!(pte::decode(Level::Pmd, linear_entry(&world, at)), Entry::Table(_)));
+        mm.vfree(another);
+        assert!(matches!(pte::decode(Level::Pmd, linear_entry(&world, at)), Entry::Leaf(_)));
+        // But for the tables of the areas' own addresses.
+        assert_eq!(free() + mm.vmalloc_tables(), before);
+        assert_eq!(parts_and_joins(&world, None), None);
+        assert_eq!(parts_and_joins(&watched(config(caps), BY_BLOCKS), None), None);
+    }
+    // Without operations by range, so many pages are flushed with everything, and the walk with them.
+    let bugs = [(Mutant::PartUnflushed, Caps::CORTEX_A72), (Mutant::JoinKeepsWalk, Caps::MAX)];
+    for (bug, caps) in bugs {
+        let config = config(caps);
+        let look = || parts_and_joins(&plain(config, BY_BLOCKS), Some(bug));
+        assert!(evidence::model(bug.name(), look).is_some(), "{}", bug.name());
+        let look = || parts_and_joins(&watched(config, BY_BLOCKS), Some(bug));
+        let caught = evidence::tried(Judge::Sanitizer, bug.name(), look, String::clone);
+        assert!(caught.is_some(), "{}", bug.name());
+    }
+}
+
+/// Every allocation of the way there refused once: then the whole is refused, and nothing is lost.
+#[test]
+fn without_memory_no_block_is_parted() {
+    let world = plain(config(Caps::CORTEX_A72), BY_BLOCKS);
+    let mm = world.mm();
+    // Its tables stay.
+    let area = mm.vmalloc(2 * PAGE_SIZE, Backing::Parted).expect("memory");
+    mm.vfree(area);
+    let free = || mm.frames.free_pages(&mm.hw) + mm.vmalloc_tables();
+    let before = free();
+    let hoard: Vec<_> = std::iter::from_fn(|| mm.alloc(Order::PMD).ok()).collect();
+    let refused = mm.vmalloc(2 * PAGE_SIZE, Backing::Parted);
+    assert!(matches!(refused, Err(VmallocError::OutOfMemory(_))), "{refused:?}");
+    let small: Vec<_> = std::iter::from_fn(|| mm.alloc(Order::PAGE).ok()).collect();
+    let mut hoard = hoard.into_iter();
+    hoard.next().into_iter().for_each(|head| mm.free(head));
+    // A block, and no page for its table.
+    let refused = mm.vmalloc(2 * PAGE_SIZE, Backing::Parted);
+    assert!(matches!(refused, Err(VmallocError::OutOfMemory(_))), "{refused:?}");
+    hoard.for_each(|head| mm.free(head));
+    small.into_iter().for_each(|pfn| mm.free(pfn));
+    assert_eq!(free(), before);
+    assert_eq!(world.verdict(), None);
 }

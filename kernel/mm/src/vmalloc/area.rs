@@ -16,6 +16,8 @@ use sync::atomic::Ordering;
 pub struct Area {
     range: VirtRange,
     pub(super) frames: Frames,
+    /// Its frames are pages of blocks that the linear map has by pages.
+    pub(super) is_parted: bool,
     pub(super) node: usize,
     pub(super) id: SlotId,
     /// A guard lies behind it: behind all but blocks.
@@ -61,7 +63,14 @@ impl<H: Hardware> Mm<H> {
             let ready = self.vmalloc.nodes[node].lock(&self.hw).reuse(all, align / PAGE_SIZE, 0);
             if let Some((id, start)) = ready {
                 let range = Vmalloc::range(start, pages);
-                return Ok(Area { range, frames: Frames::Foreign, node, id, is_guarded: true });
+                return Ok(Area {
+                    range,
+                    frames: Frames::Foreign,
+                    is_parted: false,
+                    node,
+                    id,
+                    is_guarded: true,
+                });
             }
         }
         self.area_take_new(pages, align)
@@ -138,7 +147,14 @@ impl<H: Hardware> Mm<H> {
         Ok(id.map(|id| {
             node.areas.link(id);
             let range = Vmalloc::range(first, pages);
-            Area { range, frames: Frames::Foreign, node: index, id, is_guarded: pages < all }
+            Area {
+                range,
+                frames: Frames::Foreign,
+                is_parted: false,
+                node: index,
+                id,
+                is_guarded: pages < all,
+            }
         }))
     }
 

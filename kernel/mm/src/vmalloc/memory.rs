@@ -13,9 +13,12 @@ use pte::{KernelProt, MemType};
 #[doc(alias = "VM_ALLOW_HUGE_VMAP")]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Backing {
-    /// Pages: what may change its rights page by page.
+    /// Pages. Their rights may change where CPUs stand it that the linear map's blocks become pages in use.
     #[default]
     Pages,
+    /// Pages whose rights may change on whatever CPUs: the linear map has them by pages. Where it has blocks, whole ones are
+    /// put aside for such pages, and flushed, so this is for what lives long: code, keys, tables.
+    Parted,
     /// Blocks of 2 MiB wherever there are such blocks and room for them, else pages.
     Huge,
 }
@@ -51,7 +54,12 @@ impl<H: Hardware> Mm<H> {
             let blocks = (0..bytes / block).map(|n| start + n * block);
             self.make_way(blocks.map(|va| (va, Level::Pmd)));
         }
-        match self.back(area.range(), is_huge) {
+        area.is_parted = backing == Backing::Parted;
+        let backed = match backing {
+            Backing::Parted => self.back_parted(area.range()),
+            _ => self.back(area.range(), is_huge),
+        };
+        match backed {
             Ok(()) => {
                 self.show(area.range());
                 Ok(area)
@@ -82,6 +90,17 @@ impl<H: Hardware> Mm<H> {
                 return Err(blocked.into());
             }
             at = at + order.bytes();
+        }
+        Ok(())
+    }
+
+    /// As [`Mm::back`], with pages that the linear map has as pages.
+    #[cold]
+    fn back_parted(&self, range: VirtRange) -> Result<(), VmallocError> {
+        for at in (0..range.pages()).map(|n| range.start + n * PAGE_SIZE) {
+            let pfn = self.parted_take()?;
+            let mapped = self.map_pages(at, pfn, 1, KernelProt::Data, MemType::Normal);
+            mapped.inspect_err(|_| self.parted_give(pfn))?;
         }
         Ok(())
     }
@@ -157,7 +176,8 @@ impl<H: Hardware> Mm<H> {
         let (mut at, mut blocks) = (area.range().start, NIL);
         while at < area.range().end {
             // A block's pages follow each other, as they were mapped; so only its first is looked at.
-            let Some((pfn, order)) = self.take_off(at, |pfn| self.desc(pfn).order()) else {
+            let order = |pfn| if area.is_parted { Order::PAGE } else { self.desc(pfn).order() };
+            let Some((pfn, order)) = self.take_off(at, order) else {
                 // An attempt to map got no further.
                 break;
             };
@@ -165,12 +185,16 @@ impl<H: Hardware> Mm<H> {
             blocks = self.frames.map().index(pfn);
             at = at + order.bytes();
         }
+        let is_parted = area.is_parted;
         // First the area is lazy, then its memory is somebody else's: he may want no alias of it.
         self.area_give(area, early);
         while blocks != NIL {
             let pfn = self.frames.map().pfn(blocks);
             blocks = self.desc(pfn).next.load(Relaxed);
-            self.free(pfn);
+            match is_parted {
+                true => self.parted_give(pfn),
+                false => self.free(pfn),
+            }
         }
     }
 }

@@ -66,6 +66,7 @@ use block::{Block, Blocks};
 use core::fmt;
 use gaps::Gaps;
 use node::Node;
+use permission::Parted;
 use sync::atomic::{AtomicU64, Ordering};
 use sync::{Class, Mutex, SpinLock};
 
@@ -122,6 +123,8 @@ pub(crate) struct Vmalloc {
     /// One purge at a time.
     #[doc(alias = "vmap_purge_lock")]
     purge: Mutex<()>,
+    /// Memory that the linear map has by pages, for areas whose rights change.
+    parted: SpinLock<Parted>,
     /// Table pages linked since the space was opened, less those that were taken out.
     tables: AtomicU64,
     /// Pages of lazy areas.
@@ -146,6 +149,7 @@ impl Vmalloc {
             gaps: SpinLock::new(Class::VmallocGaps, Gaps::none()),
             blocks: Blocks::none(nr_cpus),
             purge: Mutex::new(()),
+            parted: SpinLock::new(Class::VmallocParted, Parted::none()),
             tables: AtomicU64::new(0),
             lazy: AtomicU64::new(0),
             begun: AtomicU64::new(0),

@@ -95,7 +95,7 @@ impl<W: World> Flipper<'_, '_, W> {
     fn turn(&mut self, rng: &mut Rng, round: u16) -> Result<(), Failure> {
         if self.own.is_none() || rng.one_in(8) {
             self.give_up();
-            self.take(round)?;
+            self.take(rng, round)?;
         }
         let rights = ALL[rng.below(ALL.len() as u64) as usize];
         self.flip(rights, round)?;
@@ -110,8 +110,10 @@ impl<W: World> Flipper<'_, '_, W> {
         &self.seats.as_slice()[self.cpu]
     }
 
-    fn take(&mut self, version: u16) -> Result<(), Failure> {
-        let area = self.run.mm().vmalloc(PAGES * PAGE_SIZE, Backing::Pages)?;
+    fn take(&mut self, rng: &mut Rng, version: u16) -> Result<(), Failure> {
+        // Of the one kind the CPUs may refuse each change, where the linear map is made of blocks.
+        let backing = if rng.one_in(4) { Backing::Pages } else { Backing::Parted };
+        let area = self.run.mm().vmalloc(PAGES * PAGE_SIZE, backing)?;
         let start = area.range().start;
         self.own = Some(Own { area, rights: Rights::ReadWrite, version });
         self.write(version)?;

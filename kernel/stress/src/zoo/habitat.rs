@@ -49,7 +49,8 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         CollapseOverlooksPages | CollapseFirstHistory | CollapseKeepsMappings |
         CollapseForgetsTable | CollapseCopiesLate | ExitForgetsGuests => "thp-collapse",
         CollapsePinsFirst | CollapseHeld | CollapseDepositEarly => "gup-vs-collapse",
-        VmapHullShort | AliasErrorDropped | LinearSplitInUse | ExecStaleIcache => "perm-flip",
+        VmapHullShort | AliasErrorDropped | LinearSplitInUse | ExecStaleIcache |
+        PartUnflushed | JoinKeepsWalk => "perm-flip",
         VmapFullBlockForgotten | VmapOwnerBySlot | VmapOwnerLate | VmapFlushOvertaken | VmapReuseUnflushed |
         VmapBlockInLimbo => "alias",
         DirtyOnRead | HugeZeroNotSpecial => "thp-fault",

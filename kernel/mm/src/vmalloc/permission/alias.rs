@@ -3,8 +3,8 @@
 //! A leaf there can be changed for one frame only where it is a page. Where it is a block, a table of pages that say
 //! the same takes its place first. Both are then in TLBs for a while, which CPUs permit at the level of
 //! break-before-make that forbids them a conflict abort (FEAT_BBM; see [`pte::BbmLevel`]): there is no other way, as
-//! the kernel runs on that memory and there can be no moment without. Where they do not, a block stays as it is.
-//! Pages do not become a block again.
+//! the kernel runs on that memory and there can be no moment without. Where they do not, a block stays as it is, and what
+//! is to change comes from `parted`. Pages do not become a block again.
 //!
 //! Corresponds to Linux's `split_kernel_leaf_mapping` and `set_direct_map_invalid_noflush`.
 
@@ -12,8 +12,8 @@ use super::{PermissionError, Rights};
 use crate::mutant::Mutant;
 use crate::vmalloc::ranges::Ranges;
 use crate::{Hardware, Mm, Note, Slot};
-use abi::{ENTRIES, Level, Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
-use pte::{BbmLevel, Entry, Leaf, Scope, Table};
+use abi::{Level, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use pte::{BbmLevel, Entry, Leaf, Table};
 use sync::atomic::Ordering;
 
 impl<H: Hardware> Mm<H> {
@@ -79,10 +79,7 @@ impl<H: Hardware> Mm<H> {
         else {
             return Err(PermissionError::Linear(va, level));
         };
-        let table = self.alloc_zeroed(Order::PAGE).map_err(PermissionError::OutOfMemory)?;
-        self.hw.note(Note::TableAlloc(table, below));
-        self.hw.fill(Slot::new(table, 0), ENTRIES, leaf.piece(0).word(), Leaf::step(below));
-        self.publish(Scope::InnerShareable);
+        let table = self.linear_table(leaf, below).map_err(PermissionError::OutOfMemory)?;
         let lock = self.lock_table(slot.table(), level);
         let is_block = self.hw.load(slot) == leaf.word();
         if is_block {

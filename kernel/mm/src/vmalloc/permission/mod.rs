@@ -16,6 +16,7 @@
 //! | file | concern |
 //! | --- | --- |
 //! | `alias` | the frame's own address: finding it, splitting its block, changing it |
+//! | `parted` | memory that no block of the linear map has |
 //! | `reset` | giving memory back whose rights were changed |
 //! | `code` | memory that is executed: write, seal, run, unseal |
 //!
@@ -23,7 +24,10 @@
 
 mod alias;
 mod code;
+mod parted;
 mod reset;
+
+pub(super) use parted::Parted;
 
 use super::area::{Area, Frames};
 use super::ranges::Ranges;
@@ -82,7 +86,8 @@ pub enum PermissionError {
     /// A block of this level maps the address. [`Backing::Pages`](super::Backing::Pages) is for what changes.
     Huge(VirtAddr, Level),
     /// A block of this level maps the frame in the linear map, at this address, and these CPUs cannot do
-    /// with a smaller one instead while it is in use. The boot's `linear=4k` maps by pages from the start.
+    /// with a smaller one instead while it is in use. [`Backing::Parted`](super::Backing::Parted) is for what changes
+    /// wherever it runs.
     Linear(VirtAddr, Level),
     /// No page for a table of smaller leaves of the linear map.
     OutOfMemory(OutOfMemory),
