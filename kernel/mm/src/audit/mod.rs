@@ -30,7 +30,7 @@ mod folios;
 mod tables;
 mod tally;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use broken::{Broken, EntryRule, FolioRule, Name, Seen, TableRule};
 

@@ -19,6 +19,7 @@
 //! | `splitting` | folios that are split, and the list of those that should be |
 //! | `sets` | contiguous sets |
 //! | `progress` | waiting ends |
+//! | `kernel` | the kernel's addresses that come and go |
 //! | `stage` | where all of it is played |
 
 mod asids;
@@ -29,6 +30,7 @@ mod encoding;
 mod exclusive;
 mod flushing;
 mod history;
+mod kernel;
 mod lifetime;
 mod lockless;
 mod progress;

@@ -5,7 +5,7 @@ extern crate std;
 
 mod entries;
 mod folios;
-mod plain;
+pub(crate) mod plain;
 mod tables;
 
 use super::{Allow, Audit, Broken, EntryRule, FolioRule, Seen, TableRule};

@@ -14,12 +14,12 @@ use sync::{Cpu, IrqState, Wait, WaitKey};
 /// Where RAM begins.
 const RAM: Pfn = Pfn(0x4_0000);
 
-pub(super) struct Plain {
+pub(crate) struct Plain {
     words: Mutex<BTreeMap<PhysAddr, u64>>,
 }
 
 /// A memory manager with `pages` of such memory.
-pub(super) fn boot(pages: u64) -> Mm<Plain> {
+pub(crate) fn boot(pages: u64) -> Mm<Plain> {
     let descs: Vec<_> = (0..pages).map(|_| PageDesc::blank()).collect();
     let mm = Mm::new(Plain { words: Mutex::new(BTreeMap::new()) }, MemMap::new(RAM, descs.leak()));
     mm.frames.add(&mm.hw, PhysRange::new(RAM.base(), (RAM + pages).base()));

@@ -44,6 +44,8 @@ mod collect;
 mod map;
 mod queue;
 mod state;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub(super) use collect::{ANY, MOSTLY_USED};
 pub use map::RamArea;
