@@ -293,6 +293,7 @@ impl Oracle {
         let Some(root) = root else { return };
         if self.tables[root].is_kernels {
             self.must_be_seen(by);
+            self.must_be_whole(by, root, range);
         }
         if self.book.len == 0 {
             return;

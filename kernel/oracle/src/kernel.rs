@@ -11,10 +11,10 @@
 
 use crate::debt::Debt;
 use crate::shadow::{Kind, SlotId};
-use crate::stores::Change;
+use crate::stores::{Change, How};
 use crate::tables::Place;
 use crate::{By, Oracle, Rule};
-use abi::{ENTRIES, Level, Order, Pfn, PhysAddr, VirtRange};
+use abi::{ENTRIES, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
 use pte::Entry;
 use pte::bits::VALID;
 
@@ -22,6 +22,8 @@ use pte::bits::VALID;
 pub(crate) const SPACE: u32 = u32::MAX;
 /// What the first entry of its root translates.
 pub(crate) const BASE: u64 = 0xffff << 48;
+/// Bytes of sixteen pages.
+const SET: u64 = 16 * PAGE_SIZE;
 /// One of so many shadows of tables is for tables that are there already.
 const SHARE: usize = 4;
 
@@ -121,6 +123,42 @@ impl Oracle {
     pub(crate) fn is_quarantined(&self, change: &Change) -> bool {
         matches!(change.place, Place::Root { va, .. } if self.quarantine.contains(va))
             && self.is_kernels(change)
+    }
+
+    /// Where no lock says when somebody has done, the contiguous sets of a range that is told of are whole.
+    pub(crate) fn must_be_whole(&mut self, by: By, root: usize, range: VirtRange) {
+        let mut at = range.start.align_down(SET);
+        while at < range.end && self.quarantine.contains(at) {
+            if let Some((table, slot)) = self.kernel_page(root, at)
+                && self.is_mixed(table, slot.index())
+            {
+                let word = self.tables[table].slots[slot.index()].word();
+                let change = Change {
+                    cpu: by.cpu,
+                    slot,
+                    table,
+                    level: Level::Pte,
+                    old: word,
+                    new: word,
+                    how: How::Store,
+                    place: Place::Root { va: at, root },
+                };
+                let subject = self.subject(&change);
+                return self.broken(Rule::MixedRun, by, Some(subject), Some(slot));
+            }
+            at = at + SET;
+        }
+    }
+
+    /// The table of pages that translates an address, and the slot there.
+    fn kernel_page(&self, root: usize, va: VirtAddr) -> Option<(usize, SlotId)> {
+        let mut table = root;
+        for &level in Level::Pte.above() {
+            table = self.child(level, self.tables[table].slots[level.index(va)].word())?;
+        }
+        let index = Level::Pte.index(va);
+        let frame = self.tables[table].frame as usize;
+        Some((table, SlotId::new(frame, index)))
     }
 
     /// Nobody has a translation of the block any more by an address in quarantine: whoever is to have it needs

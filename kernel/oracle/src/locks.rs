@@ -64,7 +64,7 @@ impl Oracle {
     }
 
     /// Whether of the sixteen around `index` some have the contiguous mark, and not all agree.
-    fn is_mixed(&self, table: usize, index: usize) -> bool {
+    pub(crate) fn is_mixed(&self, table: usize, index: usize) -> bool {
         let shadow = &self.tables[table];
         let first = index / RUN * RUN;
         let run = &shadow.slots[first..first + RUN];

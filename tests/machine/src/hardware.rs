@@ -285,8 +285,7 @@ impl Hardware for Machine {
             Note::FrameFree(pfn, order) => state.frame_free(cpu, pfn, order),
             Note::TableAlloc(pfn, level) => state.table_alloc(cpu, pfn, level),
             Note::TableFree(pfn, level) => state.table_free(cpu, pfn, level),
-            // What it says is the oracle's to judge.
-            Note::Done(..) => {}
+            Note::Done(root, range) => state.kernel_done(cpu, root, range),
             Note::Quarantine(range) => state.tables.set_quarantine(range),
             Note::Unaliased(pfn, order) => state.unaliased(cpu, pfn, order),
             Note::CpuLeaves | Note::CpuJoins => {

@@ -10,12 +10,17 @@
 use crate::memory::Use;
 use crate::timeline::Concern;
 use crate::{Machine, State};
-use abi::{Asid, Order, PAGE_SIZE, Pfn, VirtAddr};
+use abi::{Asid, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
+use mm::Slot;
 use oracle::tlb::Cached;
+use pte::Entry;
 use pte::bits::{PXN, RDONLY};
 
 /// The first address of the upper half.
 pub(crate) const BASE: u64 = 0xffff << 48;
+
+/// Bytes of sixteen pages.
+const SET: u64 = 16 * PAGE_SIZE;
 
 /// Whether an address is in the upper half.
 pub(crate) const fn is_kernel(va: VirtAddr) -> bool {
@@ -61,6 +66,36 @@ impl Act {
 }
 
 impl State {
+    /// What was mapped in a range can be used, if it is one where the kernel's mappings come and go: contiguous sets
+    /// are whole. All else that the note says is the oracle's to judge.
+    pub(crate) fn kernel_done(&mut self, cpu: usize, root: Pfn, range: VirtRange) {
+        let space =
+            (self.tables.kernel_root() == Some(root)).then(|| self.tables.kernel()).flatten();
+        if !self.tables.quarantine().covers(space, range) {
+            return;
+        }
+        let mut at = range.start.align_down(SET);
+        while at < range.end {
+            let slot = self.kernel_page_slot(at);
+            let wrong = slot.and_then(|slot| self.judge_run(Level::Pte, slot));
+            if let (Some(wrong), Some(slot)) = (wrong, slot) {
+                self.violate(cpu, &Concern::slot(slot, None), format!("told of: {wrong}"));
+            }
+            at = at + SET;
+        }
+    }
+
+    /// The slot of a page in the kernel's half as memory has it, if it is mapped by pages.
+    fn kernel_page_slot(&self, va: VirtAddr) -> Option<PhysAddr> {
+        let mut table = self.tables.kernel_root()?;
+        for &level in Level::Pte.above() {
+            let word = self.memory.read(Slot::new(table, level.index(va)).0)?;
+            let Entry::Table(next) = pte::decode(level, word) else { return None };
+            table = next.pfn();
+        }
+        Some(Slot::new(table, Level::Pte.index(va)).0)
+    }
+
     /// The table and the ASID that translate `va` on `cpu`.
     pub(crate) fn half(&self, cpu: usize, va: VirtAddr) -> Option<(Pfn, Asid)> {
         match is_kernel(va) {
@@ -108,7 +143,7 @@ impl State {
     /// What memory gives for a kernel address.
     fn given(&self, va: VirtAddr) -> Option<Cached> {
         let space = self.tables.kernel()?;
-        let (mut table, mut level) = (self.tables.kernel_root()?, abi::Level::Pgd);
+        let (mut table, mut level) = (self.tables.kernel_root()?, Level::Pgd);
         loop {
             let word = self.memory.read(table.base() + 8 * level.index(va) as u64)?;
             let here = Cached::of(space, Asid(0), va, level, word, false)?;

@@ -52,6 +52,17 @@ impl Quarantine {
     pub(crate) fn has(&self, cached: &Cached) -> bool {
         self.kernel == Some(cached.space) && self.range.contains(cached.va)
     }
+
+    /// Whether a slot translates such an address.
+    pub(crate) fn is_at(&self, place: &Place) -> bool {
+        self.kernel == Some(place.space) && self.range.contains(place.va)
+    }
+
+    /// Whether these are all such addresses, under the root of the kernel's half.
+    pub(crate) fn covers(&self, space: Option<SpaceId>, range: VirtRange) -> bool {
+        let inside = self.range.start <= range.start && range.end <= self.range.end;
+        self.kernel.is_some() && self.kernel == space && inside
+    }
 }
 
 /// The tables of one machine.

@@ -246,13 +246,17 @@ impl State {
     }
 
     /// A walker met the contiguous mark while nobody changes a table of this level: all sixteen have
-    /// it.
+    /// it. Where the kernel's mappings come and go no lock says whether somebody does.
     fn check_run(&mut self, cpu: usize, slot: PhysAddr, level: Level, leaf: Leaf) {
         let changing = |state: &crate::CpuState| state.locks.iter().any(|c| guards(*c, level));
         if !leaf.is_contiguous()
             || self.memory.read(slot) != Some(leaf.word())
             || self.cpus.iter().any(changing)
         {
+            return;
+        }
+        let place = self.tables.place(&self.memory, slot);
+        if place.is_some_and(|place| self.tables.quarantine().is_at(&place)) {
             return;
         }
         if let Some(wrong) = self.judge_run(level, first_of_run(slot)) {

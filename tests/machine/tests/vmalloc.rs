@@ -7,6 +7,7 @@ mod races;
 use abi::{Event, Order, PAGE_SIZE, Pfn, VirtAddr};
 use common::machines;
 use granule_machine::{Config, Known, SimWorld, Simulated};
+use mm::dump::Half;
 use mm::mutant::Mutant;
 use mm::vmalloc::{Area, Backing};
 use mm::{Hardware, Note, VmallocError};
@@ -75,6 +76,78 @@ fn memory_comes_and_goes() {
     }
 }
 
+/// The leaves that are members of contiguous sets, and the others, of what the kernel maps where mappings come and go.
+fn members<H: Simulated>(world: &SimWorld<H>, area: &Area) -> (u64, u64) {
+    let mm = world.mm();
+    let (mut sets, mut pages) = (0, 0);
+    mm.dump(mm.vmalloc_root(), Half::Kernel, &mut |region| {
+        if area.range().contains(region.start) {
+            let count = if region.first.is_contiguous() { &mut sets } else { &mut pages };
+            *count += region.bytes / PAGE_SIZE;
+        }
+    });
+    (sets, pages)
+}
+
+fn goes_by_sets<H: Simulated>(world: &SimWorld<H>) {
+    let mm = world.mm();
+    let free = || mm.frames.free_pages(&mm.hw) + mm.vmalloc_tables();
+    let before = free();
+    for round in 0..3 {
+        for (pages, wanted) in [(15, (0, 15)), (16, (16, 0)), (100, (96, 4)), (511, (496, 15))] {
+            let area = mm.vmalloc(pages * PAGE_SIZE, Backing::Huge).expect("memory");
+            assert_eq!(members(world, &area), wanted, "of {pages} pages");
+            use_all(world, &area, round << 32);
+            world.mm().hw.machine().on(1, || use_all(world, &area, round << 33));
+            mm.vfree(area);
+        }
+        // The same addresses by pages, in between.
+        let area = mm.vmalloc_aligned(16 * PAGE_SIZE, 16 * PAGE_SIZE, Backing::Pages);
+        let area = area.expect("memory");
+        assert_eq!(members(world, &area), (0, 16));
+        use_all(world, &area, 7);
+        mm.vfree(area);
+        mm.unmap_aliases();
+    }
+    assert_eq!(free(), before);
+    assert_eq!(world.verdict(), None);
+}
+
+#[test]
+fn sixteen_pages_are_a_contiguous_set_where_they_can_be() {
+    for config in machines().map(|config| Config { cpus: 2, ..config }) {
+        goes_by_sets(&opened(config));
+        goes_by_sets(&watched(config));
+    }
+}
+
+/// A set of which one member is not like the others, told of.
+fn tells_of_half_a_set<H: Simulated>(world: &SimWorld<H>, member: Option<u64>) -> Option<String> {
+    let mm = world.mm();
+    let area = mm.vmalloc(32 * PAGE_SIZE, Backing::Huge).expect("memory");
+    let mut slot = None;
+    let at = area.range().start + member.unwrap_or(0) * PAGE_SIZE;
+    mm.walk(mm.vmalloc_root(), at, |_, at, _, _| slot = Some(at));
+    if let (Some(_), Some(slot)) = (member, slot) {
+        mm.hw.store(slot, 0);
+    }
+    mm.hw.note(Note::Done(mm.vmalloc_root(), area.range()));
+    world.verdict()
+}
+
+#[test]
+fn a_set_that_is_not_whole_is_found_when_it_is_told_of() {
+    let config = Config { cpus: 1, ..Config::default() };
+    assert_eq!(tells_of_half_a_set(&opened(config), None), None);
+    assert_eq!(tells_of_half_a_set(&watched(config), None), None);
+    for member in [0, 9, 15, 31] {
+        let found = tells_of_half_a_set(&opened(config), Some(member)).expect("a judge");
+        assert!(found.contains("is mixed"), "{found}");
+        let found = tells_of_half_a_set(&watched(config), Some(member)).expect("a judge");
+        assert!(found.contains("mixed-run"), "{found}");
+    }
+}
+
 #[test]
 fn frames_of_others_are_mapped_in_their_order() {
     for config in machines() {
@@ -104,6 +177,11 @@ fn what_cannot_be_is_refused() {
     assert_eq!(mm.vmalloc(0, Backing::Pages), Err(VmallocError::Empty));
     let align = mm.vmalloc_aligned(PAGE_SIZE, 3 * PAGE_SIZE, Backing::Pages);
     assert_eq!(align, Err(VmallocError::Alignment(3 * PAGE_SIZE)));
+    // No such thing either where a block's alignment would do for it, or a page's.
+    for (align, backing) in [(3, Backing::Pages), (0, Backing::Pages), (24 << 10, Backing::Huge)] {
+        let refused = mm.vmalloc_aligned(4 << 20, align, backing);
+        assert_eq!(refused, Err(VmallocError::Alignment(align)));
+    }
     let all = mm.vmalloc(u64::MAX, Backing::Pages);
     assert!(matches!(all, Err(VmallocError::NoRoom { .. })), "{all:?}");
     // The space has some GiB; the machine's memory less.

@@ -3,7 +3,8 @@
 //!
 //! # Rules kept here
 //! * All sixteen are marked or none is; marked ones are valid, of one folio, alike in all but history.
-//!   Only users' tables have them: a change of the mark takes a moment without a mapping.
+//!   In use only users' tables change them, since that takes a moment without a mapping; what the kernel maps so
+//!   comes and goes by whole sets ([`crate::vmalloc`]).
 //! * The mark of a live entry changes through nothing: all sixteen are cleared by exchange, which gathers
 //!   their history, the 64 KiB are flushed, all are stored again ([`Locked::unfold`],
 //!   [`Locked::try_fold`]). Whoever changes or takes out one member unfolds first; who does the same to

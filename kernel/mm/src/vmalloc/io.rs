@@ -108,7 +108,7 @@ impl<H: Hardware> Mm<H> {
     fn map_piece(&self, piece: Piece, io: Io) -> Result<(), Blocked> {
         let Piece { va, pfn, level, pages } = piece;
         if level == Level::Pte {
-            return self.map_pages(va, pfn, pages, io.prot, io.mem);
+            return self.map_sets(va, pfn, pages, io.prot, io.mem);
         }
         match (self.map_block(va, pfn, level, io.prot, io.mem), level.down()) {
             (Err(Blocked::Occupied(at)), Some(down)) if at == level => {

@@ -9,7 +9,7 @@ use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note, OutOfMemory, Slot};
 use abi::{ENTRIES, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
 use pte::bits::ADDRESS;
-use pte::{Entry, KernelProt, Leaf, MemType, Scope, Table};
+use pte::{CONT_PTES, Entry, KernelProt, Leaf, MemType, Scope, Table};
 use sync::atomic::Ordering;
 
 /// Why a leaf cannot be where it is to be.
@@ -83,6 +83,40 @@ impl<H: Hardware> Mm<H> {
             done += run;
         }
         Ok(())
+    }
+
+    /// As [`Mm::map_pages`], and where sixteen of them are aligned in both spaces they are one contiguous set. They
+    /// come and go together, one by one: nobody uses their addresses meanwhile, and what a walker takes for all from one
+    /// of them is what all of them say, or said.
+    #[doc(alias("arch_vmap_pte_range_map_size", "PTE_CONT"))]
+    pub(super) fn map_sets(
+        &self,
+        va: VirtAddr,
+        pfn: Pfn,
+        pages: u64,
+        prot: KernelProt,
+        mem: MemType,
+    ) -> Result<(), Blocked> {
+        let set = CONT_PTES as u64;
+        let (page, end) = (va.page(), va.page() + pages);
+        let whole = (page.next_multiple_of(set), end - end % set);
+        if (page ^ pfn.0) % set != 0 || whole.0 >= whole.1 {
+            return self.map_pages(va, pfn, pages, prot, mem);
+        }
+        let (before, sets) = (whole.0 - page, whole.1 - whole.0);
+        self.map_pages(va, pfn, before, prot, mem)?;
+        let mut done = before;
+        while done < before + sets {
+            // A table has room for whole sets.
+            let slot = self.kernel_slot(va + done * PAGE_SIZE, Level::Pte)?;
+            let run = (before + sets - done).min((ENTRIES - slot.index()) as u64);
+            let leaf = Leaf::kernel(Level::Pte, pfn + done, prot, mem).contiguous(true).word();
+            for n in 0..run {
+                self.hw.store(slot.ahead(n as usize), leaf + n * PAGE_SIZE);
+            }
+            done += run;
+        }
+        self.map_pages(va + done * PAGE_SIZE, pfn + done, pages - done, prot, mem)
     }
 
     /// As [`Mm::map_pages`], of pages from wherever they are.

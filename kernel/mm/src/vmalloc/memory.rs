@@ -7,7 +7,7 @@ use crate::frame::{Counts, Effort, Kind, NIL};
 use crate::{Hardware, Mm, OutOfMemory};
 use abi::{Level, Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use core::sync::atomic::Ordering::Relaxed;
-use pte::{KernelProt, MemType};
+use pte::{CONT_PTES, KernelProt, MemType};
 
 /// What leaves `vmalloc` uses.
 #[doc(alias = "VM_ALLOW_HUGE_VMAP")]
@@ -19,10 +19,13 @@ pub enum Backing {
     /// Pages whose rights may change on whatever CPUs: the linear map has them by pages. Where it has blocks, whole ones are
     /// put aside for such pages, and flushed, so this is for what lives long: code, keys, tables.
     Parted,
-    /// Blocks of 2 MiB wherever there are such blocks and room for them, else pages.
+    /// Blocks of 2 MiB, or sixteen pages as one contiguous set, wherever there is such memory and room for it; else
+    /// pages.
     Huge,
 }
 
+/// Bytes of a contiguous set.
+const SET: u64 = CONT_PTES as u64 * PAGE_SIZE;
 /// The largest block that is mapped by pages: freed as it was taken, in one piece.
 const LARGEST: Order = Order(9);
 
@@ -44,13 +47,17 @@ impl<H: Hardware> Mm<H> {
         align: u64,
         backing: Backing,
     ) -> Result<Area, VmallocError> {
+        if !align.is_power_of_two() {
+            return Err(VmallocError::Alignment(align));
+        }
         let pages = bytes.div_ceil(PAGE_SIZE);
-        let is_huge = backing == Backing::Huge && bytes >= Level::Pmd.span();
-        let align = if is_huge { align.max(Level::Pmd.span()) } else { align };
+        let is_huge = backing == Backing::Huge && bytes >= SET;
+        let block = if bytes >= Level::Pmd.span() { Level::Pmd.span() } else { SET };
+        let align = if is_huge { align.max(block) } else { align };
         let mut area = self.area_take(pages, align)?;
         area.frames = Frames::Own;
-        if is_huge {
-            let (start, block) = (area.range().start, Level::Pmd.span());
+        if is_huge && block > SET {
+            let start = area.range().start;
             let blocks = (0..bytes / block).map(|n| start + n * block);
             self.make_way(blocks.map(|va| (va, Level::Pmd)));
         }
@@ -121,7 +128,10 @@ impl<H: Hardware> Mm<H> {
                 result => return result,
             }
         }
-        self.map_pages(at, pfn, order.pages(), prot, mem)
+        match is_huge {
+            true => self.map_sets(at, pfn, order.pages(), prot, mem),
+            false => self.map_pages(at, pfn, order.pages(), prot, mem),
+        }
     }
 
     /// A block of `wanted`, or the largest smaller one that is there without effort.
