@@ -16,8 +16,6 @@ use sync::atomic::Ordering;
 pub struct Area {
     range: VirtRange,
     pub(super) frames: Frames,
-    /// Its frames are pages of blocks that the linear map has by pages.
-    pub(super) is_parted: bool,
     pub(super) node: usize,
     pub(super) id: SlotId,
     /// A guard lies behind it: behind all but blocks.
@@ -34,6 +32,8 @@ pub(super) enum Frames {
     /// The area's own, and their rights were changed once.
     #[doc(alias = "VM_FLUSH_RESET_PERMS")]
     Changed,
+    /// The area's own, which the linear map has by pages; their rights may have been changed.
+    Parted,
 }
 
 impl Area {
@@ -63,14 +63,7 @@ impl<H: Hardware> Mm<H> {
             let ready = self.vmalloc.nodes[node].lock(&self.hw).reuse(all, align / PAGE_SIZE, 0);
             if let Some((id, start)) = ready {
                 let range = Vmalloc::range(start, pages);
-                return Ok(Area {
-                    range,
-                    frames: Frames::Foreign,
-                    is_parted: false,
-                    node,
-                    id,
-                    is_guarded: true,
-                });
+                return Ok(Area { range, frames: Frames::Foreign, node, id, is_guarded: true });
             }
         }
         self.area_take_new(pages, align)
@@ -147,14 +140,7 @@ impl<H: Hardware> Mm<H> {
         Ok(id.map(|id| {
             node.areas.link(id);
             let range = Vmalloc::range(first, pages);
-            Area {
-                range,
-                frames: Frames::Foreign,
-                is_parted: false,
-                node: index,
-                id,
-                is_guarded: pages < all,
-            }
+            Area { range, frames: Frames::Foreign, node: index, id, is_guarded: pages < all }
         }))
     }
 

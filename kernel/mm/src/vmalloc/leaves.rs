@@ -64,6 +64,7 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Maps `pages` pages from `pfn` on at `va`, by pages. What was mapped before an error stays.
+    #[inline]
     pub(super) fn map_pages(
         &self,
         va: VirtAddr,
@@ -89,6 +90,7 @@ impl<H: Hardware> Mm<H> {
     /// come and go together, one by one: nobody uses their addresses meanwhile, and what a walker takes for all from one
     /// of them is what all of them say, or said.
     #[doc(alias("arch_vmap_pte_range_map_size", "PTE_CONT"))]
+    #[inline(never)]
     pub(super) fn map_sets(
         &self,
         va: VirtAddr,

@@ -5,7 +5,7 @@ use super::leaves::Blocked;
 use super::{Area, VmallocError};
 use crate::frame::{Counts, Effort, Kind, NIL};
 use crate::{Hardware, Mm, OutOfMemory};
-use abi::{Level, Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
+use abi::{Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
 use core::sync::atomic::Ordering::Relaxed;
 use pte::{CONT_PTES, KernelProt, MemType};
 
@@ -50,22 +50,56 @@ impl<H: Hardware> Mm<H> {
         if !align.is_power_of_two() {
             return Err(VmallocError::Alignment(align));
         }
-        let pages = bytes.div_ceil(PAGE_SIZE);
-        let is_huge = backing == Backing::Huge && bytes >= SET;
-        let block = if bytes >= Level::Pmd.span() { Level::Pmd.span() } else { SET };
-        let align = if is_huge { align.max(block) } else { align };
-        let mut area = self.area_take(pages, align)?;
+        match backing {
+            Backing::Pages => self.vmalloc_pages(bytes, align),
+            Backing::Huge => self.vmalloc_huge(bytes, align),
+            Backing::Parted => self.vmalloc_parted(bytes, align),
+        }
+    }
+
+    #[inline]
+    fn vmalloc_pages(&self, bytes: u64, align: u64) -> Result<Area, VmallocError> {
+        let mut area = self.area_take(bytes.div_ceil(PAGE_SIZE), align)?;
         area.frames = Frames::Own;
-        if is_huge && block > SET {
+        let (prot, mem) = (KernelProt::Data, MemType::Normal);
+        let by_pages = |at, pfn, order: Order| self.map_pages(at, pfn, order.pages(), prot, mem);
+        let backed = self.back(area.range(), by_pages);
+        self.shown(area, backed)
+    }
+
+    #[inline(never)]
+    fn vmalloc_huge(&self, bytes: u64, align: u64) -> Result<Area, VmallocError> {
+        let block = if bytes >= PMD_SIZE { PMD_SIZE } else { SET };
+        let align = if bytes >= SET { align.max(block) } else { align };
+        let mut area = self.area_take(bytes.div_ceil(PAGE_SIZE), align)?;
+        area.frames = Frames::Own;
+        if block == PMD_SIZE {
             let start = area.range().start;
             let blocks = (0..bytes / block).map(|n| start + n * block);
             self.make_way(blocks.map(|va| (va, Level::Pmd)));
         }
-        area.is_parted = backing == Backing::Parted;
-        let backed = match backing {
-            Backing::Parted => self.back_parted(area.range()),
-            _ => self.back(area.range(), is_huge),
-        };
+        let backed = self.back(area.range(), |at, pfn, order| self.map_largest(at, pfn, order));
+        self.shown(area, backed)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn vmalloc_parted(&self, bytes: u64, align: u64) -> Result<Area, VmallocError> {
+        let mut area = self.area_take(bytes.div_ceil(PAGE_SIZE), align)?;
+        area.frames = Frames::Parted;
+        let range = area.range();
+        let mut pages = (0..range.pages()).map(|n| range.start + n * PAGE_SIZE);
+        let backed = pages.try_for_each(|at| {
+            let pfn = self.parted_take()?;
+            let mapped = self.map_pages(at, pfn, 1, KernelProt::Data, MemType::Normal);
+            mapped.inspect_err(|_| self.parted_give(pfn)).map_err(VmallocError::from)
+        });
+        self.shown(area, backed)
+    }
+
+    /// An area can be used if all of it has memory; else it goes back.
+    #[inline]
+    fn shown(&self, area: Area, backed: Result<(), VmallocError>) -> Result<Area, VmallocError> {
         match backed {
             Ok(()) => {
                 self.show(area.range());
@@ -78,9 +112,13 @@ impl<H: Hardware> Mm<H> {
         }
     }
 
-    /// Puts memory behind a range. What was mapped before an error stays.
+    /// Puts memory behind a range, which `map` maps block by block. What was mapped before an error stays.
     #[inline]
-    fn back(&self, range: VirtRange, is_huge: bool) -> Result<(), VmallocError> {
+    fn back(
+        &self,
+        range: VirtRange,
+        map: impl Fn(VirtAddr, Pfn, Order) -> Result<(), Blocked>,
+    ) -> Result<(), VmallocError> {
         let mut at = range.start;
         // A block that could not be had is not asked for again.
         let mut largest = LARGEST;
@@ -89,7 +127,7 @@ impl<H: Hardware> Mm<H> {
             let wanted = Order(left.ilog2() as u8).min(largest);
             let (pfn, order) = self.some_block(wanted)?;
             largest = largest.min(order.max(Order::PAGE));
-            if let Err(blocked) = self.map_backing(at, pfn, order, is_huge) {
+            if let Err(blocked) = map(at, pfn, order) {
                 // What is mapped in part goes with the rest.
                 if !self.is_mapped(at) {
                     self.free(pfn);
@@ -101,37 +139,17 @@ impl<H: Hardware> Mm<H> {
         Ok(())
     }
 
-    /// As [`Mm::back`], with pages that the linear map has as pages.
-    #[cold]
-    fn back_parted(&self, range: VirtRange) -> Result<(), VmallocError> {
-        for at in (0..range.pages()).map(|n| range.start + n * PAGE_SIZE) {
-            let pfn = self.parted_take()?;
-            let mapped = self.map_pages(at, pfn, 1, KernelProt::Data, MemType::Normal);
-            mapped.inspect_err(|_| self.parted_give(pfn))?;
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn map_backing(
-        &self,
-        at: VirtAddr,
-        pfn: Pfn,
-        order: Order,
-        is_huge: bool,
-    ) -> Result<(), Blocked> {
+    /// Maps a block by the largest leaves that fit.
+    fn map_largest(&self, at: VirtAddr, pfn: Pfn, order: Order) -> Result<(), Blocked> {
         let (prot, mem) = (KernelProt::Data, MemType::Normal);
-        if is_huge && order == LARGEST && at.is_aligned(order.bytes()) {
+        if order == LARGEST && at.is_aligned(order.bytes()) {
             match self.map_block(at, pfn, Level::Pmd, prot, mem) {
-                // A table is in the way that is not empty: pages serve as well.
+                // A table is in the way that is not empty: smaller leaves serve as well.
                 Err(Blocked::Occupied(_)) => {}
                 result => return result,
             }
         }
-        match is_huge {
-            true => self.map_sets(at, pfn, order.pages(), prot, mem),
-            false => self.map_pages(at, pfn, order.pages(), prot, mem),
-        }
+        self.map_sets(at, pfn, order.pages(), prot, mem)
     }
 
     /// A block of `wanted`, or the largest smaller one that is there without effort.
@@ -182,12 +200,27 @@ impl<H: Hardware> Mm<H> {
         if area.frames == Frames::Changed {
             self.reset_rights(&area);
         }
+        if area.frames == Frames::Parted {
+            return self.vfree_parted(area);
+        }
+        self.free_area(area, |pfn| self.desc(pfn).order(), |pfn| self.free(pfn));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn vfree_parted(&self, area: Area) {
+        self.reset_rights(&area);
+        self.free_area(area, |_| Order::PAGE, |pfn| self.parted_give(pfn));
+    }
+
+    /// Takes an area's blocks off, of the sizes that `order` tells, makes it lazy, and gives them to `free`.
+    #[inline]
+    fn free_area(&self, area: Area, order: impl Fn(Pfn) -> Order, free: impl Fn(Pfn)) {
         let early = self.too_early();
         let (mut at, mut blocks) = (area.range().start, NIL);
         while at < area.range().end {
             // A block's pages follow each other, as they were mapped; so only its first is looked at.
-            let order = |pfn| if area.is_parted { Order::PAGE } else { self.desc(pfn).order() };
-            let Some((pfn, order)) = self.take_off(at, order) else {
+            let Some((pfn, order)) = self.take_off(at, &order) else {
                 // An attempt to map got no further.
                 break;
             };
@@ -195,16 +228,12 @@ impl<H: Hardware> Mm<H> {
             blocks = self.frames.map().index(pfn);
             at = at + order.bytes();
         }
-        let is_parted = area.is_parted;
         // First the area is lazy, then its memory is somebody else's: he may want no alias of it.
         self.area_give(area, early);
         while blocks != NIL {
             let pfn = self.frames.map().pfn(blocks);
             blocks = self.desc(pfn).next.load(Relaxed);
-            match is_parted {
-                true => self.parted_give(pfn),
-                false => self.free(pfn),
-            }
+            free(pfn);
         }
     }
 }

@@ -138,7 +138,8 @@ impl<H: Hardware> Mm<H> {
         let before = self.may_change(area, part)?;
         match self.part_aliases(part) {
             Err(error) if !self.commits(Mutant::AliasErrorDropped) => return Err(error),
-            _ => area.frames = Frames::Changed,
+            _ if area.frames == Frames::Own => area.frames = Frames::Changed,
+            _ => {}
         }
         let through_read = match rights {
             Rights::ReadWrite => before.is_executed,
