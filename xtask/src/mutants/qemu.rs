@@ -75,7 +75,7 @@ pub(super) fn boot_each(matrix: &mut Matrix) -> Result<bool> {
 /// The workload that the bug is at home in.
 fn commands(row: &Row) -> String {
     let home = if row.home.is_empty() { "chaos" } else { &row.home };
-    format!("stress {home} secs=2 seed=1")
+    format!("stress {home} secs=1 seed=1")
 }
 
 /// One boot, judged by the kernel's own checks.
