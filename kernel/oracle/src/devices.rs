@@ -8,6 +8,7 @@
 //! In masks of CPUs a device is a bit from the top. Corresponds to Linux's
 //! `arch_invalidate_secondary_tlbs` of an SMMU, and to its commands `CMD_TLBI_NH_*` and `CMD_SYNC`.
 
+use crate::book::Half;
 use crate::debt::Debt;
 use crate::issue::{Issue, Source};
 use crate::{By, Oracle, Rule};
@@ -92,7 +93,7 @@ impl Oracle {
         let sprung = |debt: &mut Debt| {
             debt.what.space == space && debt.is_trap && debt.what.left & bit(device) != 0
         };
-        let trap = self.book.find(&self.cpus, sprung);
+        let trap = self.book.find(Half::User, &self.cpus, sprung);
         if let Some(debt) = trap.and_then(|id| self.book.get(id)).copied() {
             self.unpaid(&debt, bit(device), Rule::AsidTrap, by, None);
         }

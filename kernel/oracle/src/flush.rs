@@ -1,5 +1,6 @@
 //! Barriers and TLBIs.
 
+use crate::book::Half;
 use crate::issue::{Issue, Source};
 use crate::{By, Oracle};
 use abi::Asid;
@@ -90,6 +91,7 @@ impl Oracle {
             _ => None,
         };
         if let Some(asid) = whole {
+            self.by_asid = asid.map(|asid| (asid, now)).or(self.by_asid);
             let broad = &mut self.broad[usize::from(by.cpu)];
             broad.pending[broad.next % broad.pending.len()] = Some((asid, op.scope, now));
             broad.next += 1;
@@ -116,7 +118,12 @@ impl Oracle {
         };
         match issue.op.target {
             Target::Va { va, .. } => self.book.near(va, look),
-            _ => self.book.each(look),
+            // Of the kernel's half, whose leaves are global, it does nothing for any.
+            Target::Asid(_) => self.book.each(Half::User, look),
+            _ => {
+                self.book.each(Half::User, look);
+                self.book.each(Half::Kernel, look);
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Frames and tables change hands, and operations end: what leaves its owner must be in no TLB that is in
 //! use.
 
+use crate::book::Half;
+use crate::debt::Debt;
 use crate::shadow::{DebtId, Kind, Owed, SlotId};
 use crate::stores::Change;
 use crate::tables::Place;
@@ -112,7 +114,7 @@ impl Oracle {
     fn must_be_paid_by_all(&mut self, at: usize, frame: usize, by: By) {
         self.part_from_runs(at);
         let (cpus, mut owed) = (&self.cpus, Owed::Nothing);
-        let found = self.book.find(cpus, |debt| {
+        let mut wanted = |debt: &mut Debt| {
             if debt.what.frame as usize != at {
                 return false;
             }
@@ -120,7 +122,14 @@ impl Oracle {
             let leads = debt.leads_to(frame);
             debt.is_trap |= leads;
             leads && debt.what.left & cpus.users(debt.what.space, debt.what.asid) != 0
-        });
+        };
+        let found = self.book.find(Half::User, cpus, &mut wanted);
+        let found = match found {
+            None if self.book.kernel_owes_frames() => {
+                self.book.find(Half::Kernel, cpus, &mut wanted)
+            }
+            found => found,
+        };
         self.frames[at].owed = owed;
         if let Some(id) = found {
             self.demand(id, Rule::FrameFreed, by, Some((self.first + frame as u64).base()));
@@ -301,8 +310,8 @@ impl Oracle {
         let space = self.tables[root].space;
         self.cut_runs((range.start.0, range.end.0), Some(space));
         let cpus = &self.cpus;
-        let found = self.book.find(cpus, |debt| {
-            if debt.what.space != space || !range.overlaps(&debt.range()) {
+        let found = self.book.find_in(range, cpus, |debt| {
+            if debt.what.space != space {
                 return false;
             }
             debt.is_trap = true;

@@ -9,6 +9,7 @@
 //! Who is given a kernel address may use it at once, and must not fault; so what was stored is visible to
 //! walkers when the operation is over.
 
+use crate::book::Half;
 use crate::debt::Debt;
 use crate::shadow::{Kind, SlotId};
 use crate::stores::{Change, How};
@@ -172,7 +173,7 @@ impl Oracle {
         let range = self.quarantine;
         self.cut_runs((range.start.0, range.end.0), Some(SPACE));
         let cpus = &self.cpus;
-        let found = self.book.find(cpus, |debt| {
+        let found = self.book.find(Half::Kernel, cpus, |debt| {
             let leads = Self::leads_to(debt.what.level, debt.what.old);
             debt.is_kernels()
                 && range.overlaps(&debt.range())

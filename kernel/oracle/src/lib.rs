@@ -114,7 +114,7 @@ pub use site::Site;
 pub use state::SlotState;
 pub use stores::How;
 
-use abi::{PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
+use abi::{Asid, PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
 use alloc::boxed::Box;
 use book::Book;
 use cpus::Cpus;
@@ -200,6 +200,8 @@ pub struct Oracle {
     asids: asids::Asids,
     cpus: Cpus,
     broad: Box<[Broad]>,
+    /// The last operation on a whole ASID, and when it was issued.
+    by_asid: Option<(Asid, u64)>,
     sites: Sites,
     pairs: Box<Pairs>,
     /// No store goes the short way.
@@ -234,6 +236,7 @@ impl Oracle {
             asids: asids::Asids::new(setup.asids),
             cpus: Cpus::new(setup.cpus, setup.caps.repeat_tlbi),
             broad: alloc::vec![Broad::NONE; setup.cpus].into_boxed_slice(),
+            by_asid: None,
             sites: Sites::new(),
             pairs: Box::new(Pairs::NONE),
             is_thorough: false,

@@ -1,5 +1,6 @@
 //! CPUs take up spaces, and leave them.
 
+use crate::book::Half;
 use crate::shadow::SlotId;
 use crate::{By, Oracle, Rule};
 use abi::{Asid, Level, Pfn};
@@ -53,7 +54,7 @@ impl Oracle {
     /// it may have from now on.
     fn meet_debts(&mut self, by: By, space: u32, asid: Asid) {
         let (cpus, bit) = (&self.cpus, 1 << by.cpu);
-        let trap = self.book.find(cpus, |debt| {
+        let trap = self.book.find(Half::User, cpus, |debt| {
             if debt.what.asid != asid {
                 return false;
             }

@@ -1,7 +1,7 @@
 //! A verdict: the first broken rule, with what is known of the entry that it is about.
 
 use crate::debt::Debt;
-use crate::report::{Report, Step, Subject};
+use crate::report::{Miss, Report, Step, Subject};
 use crate::shadow::{DebtId, SlotId};
 use crate::stores::Change;
 use crate::tables::Place;
@@ -76,6 +76,16 @@ impl Oracle {
         }
     }
 
+    /// What a debt lacks. Operations on a whole ASID are not shown to the kernel's; that there was one is told.
+    fn missing(&self, debt: &Debt) -> Miss {
+        match (debt.missing(&self.cpus), self.by_asid) {
+            (Miss::Nothing, Some((asid, at))) if debt.is_kernels() && at > debt.what.at => {
+                Miss::OtherAsid(asid)
+            }
+            (miss, _) => miss,
+        }
+    }
+
     /// A report about a debt.
     pub(crate) fn unpaid(
         &mut self,
@@ -106,7 +116,7 @@ impl Oracle {
             changed: Some(Step { cpu: debt.what.cpu, site: self.sites.site(debt.what.site) }),
             wrong: Step { cpu: by.cpu, site: by.site },
             frame,
-            missing: Some(debt.missing(&self.cpus)),
+            missing: Some(self.missing(debt)),
             cpus: cpus & self.cpus.everyone(),
             devices: (cpus & !self.cpus.everyone()).reverse_bits(),
             platform: self.platform,
