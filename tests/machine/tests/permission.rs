@@ -508,3 +508,31 @@ fn without_memory_no_block_is_parted() {
     assert_eq!(free(), before);
     assert_eq!(world.verdict(), None);
 }
+
+/// In an area that has sets of sixteen and pages the rights of the pages change, and it goes back.
+fn changes_beside_sets<H: Simulated>(world: &SimWorld<H>) {
+    let mm = world.mm();
+    let mut area = mm.vmalloc(20 * PAGE_SIZE, Backing::Huge).expect("memory");
+    let machine = mm.hw.machine();
+    for at in pages(&area) {
+        assert!(machine.kernel_store(at, Known::ByPointer, 1));
+    }
+    let range = area.range();
+    let set = VirtRange::from_size(range.start, PAGE_SIZE);
+    let refused = mm.set_memory(&mut area, set, Rights::Read);
+    assert_eq!(refused, Err(PermissionError::Huge(range.start, Level::Pte)));
+    let rest = VirtRange::new(range.start + 16 * PAGE_SIZE, range.end);
+    mm.set_memory(&mut area, rest, Rights::Read).expect("pages");
+    check(world, rest, Rights::Read);
+    mm.vfree(area);
+    mm.unmap_aliases();
+    assert_eq!(world.verdict(), None);
+}
+
+#[test]
+fn sets_go_back_as_they_came() {
+    for caps in [Caps::CORTEX_A72, Caps::MAX] {
+        changes_beside_sets(&plain(config(caps), BY_PAGES));
+        changes_beside_sets(&watched(config(caps), BY_PAGES));
+    }
+}

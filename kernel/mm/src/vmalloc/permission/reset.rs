@@ -15,9 +15,9 @@ use crate::{Hardware, Mm, Note};
 use abi::{PAGE_SIZE, VirtRange};
 use pte::{Leaf, Scope};
 
-/// Whether a page is as `vmalloc` gave it.
+/// Whether a page is as `vmalloc` gave it: by itself, or in a set, of which none can change alone.
 fn is_plain(leaf: Leaf) -> bool {
-    leaf.is_valid() && leaf.same_mapping(Rights::ReadWrite.leaf(leaf.pfn()))
+    leaf.is_valid() && leaf.contiguous(false).same_mapping(Rights::ReadWrite.leaf(leaf.pfn()))
 }
 
 impl<H: Hardware> Mm<H> {
