@@ -184,6 +184,20 @@ fn what_cannot_be_is_refused() {
     }
     let all = mm.vmalloc(u64::MAX, Backing::Pages);
     assert!(matches!(all, Err(VmallocError::NoRoom { .. })), "{all:?}");
+    // Frames that no descriptor can name, among others.
+    let page = mm.alloc(Order::PAGE).expect("there is room");
+    for beyond in [1 << 36, 1 << 40, 1 << 52, u64::MAX].map(Pfn) {
+        for nr in [1, 3, 65] {
+            let mut frames = vec![page; nr];
+            frames[nr / 2] = beyond;
+            let unmappable = Some(VmallocError::Unmappable(beyond.base()));
+            let map = mm.vmap(&frames, KernelProt::Data, MemType::Normal);
+            assert_eq!(map.err(), unmappable, "{nr} pages");
+            let map = mm.vm_map_ram(&frames, KernelProt::Data, MemType::Normal);
+            assert_eq!(map.err(), unmappable, "{nr} pages");
+        }
+    }
+    mm.free(page);
     // The space has some GiB; the machine's memory less.
     let free = mm.frames.free_pages(&mm.hw) + mm.vmalloc_tables();
     let more = mm.vmalloc((free + 1) * PAGE_SIZE, Backing::Pages);

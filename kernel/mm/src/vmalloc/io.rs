@@ -5,7 +5,7 @@
 //!
 //! Corresponds to Linux's `ioremap_prot` and `vmap_page_range`.
 
-use super::leaves::Blocked;
+use super::leaves::{Blocked, REACH};
 use super::{Area, VmallocError};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
@@ -39,9 +39,6 @@ impl Io {
         Self { prot: KernelProt::Rodata, ..self }
     }
 }
-
-/// What descriptors can name.
-const REACH: PhysAddr = PhysAddr(1 << 48);
 
 impl<H: Hardware> Mm<H> {
     /// Maps a physical range of whole pages.

@@ -5,12 +5,27 @@
 //!
 //! Corresponds to Linux's `vmap_pages_range_noflush` and `vunmap_range_noflush`.
 
+use super::VmallocError;
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note, OutOfMemory, Slot};
 use abi::{ENTRIES, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
 use pte::bits::ADDRESS;
 use pte::{CONT_PTES, Entry, KernelProt, Leaf, MemType, Scope, Table};
 use sync::atomic::Ordering;
+
+/// What descriptors can name.
+pub(super) const REACH: PhysAddr = PhysAddr(1 << 48);
+
+/// Refuses frames that descriptors cannot name: what is beyond would end in their attributes.
+#[inline]
+pub(super) fn nameable(frames: &[Pfn]) -> Result<(), VmallocError> {
+    let all = frames.iter().fold(0, |all, pfn| all | pfn.0);
+    if all < REACH.pfn().0 {
+        return Ok(());
+    }
+    let beyond = frames.iter().find(|pfn| pfn.0 >= REACH.pfn().0);
+    beyond.map_or(Ok(()), |pfn| Err(VmallocError::Unmappable(pfn.base())))
+}
 
 /// Why a leaf cannot be where it is to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

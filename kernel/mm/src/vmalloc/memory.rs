@@ -1,7 +1,7 @@
 //! Areas with something behind them: memory of their own, or somebody's frames.
 
 use super::area::Frames;
-use super::leaves::Blocked;
+use super::leaves::{Blocked, nameable};
 use super::{Area, VmallocError};
 use crate::frame::{Counts, Effort, Kind, NIL};
 use crate::{Hardware, Mm, OutOfMemory};
@@ -176,6 +176,7 @@ impl<H: Hardware> Mm<H> {
         prot: KernelProt,
         mem: MemType,
     ) -> Result<Area, VmallocError> {
+        nameable(frames)?;
         let area = self.area_take(frames.len() as u64, PAGE_SIZE)?;
         if let Err(blocked) = self.map_scattered(area.range().start, frames, prot, mem) {
             self.vunmap(area);

@@ -1,5 +1,6 @@
 //! Pieces of blocks, handed out with somebody's frames behind them and taken back.
 
+use super::super::leaves::nameable;
 use super::super::{Area, VmallocError};
 use super::{Block, PAGES};
 use crate::mutant::Mutant;
@@ -55,6 +56,7 @@ impl<H: Hardware> Mm<H> {
         if frames.is_empty() {
             return Err(VmallocError::Empty);
         }
+        nameable(frames)?;
         let count = frames.len() as u32;
         let pages = count.next_power_of_two();
         let cpu = self.hw.id().index();

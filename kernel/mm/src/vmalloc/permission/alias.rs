@@ -29,7 +29,7 @@ impl<H: Hardware> Mm<H> {
     #[doc(alias = "page_address")]
     pub fn linear_address(&self, pfn: Pfn) -> Option<VirtAddr> {
         let linear = self.vmalloc.linear;
-        (pfn.base().0 < linear.bytes()).then(|| linear.start + pfn.base().0)
+        (pfn.0 < linear.pages()).then(|| linear.start + pfn.base().0)
     }
 
     /// The frame behind a kernel address where mappings come and go, whatever may be done with it there.
