@@ -3,7 +3,7 @@
 
 mod common;
 
-use abi::{Event, Level, Order, PAGE_SIZE, VirtAddr, VirtRange};
+use abi::{Event, Level, Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use common::machines;
 use evidence::Judge;
 use granule_machine::{Config, Known, SimWorld, Simulated};
@@ -166,6 +166,25 @@ fn what_cannot_be_is_refused() {
     assert_eq!(mm.seal(&mut area), Err(huge));
     mm.vfree(area);
     assert_eq!(world.verdict(), None);
+}
+
+/// Addresses of the other half and of the linear map have no frame there, nor have frames that are no memory an
+/// address in the linear map.
+#[test]
+fn what_is_elsewhere_is_not_found() {
+    let world = plain(config(Caps::CORTEX_A72), BY_PAGES);
+    let mm = world.mm();
+    let area = mm.vmalloc(PAGE_SIZE, Backing::Pages).expect("memory");
+    let at = area.range().start;
+    let pfn = mm.vmalloc_frame(at).expect("a page of the area");
+    let linear = mm.linear_address(pfn).expect("a linear map");
+    for elsewhere in [VirtAddr(0), VirtAddr(at.0 & ((1 << 48) - 1)), linear, VirtAddr(u64::MAX)] {
+        assert_eq!(mm.vmalloc_frame(elsewhere), None, "{elsewhere}");
+    }
+    for beyond in [1 << 35, 1 << 36, 1 << 52, u64::MAX] {
+        assert_eq!(mm.linear_address(Pfn(beyond)), None, "{beyond:#x}");
+    }
+    mm.vfree(area);
 }
 
 /// The linear map has no page for one frame in the middle: nobody's rights change.

@@ -32,9 +32,15 @@ impl<H: Hardware> Mm<H> {
         (pfn.0 < linear.pages()).then(|| linear.start + pfn.base().0)
     }
 
-    /// The frame behind a kernel address where mappings come and go, whatever may be done with it there.
+    /// The frame behind a kernel address where mappings come and go, whatever may be done with it there; behind others
+    /// there is none.
+    ///
+    /// Context: any; the address is in an area of the caller's.
     #[doc(alias = "vmalloc_to_pfn")]
     pub fn vmalloc_frame(&self, va: VirtAddr) -> Option<Pfn> {
+        if !self.vmalloc.space.contains(va) {
+            return None;
+        }
         let (slot, level) = self.leaf_slot(va).ok()?;
         let leaf = pte::decode(level, self.hw.load(slot)).mapping()?;
         Some(leaf.pfn() + va.0 % level.span() / PAGE_SIZE)
