@@ -206,6 +206,28 @@ fn what_cannot_be_is_refused() {
     assert_eq!(world.verdict(), None);
 }
 
+/// Who asks for more than there is takes it from nobody meanwhile.
+#[test]
+fn what_is_too_much_is_taken_from_nobody() {
+    for backing in [Backing::Pages, Backing::Huge, Backing::Parted] {
+        for steps in (0..).step_by(19) {
+            let world = opened(Config { cpus: 2, pages: 2048, ..Config::default() });
+            let mm = world.mm();
+            let bytes = (mm.frames.free_pages(&mm.hw) + 1) * PAGE_SIZE;
+            let work = || {
+                let area = mm.vmalloc(bytes, backing);
+                assert!(matches!(area, Err(VmallocError::OutOfMemory(_))), "{area:?}");
+            };
+            let others = || mm.free(mm.alloc(Order::PMD).expect("nobody has it"));
+            let went_on = world.intrude(steps, &work, &others);
+            assert_eq!(world.verdict(), None, "{backing:?} after step {steps}");
+            if !went_on {
+                break;
+            }
+        }
+    }
+}
+
 /// What is wrong with either world after `story`.
 fn judged(
     mutant: Option<Mutant>,

@@ -88,13 +88,15 @@ impl<H: Hardware> Mm<H> {
         let mut area = self.area_take(bytes.div_ceil(PAGE_SIZE), align)?;
         area.frames = Frames::Parted;
         let range = area.range();
+        let more = range.pages().saturating_sub(self.parted_free());
         let mut pages = (0..range.pages()).map(|n| range.start + n * PAGE_SIZE);
-        let backed = pages.try_for_each(|at| {
+        let mut back = |at| {
             let pfn = self.parted_take()?;
             let mapped = self.map_pages(at, pfn, 1, KernelProt::Data, MemType::Normal);
             mapped.inspect_err(|_| self.parted_give(pfn)).map_err(VmallocError::from)
-        });
-        self.shown(area, backed)
+        };
+        let enough = self.expect_memory(more).map_err(VmallocError::from);
+        self.shown(area, enough.and_then(|()| pages.try_for_each(&mut back)))
     }
 
     /// An area can be used if all of it has memory; else it goes back.
@@ -119,6 +121,7 @@ impl<H: Hardware> Mm<H> {
         range: VirtRange,
         map: impl Fn(VirtAddr, Pfn, Order) -> Result<(), Blocked>,
     ) -> Result<(), VmallocError> {
+        self.expect_memory(range.pages())?;
         let mut at = range.start;
         // A block that could not be had is not asked for again.
         let mut largest = LARGEST;
@@ -137,6 +140,16 @@ impl<H: Hardware> Mm<H> {
             at = at + order.bytes();
         }
         Ok(())
+    }
+
+    /// Refuses what there is no memory for right now. To find that out page by page is to take all there is from
+    /// everybody for a while; of few pages it does not matter.
+    #[inline]
+    fn expect_memory(&self, pages: u64) -> Result<(), OutOfMemory> {
+        if pages <= LARGEST.pages() || pages <= self.frames.free_pages(&self.hw) {
+            return Ok(());
+        }
+        Err(OutOfMemory { order: Order::PAGE })
     }
 
     /// Maps a block by the largest leaves that fit.

@@ -59,6 +59,12 @@ impl Parted {
         self.blocks.iter_mut().find_map(Block::take)
     }
 
+    /// Pages that are free.
+    fn free(&self) -> u64 {
+        let words = self.blocks.iter().flat_map(|block| block.free);
+        words.map(|word| u64::from(word.count_ones())).sum()
+    }
+
     /// Adds a block, of which a page is taken at once.
     fn add(&mut self, mut block: Block) -> Result<Pfn, OutOfMemory> {
         self.blocks.try_reserve(1).map_err(|_| OutOfMemory { order: Order::PAGE })?;
@@ -91,6 +97,11 @@ impl<H: Hardware> Mm<H> {
         let block = Block { head, free: [u64::MAX; WORDS], was_leaf };
         let added = self.vmalloc.parted.lock(&self.hw).add(block);
         added.inspect_err(|_| self.unpart(&block))
+    }
+
+    /// Pages that [`Mm::parted_take`] has before it takes another block.
+    pub(in crate::vmalloc) fn parted_free(&self) -> u64 {
+        self.vmalloc.parted.lock(&self.hw).free()
     }
 
     /// A page that [`Mm::parted_take`] gave goes back, with the rights of all memory. Needs no memory.
