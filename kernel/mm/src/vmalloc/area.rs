@@ -1,6 +1,7 @@
 //! From a size to addresses that nobody has, and back.
 
-use super::tree::SlotId;
+use super::node::{Piece, natural, padded};
+use super::slots::SlotId;
 use super::{Vmalloc, VmallocError};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm};
@@ -15,12 +16,13 @@ use sync::atomic::Ordering;
 #[derive(PartialEq, Eq, Debug)]
 pub struct Area {
     range: VirtRange,
+    id: SlotId,
+    node: u16,
     pub(super) frames: Frames,
-    pub(super) node: usize,
-    pub(super) id: SlotId,
-    /// A guard lies behind it: behind all but blocks.
-    is_guarded: bool,
 }
+
+// Three words: what is handed from function to function as often as this is moved in registers.
+const _: () = assert!(size_of::<Area>() == 24 && size_of::<Option<Area>>() == 24);
 
 /// Whose frames an area maps: that decides who may change what can be done with them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,15 +60,22 @@ impl<H: Hardware> Mm<H> {
     #[inline]
     pub(super) fn area_take(&self, pages: u64, align: u64) -> Result<Area, VmallocError> {
         let (all, align) = (pages.saturating_add(GUARD), align.max(PAGE_SIZE));
-        if pages > 0 && align.is_power_of_two() {
-            let node = self.hw.id().index();
-            let ready = self.vmalloc.nodes[node].lock(&self.hw).reuse(all, align / PAGE_SIZE, 0);
-            if let Some((id, start)) = ready {
-                let range = Vmalloc::range(start, pages);
-                return Ok(Area { range, frames: Frames::Foreign, node, id, is_guarded: true });
-            }
+        if pages > 0
+            && align.is_power_of_two()
+            && let Some(area) = self.area_reuse(pages, padded(all, align / PAGE_SIZE))
+        {
+            return Ok(area);
         }
         self.area_take_new(pages, align)
+    }
+
+    /// Addresses of so many pages, of which `pages` are to be mapped, that this CPU has ready.
+    #[inline]
+    fn area_reuse(&self, pages: u64, all: u64) -> Option<Area> {
+        let node = self.hw.id().index();
+        let (id, start) = self.vmalloc.nodes[node].lock(&self.hw).reuse(all, pages)?;
+        let range = Vmalloc::range(start, pages);
+        Some(Area { range, id, node: node as u16, frames: Frames::Foreign })
     }
 
     /// As [`Mm::area_take`], out of the gaps.
@@ -79,54 +88,65 @@ impl<H: Hardware> Mm<H> {
         if !align.is_power_of_two() {
             return Err(VmallocError::Alignment(align));
         }
-        let none = VmallocError::NoRoom { pages: pages.saturating_add(GUARD) };
-        let all = pages.checked_add(GUARD).ok_or(none)?;
+        let align = align / PAGE_SIZE;
+        let all = pages.saturating_add(GUARD);
+        let none = VmallocError::NoRoom { pages: all };
+        // Where not even an empty space has a place, no purge makes one.
+        let space = self.vmalloc.space;
+        let first = (space.start.0 / PAGE_SIZE).checked_next_multiple_of(align).ok_or(none)?;
+        if all > Piece::MOST || first >= space.end.0 / PAGE_SIZE {
+            return Err(none);
+        }
+        let size = padded(all, align);
         // Of a small size, who needs one will need more.
-        let many = if align == PAGE_SIZE && all <= SMALL { MANY } else { 1 };
-        self.area_find((pages, all), align, many)
+        let many = if size <= SMALL { MANY } else { 1 };
+        match self.area_find((pages, size), align.max(natural(size)), many) {
+            // An odd size has a place wherever it was asked for.
+            Err(VmallocError::NoRoom { .. }) => {
+                self.area_carve((pages, all | 1), align, 1)?.ok_or(none)
+            }
+            result => result,
+        }
     }
 
     /// Addresses for a block of `pages` pages, a power of two, aligned to its size. Pieces of blocks have no guards between
     /// them, and no block has one behind it.
     pub(super) fn area_take_block(&self, pages: u64) -> Result<Area, VmallocError> {
-        self.area_find((pages, pages), pages * PAGE_SIZE, 1)
+        match self.area_reuse(pages, pages) {
+            Some(area) => Ok(area),
+            None => self.area_find((pages, pages), pages, 1),
+        }
     }
 
-    fn area_find(
-        &self,
-        (pages, all): (u64, u64),
-        align: u64,
-        many: usize,
-    ) -> Result<Area, VmallocError> {
-        if let Some(area) = self.area_carve(pages, all, align, many)? {
+    fn area_find(&self, size: (u64, u64), align: u64, many: usize) -> Result<Area, VmallocError> {
+        if let Some(area) = self.area_carve(size, align, many)? {
             return Ok(area);
         }
         // Where there is no room for as many there may be for one, and nothing has to be flushed.
         if many > 1
-            && let Some(area) = self.area_carve(pages, all, align, 1)?
+            && let Some(area) = self.area_carve(size, align, 1)?
         {
             return Ok(area);
         }
         // What is lazy, and what is ready in other sizes.
         self.purge_all();
-        self.area_carve(pages, all, align, 1)?.ok_or(VmallocError::NoRoom { pages: all })
+        self.area_carve(size, align, 1)?.ok_or(VmallocError::NoRoom { pages: size.1 })
     }
 
-    /// Cuts `many` areas of the same size out of a gap: one is in use from now on, the others are ready.
+    /// Cuts `many` areas of `all` pages out of a gap, the first at a multiple of `align` pages: that one is in use from now
+    /// on, for `pages` pages; the others are ready.
     fn area_carve(
         &self,
-        pages: u64,
-        all: u64,
+        (pages, all): (u64, u64),
         align: u64,
         many: usize,
     ) -> Result<Option<Area>, VmallocError> {
         // The one lock is not waited for with the other held: all CPUs want it.
-        let taken =
-            self.vmalloc.gaps.lock(&self.hw).take(all * many as u64, align / PAGE_SIZE, many)?;
+        let taken = self.vmalloc.gaps.lock(&self.hw).take(all * many as u64, align, many)?;
         let Some(first) = taken else { return Ok(None) };
         let index = self.hw.id().index();
         let mut node = self.vmalloc.nodes[index].lock(&self.hw);
-        if let Err(error) = node.areas.reserve(many) {
+        if let Err(error) = node.reserve(many) {
             drop(node);
             let mut gaps = self.vmalloc.gaps.lock(&self.hw);
             (0..many as u64).for_each(|n| gaps.give(first + n * all, all));
@@ -135,13 +155,10 @@ impl<H: Hardware> Mm<H> {
         for n in (1..many as u64).rev() {
             node.add(first + n * all, all);
         }
-        let id = node.areas.take(first, all, 0);
+        let id = node.use_new(first, all, pages);
         debug_assert!(id.is_some(), "a slot was reserved for each");
-        Ok(id.map(|id| {
-            node.areas.link(id);
-            let range = Vmalloc::range(first, pages);
-            Area { range, frames: Frames::Foreign, node: index, id, is_guarded: pages < all }
-        }))
+        let range = Vmalloc::range(first, pages);
+        Ok(id.map(|id| Area { range, id, node: index as u16, frames: Frames::Foreign }))
     }
 
     /// An area whose descriptors are clear is lazy from now on.
@@ -154,16 +171,15 @@ impl<H: Hardware> Mm<H> {
         // the area with it.
         self.publish(Scope::InnerShareable);
         let begun = early.unwrap_or_else(|| self.flushes_begun());
+        let mut node = self.vmalloc.nodes[usize::from(area.node)].lock(&self.hw);
+        let pages = node.give_up(area.id, begun);
         if self.commits(Mutant::VmallocReuseUnflushed) {
-            let mut node = self.vmalloc.nodes[area.node].lock(&self.hw);
-            node.give_up(area.id, begun);
             node.hasten();
             return;
         }
-        // Counted first: a purge may take it off the list at once, and counts it off then.
-        let pages = area.range.pages() + if area.is_guarded { GUARD } else { 0 };
+        // Counted with the lock: a purge takes it off the list only behind this, and counts it off then.
         let lazy = self.vmalloc.lazy.fetch_add(pages, Ordering::Relaxed) + pages;
-        self.vmalloc.nodes[area.node].lock(&self.hw).give_up(area.id, begun);
+        drop(node);
         if lazy > self.lazy_most() {
             self.purge_lazy();
         }
@@ -184,11 +200,9 @@ impl<H: Hardware> Mm<H> {
     /// What a known bug does instead of [`Mm::area_give`]: the addresses are free at once.
     #[cold]
     pub(super) fn area_reuse_unflushed(&self, area: Area) {
-        let mut node = self.vmalloc.nodes[area.node].lock(&self.hw);
-        let piece = *node.areas.at(area.id);
-        node.areas.unlink(area.id);
-        node.areas.give(area.id);
-        self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages);
+        let mut node = self.vmalloc.nodes[usize::from(area.node)].lock(&self.hw);
+        let piece = node.lose(area.id);
+        self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages());
     }
 
     /// How many pages may be lazy before somebody purges: 32 MiB for each doubling of the CPUs.

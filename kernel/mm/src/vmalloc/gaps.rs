@@ -1,12 +1,13 @@
 //! Addresses that nobody has, and whose translations are in no TLB: neighbours are one gap.
 
-use super::tree::{SlotId, Tree};
+use super::slots::SlotId;
+use super::tree::Tree;
 use crate::OutOfMemory;
 
 /// The free part of the space.
 #[derive(Debug)]
 pub(super) struct Gaps {
-    tree: Tree<true>,
+    tree: Tree,
     /// How many pieces are out: so many gaps more there may be one day.
     taken: usize,
 }
@@ -82,7 +83,7 @@ impl Gaps {
     }
 
     fn insert(&mut self, start: u64, pages: u64) {
-        let id = self.tree.take(start, pages, 0);
+        let id = self.tree.take(start, pages);
         debug_assert!(id.is_some(), "a slot was reserved with every piece that was taken");
         if let Some(id) = id {
             self.tree.link(id);

@@ -21,6 +21,7 @@
 //! # Files
 //! | file | concern |
 //! | --- | --- |
+//! | `slots` | numbered places that lists and trees are made of |
 //! | `tree` | pieces of address space by address |
 //! | `gaps` | addresses that nobody has |
 //! | `node` | a CPU's areas |
@@ -49,6 +50,7 @@ pub mod permission;
 mod promote;
 mod purge;
 mod ranges;
+mod slots;
 mod tree;
 
 pub use area::Area;
@@ -179,7 +181,7 @@ impl<H: Hardware> Mm<H> {
     /// Areas in use, and their pages, guards included; of blocks only the pages in use count.
     #[doc(alias = "nr_vmalloc_pages")]
     pub fn vmalloc_in_use(&self) -> (u64, u64) {
-        let each = self.vmalloc.nodes.iter().map(|node| node.lock(&self.hw).areas.linked());
+        let each = self.vmalloc.nodes.iter().map(|node| node.lock(&self.hw).in_use());
         let all = each.fold((0, 0), |sum, node| (sum.0 + node.0, sum.1 + node.1));
         let (blocks, unused) = self.vmalloc.blocks.unused(&self.hw);
         (all.0.saturating_sub(blocks), all.1.saturating_sub(unused))

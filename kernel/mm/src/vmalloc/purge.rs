@@ -1,8 +1,8 @@
 //! From lazy to ready: one flush for all that was given up.
 
-use super::node::{Node, POOLS};
+use super::node::{Node, POOLS, Piece};
 use super::ranges::{Ranges, leaves};
-use super::tree::{NONE, Piece, SlotId};
+use super::slots::{NONE, SlotId};
 use super::{Vmalloc, block};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note};
@@ -46,7 +46,7 @@ impl<H: Hardware> Mm<H> {
                 for _ in 0..surplus {
                     let mut node = node.lock(&self.hw);
                     let Some(piece) = node.wither(pool) else { break };
-                    self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages);
+                    self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages());
                 }
             }
         }
@@ -84,10 +84,8 @@ impl<H: Hardware> Mm<H> {
             self.each(node, head, |_, _, piece| {
                 // What began to be flushed after it was given up is flushed.
                 if piece.tag >= complete {
-                    // The guard is never mapped. What is as large as a block may be one, which has none.
-                    let guard = u64::from(piece.pages != u64::from(block::PAGES));
                     let short = u64::from(self.commits(Mutant::PurgeOneShort));
-                    also.add(Vmalloc::range(piece.start, piece.pages - guard - short));
+                    also.add(Vmalloc::range(piece.start, piece.used() - short));
                 }
             });
         }
@@ -95,11 +93,11 @@ impl<H: Hardware> Mm<H> {
         for (node, head) in self.vmalloc.nodes.iter().zip(taken) {
             let mut pages = 0;
             self.each(node, head, |node, id, piece| {
-                pages += piece.pages;
-                let range = Vmalloc::range(piece.start, piece.pages);
+                pages += piece.pages();
+                let range = Vmalloc::range(piece.start, piece.pages());
                 self.hw.note(Note::Done(self.vmalloc.root, range));
                 if node.make_ready(id).is_some() {
-                    self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages);
+                    self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages());
                 }
             });
             self.vmalloc.lazy.fetch_sub(pages, Ordering::Relaxed);
@@ -120,8 +118,7 @@ impl<H: Hardware> Mm<H> {
                 if id == NONE {
                     break;
                 }
-                let piece = *node.areas.at(id);
-                let behind = node.areas.behind(id);
+                let (piece, behind) = node.given_up(id);
                 see(&mut node, id, piece);
                 id = behind;
             }

@@ -1,32 +1,21 @@
 //! Pieces of address space in order of address: a treap in which each subtree knows its largest piece.
 //!
-//! Pieces live in slots that stay where they are: a slot is in the tree, or its owner keeps it on a list. The
-//! tree is balanced by a number that each slot is born with, so it needs no rebalancing and no luck of the
-//! input's; finding, linking and unlinking take a few steps for each doubling of the pieces.
-//!
-//! Memory is taken for a slot only when one is made ([`Tree::reserve`]); what happens to it later cannot fail.
+//! Pieces live in slots that stay where they are. The tree is balanced by a number that each slot is born with, so it
+//! needs no rebalancing and no luck of the input's; finding, linking and unlinking take a few steps for each doubling
+//! of the pieces. Memory is taken for a slot only when one is made ([`Tree::reserve`]).
 //!
 //! Corresponds to Linux's `struct vmap_area` and its augmented red-black tree.
 
+use super::slots::{NONE, SlotId, Slots};
 use crate::OutOfMemory;
-use abi::Order;
-use alloc::boxed::Box;
-use alloc::vec::Vec;
-
-/// A slot's number; [`NONE`] is none.
-pub(super) type SlotId = u32;
-/// No slot.
-pub(super) const NONE: SlotId = u32::MAX;
 
 /// A piece of address space, by page numbers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Piece {
     /// Its first page.
     pub(super) start: u64,
     /// How many pages it has.
     pub(super) pages: u64,
-    /// What its owner knows about it.
-    pub(super) tag: u64,
     /// The most pages of a piece in this subtree.
     largest: u64,
     left: SlotId,
@@ -46,109 +35,53 @@ impl Piece {
     }
 }
 
-/// How many pieces a chunk holds: no heap has to find room for all of them in one place.
-const CHUNK: usize = 1024;
-
-/// Slots for pieces, some of which are linked in order of address. With `SIZED`, each subtree knows its largest.
+/// Slots for pieces, some of which are linked in order of address; each subtree knows its largest.
 #[derive(Debug)]
-pub(super) struct Tree<const SIZED: bool> {
-    /// They stay where they are.
-    chunks: Vec<Box<[Piece; CHUNK]>>,
+pub(super) struct Tree {
+    slots: Slots<Piece>,
     root: SlotId,
-    /// Slots of no piece, one leading to the next.
-    unused: SlotId,
-    /// How many of those there are.
-    spare: usize,
-    /// Pieces that are linked, and their pages.
-    linked: (u64, u64),
 }
 
-impl<const SIZED: bool> Tree<SIZED> {
+impl Tree {
     pub(super) const fn new() -> Self {
-        Self { chunks: Vec::new(), root: NONE, unused: NONE, spare: 0, linked: (0, 0) }
+        Self { slots: Slots::new(), root: NONE }
     }
 
     /// Makes sure that `slots` more can be taken.
     #[inline]
     pub(super) fn reserve(&mut self, slots: usize) -> Result<(), OutOfMemory> {
-        while self.spare < slots {
-            self.grow()?;
-        }
-        Ok(())
+        self.slots.reserve(slots)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self) -> Result<(), OutOfMemory> {
-        let none = OutOfMemory { order: Order(4) };
-        self.chunks.try_reserve(1).map_err(|_| none)?;
-        let mut chunk = Vec::new();
-        chunk.try_reserve_exact(CHUNK).map_err(|_| none)?;
-        let first = (self.chunks.len() * CHUNK) as SlotId;
-        for behind in (first + 1..first + CHUNK as SlotId).chain([self.unused]) {
-            chunk.push(Piece { start: 0, pages: 0, tag: 0, largest: 0, left: NONE, right: behind });
-        }
-        self.chunks.push(chunk.into_boxed_slice().try_into().map_err(|_| none)?);
-        self.unused = first;
-        self.spare += CHUNK;
-        Ok(())
-    }
-
-    /// A slot for a piece, linked nowhere; there is one if it was reserved.
-    pub(super) fn take(&mut self, start: u64, pages: u64, tag: u64) -> Option<SlotId> {
-        let piece = Piece { start, pages, tag, largest: pages, left: NONE, right: NONE };
-        let id = self.unused;
-        if id == NONE {
-            return None;
-        }
-        self.unused = self.at(id).right;
-        self.spare -= 1;
-        *self.at_mut(id) = piece;
-        Some(id)
+    /// A slot for a piece, not linked; there is one if it was reserved.
+    pub(super) fn take(&mut self, start: u64, pages: u64) -> Option<SlotId> {
+        self.slots.take(Piece { start, pages, largest: pages, left: NONE, right: NONE })
     }
 
     /// Takes a slot's piece away. It is not linked.
     pub(super) fn give(&mut self, id: SlotId) {
-        self.at_mut(id).right = self.unused;
-        self.unused = id;
-        self.spare += 1;
+        self.slots.give(id);
     }
 
     /// A slot's piece.
     #[inline]
     pub(super) fn at(&self, id: SlotId) -> &Piece {
-        &self.chunks[id as usize / CHUNK][id as usize % CHUNK]
+        self.slots.at(id)
     }
 
     #[inline]
-    pub(super) fn at_mut(&mut self, id: SlotId) -> &mut Piece {
-        &mut self.chunks[id as usize / CHUNK][id as usize % CHUNK]
-    }
-
-    /// Puts a slot that is not linked in front of `list`: the list's new head.
-    #[inline]
-    pub(super) fn chain(&mut self, id: SlotId, list: SlotId) -> SlotId {
-        self.at_mut(id).right = list;
-        id
-    }
-
-    /// The slot behind one that is on a list.
-    #[inline]
-    pub(super) fn behind(&self, id: SlotId) -> SlotId {
-        self.at(id).right
+    fn at_mut(&mut self, id: SlotId) -> &mut Piece {
+        self.slots.at_mut(id)
     }
 
     /// Links a slot. No piece that is linked overlaps its own.
     pub(super) fn link(&mut self, id: SlotId) {
         let Piece { start, pages, .. } = *self.at(id);
-        self.linked = (self.linked.0 + 1, self.linked.1 + pages);
         let height = Self::height(id);
         let (mut above, mut is_left, mut at) = (NONE, false, self.root);
         while at != NONE && Self::height(at) > height {
             let piece = self.at_mut(at);
-            if SIZED {
-                piece.largest = piece.largest.max(pages);
-            }
+            piece.largest = piece.largest.max(pages);
             (above, is_left) = (at, start < piece.start);
             at = if is_left { piece.left } else { piece.right };
         }
@@ -171,32 +104,14 @@ impl<const SIZED: bool> Tree<SIZED> {
 
     /// Unlinks a slot. It is linked.
     pub(super) fn unlink(&mut self, id: SlotId) {
-        let Piece { start, pages, left, right, .. } = *self.at(id);
-        self.linked = (self.linked.0 - 1, self.linked.1 - pages);
-        if SIZED {
-            self.root = self.unlink_below(self.root, id, start);
-            return;
-        }
-        let (mut above, mut is_left, mut at) = (NONE, false, self.root);
-        while at != id {
-            let piece = self.at(at);
-            (above, is_left) = (at, start < piece.start);
-            at = if is_left { piece.left } else { piece.right };
-        }
-        let rest = self.join(left, right);
-        self.hang(above, is_left, rest);
+        let start = self.at(id).start;
+        self.root = self.unlink_below(self.root, id, start);
     }
 
     /// Changes a linked piece's extent; it stays between its neighbours.
     pub(super) fn resize(&mut self, id: SlotId, start: u64, pages: u64) {
-        let was = *self.at(id);
-        self.linked.1 = self.linked.1 - was.pages + pages;
-        self.resize_below(self.root, id, was.start, (start, pages));
-    }
-
-    /// How many pieces are linked, and their pages.
-    pub(super) const fn linked(&self) -> (u64, u64) {
-        self.linked
+        let was = self.at(id).start;
+        self.resize_below(self.root, id, was, (start, pages));
     }
 
     /// The last linked slot whose piece begins at or before `page`.
@@ -257,9 +172,6 @@ impl<const SIZED: bool> Tree<SIZED> {
 
     #[inline]
     fn update(&mut self, id: SlotId) {
-        if !SIZED {
-            return;
-        }
         let Piece { pages, left, right, .. } = *self.at(id);
         self.at_mut(id).largest = pages.max(self.largest(left)).max(self.largest(right));
     }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 const CASES: u32 = if cfg!(miri) { 2 } else { 128 };
 
 /// Each subtree's largest piece is what it says, and pieces come in order.
-fn check(tree: &Tree<true>, at: u32, seen: &mut Vec<(u64, u64)>) -> u64 {
+fn check(tree: &Tree, at: u32, seen: &mut Vec<(u64, u64)>) -> u64 {
     if at == NONE {
         return 0;
     }
@@ -27,14 +27,14 @@ fn check(tree: &Tree<true>, at: u32, seen: &mut Vec<(u64, u64)>) -> u64 {
 
 use std::vec::Vec;
 
-fn linked(tree: &Tree<true>) -> Vec<(u64, u64)> {
+fn linked(tree: &Tree) -> Vec<(u64, u64)> {
     let mut seen = Vec::new();
     check(tree, tree.root, &mut seen);
     seen
 }
 
 /// How deep the tree is.
-fn depth(tree: &Tree<true>, at: u32) -> usize {
+fn depth(tree: &Tree, at: u32) -> usize {
     if at == NONE {
         return 0;
     }
@@ -45,11 +45,11 @@ fn depth(tree: &Tree<true>, at: u32) -> usize {
 fn pieces_in_any_order_make_a_shallow_tree() {
     let count = if cfg!(miri) { 100 } else { 20_000u64 };
     for step in [1, 7919, count - 1] {
-        let mut tree = Tree::<true>::new();
+        let mut tree = Tree::new();
         tree.reserve(count as usize).unwrap();
         for n in 0..count {
             let start = n * step % count;
-            let id = tree.take(2 * start, 1, 0).unwrap();
+            let id = tree.take(2 * start, 1).unwrap();
             tree.link(id);
         }
         assert_eq!(linked(&tree).len() as u64, count);
@@ -63,10 +63,10 @@ fn pieces_in_any_order_make_a_shallow_tree() {
 fn what_is_left_at_equal_distances_makes_a_shallow_tree() {
     let left = if cfg!(miri) { 10 } else { 200u64 };
     for distance in [2, 16, 89, 144, 200, 233, 256] {
-        let mut tree = Tree::<true>::new();
+        let mut tree = Tree::new();
         let ids = (0..left * distance).map(|n| {
             tree.reserve(1).unwrap();
-            tree.take(2 * n, 1, 0).unwrap()
+            tree.take(2 * n, 1).unwrap()
         });
         let ids: Vec<_> = ids.collect();
         ids.iter().for_each(|id| tree.link(*id));
@@ -76,21 +76,6 @@ fn what_is_left_at_equal_distances_makes_a_shallow_tree() {
         let depth = depth(&tree, tree.root);
         assert!(depth < 40, "every {distance}th: {depth}");
     }
-}
-
-/// Without sizes the order is the same, whatever is linked and unlinked.
-#[test]
-fn a_tree_without_sizes_keeps_its_order() {
-    let mut tree = Tree::<false>::new();
-    tree.reserve(512).unwrap();
-    let ids: Vec<_> = (0..512).map(|n| tree.take(n * 7 % 512, 1, 0).unwrap()).collect();
-    ids.iter().for_each(|id| tree.link(*id));
-    ids.iter().step_by(3).for_each(|id| tree.unlink(*id));
-    for (n, id) in ids.iter().enumerate() {
-        let page = tree.at(*id).start;
-        assert_eq!(tree.at_or_before(page) == Some(*id), n % 3 != 0, "{page}");
-    }
-    assert_eq!(tree.linked(), (341, 341));
 }
 
 proptest! {
@@ -105,13 +90,13 @@ proptest! {
     fn linked_pieces_are_found_and_unlinked_are_not(
         steps in vec((0u64..64, any::<bool>()), 1..200),
     ) {
-        let (mut tree, mut model) = (Tree::<true>::new(), BTreeMap::new());
+        let (mut tree, mut model) = (Tree::new(), BTreeMap::new());
         for (start, adds) in steps {
             let here = model.get(&start).copied();
             match (adds, here) {
                 (true, None) => {
                     tree.reserve(1).unwrap();
-                    let id = tree.take(4 * start, 1 + start % 4, start).unwrap();
+                    let id = tree.take(4 * start, 1 + start % 4).unwrap();
                     tree.link(id);
                     model.insert(start, id);
                 }

@@ -5,7 +5,7 @@ use super::super::{Area, VmallocError};
 use super::{Block, PAGES};
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, OutOfMemory};
-use abi::{ENTRIES, Level, Order, PAGE_SIZE, Pfn, VirtRange};
+use abi::{ENTRIES, Level, Order, Pfn, VirtRange};
 use pte::{KernelProt, Leaf, MemType, Scope};
 use sync::Arc;
 use sync::atomic::Ordering;
@@ -18,23 +18,31 @@ const MOST: usize = 64;
 /// it loses the addresses.
 #[must_use = "a mapping that is forgotten is lost"]
 #[derive(Debug)]
-pub struct RamArea {
-    range: VirtRange,
-    of: Of,
-}
+pub struct RamArea(Of);
 
 /// Where the addresses are from.
 #[derive(Debug)]
 enum Of {
-    Block(Arc<Block>),
+    /// So many pages of a block, from one on.
+    Block {
+        block: Arc<Block>,
+        first: u16,
+        count: u16,
+    },
     Area(Area),
 }
+
+// As an area: moved in registers.
+const _: () = assert!(size_of::<RamArea>() == 24 && size_of::<Option<RamArea>>() == 24);
 
 impl RamArea {
     /// The addresses.
     #[inline]
-    pub const fn range(&self) -> VirtRange {
-        self.range
+    pub fn range(&self) -> VirtRange {
+        match &self.0 {
+            Of::Block { block, first, count } => block.range((*first).into(), (*count).into()),
+            Of::Area(area) => area.range(),
+        }
     }
 }
 
@@ -51,7 +59,7 @@ impl<H: Hardware> Mm<H> {
     ) -> Result<RamArea, VmallocError> {
         if frames.len() > MOST {
             let area = self.vmap(frames, prot, mem)?;
-            return Ok(RamArea { range: area.range(), of: Of::Area(area) });
+            return Ok(RamArea(Of::Area(area)));
         }
         if frames.is_empty() {
             return Err(VmallocError::Empty);
@@ -72,9 +80,10 @@ impl<H: Hardware> Mm<H> {
         if !behind.is_empty() {
             self.store_leaves(block.slot(first + here.len() as u32), behind, leaf);
         }
-        let range = block.range(first, count);
-        self.show(range);
-        Ok(RamArea { range, of: Of::Block(block) })
+        self.show(block.range(first, count));
+        // Pages of a block are few.
+        let (first, count) = (first as u16, count as u16);
+        Ok(RamArea(Of::Block { block, first, count }))
     }
 
     /// Takes a mapping of somebody's frames back. Who wants to be sure that no translation of them is left asks for
@@ -82,13 +91,10 @@ impl<H: Hardware> Mm<H> {
     ///
     /// Context: as for [`Mm::vm_map_ram`]. Needs no memory.
     pub fn vm_unmap_ram(&self, area: RamArea) {
-        let RamArea { range, of } = area;
-        let block = match of {
-            Of::Block(block) => block,
+        let (block, first, count) = match area.0 {
+            Of::Block { block, first, count } => (block, u32::from(first), usize::from(count)),
             Of::Area(area) => return self.vunmap(area),
         };
-        let first = ((range.start - block.start()) / PAGE_SIZE) as u32;
-        let count = range.pages() as usize;
         let here = count.min(ENTRIES - first as usize % ENTRIES);
         self.clear_slots(block.slot(first), here as u64);
         if here < count {
