@@ -19,6 +19,7 @@
 //! | `stamp` | what a page's words say |
 //! | `report` | KTAP, counters, the replay line, the leak check |
 //! | `bench` | what the operations cost: a table of its own, in its own folder |
+//! | `cases` | the sizes of Linux's vmalloc test, for workloads and `bench` |
 //! | `workloads` | what is done, one file each |
 //! | `zoo` | the known bugs that they show, with their stories |
 
@@ -28,6 +29,7 @@
 extern crate alloc;
 
 pub mod bench;
+mod cases;
 mod failure;
 mod report;
 mod rng;

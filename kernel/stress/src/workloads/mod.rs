@@ -75,7 +75,7 @@ fn list_of<T>(n: u64, make: impl FnMut(u64) -> Result<T, Failure>) -> Result<Vec
 }
 
 /// How many there are.
-pub const COUNT: usize = 41;
+pub const COUNT: usize = 42;
 
 /// Every workload, in the order in which `stress all` runs them.
 pub const fn all<W: World>() -> [Workload<W>; COUNT] {
@@ -295,6 +295,12 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             about: "kernel mappings with a share for each CPU",
             shows: &[PgAlloc, PgFree],
             run: test_vmalloc::pcpu,
+        },
+        Workload {
+            name: "vm_map_ram",
+            about: "a page at a kernel address for a moment, again and again",
+            shows: &[PgAlloc, PgFree],
+            run: test_vmalloc::map_ram,
         },
         Workload {
             name: "ioremap-huge",

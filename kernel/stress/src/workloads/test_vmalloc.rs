@@ -1,26 +1,19 @@
-//! The cases that Linux's vmalloc is measured with (`lib/test_vmalloc.c`), under the same names and with the same
-//! sizes; here each word that is written is read again, by another address never.
+//! The cases of Linux's `test_vmalloc` ([`crate::cases`]); here each word that is written is read again, by another
+//! address never.
 //!
 //! Hunted: an address that is handed out while a CPU still has what was there before; two areas that overlap; a
 //! purge that returns what somebody has.
 
+use crate::cases::{self, Ask, Case};
 use crate::rng::Rng;
 use crate::run::{Failure, Run};
 use crate::stamp::Stamp;
 use crate::world::World;
-use abi::{PAGE_SIZE, VirtAddr};
+use abi::{Order, PAGE_SIZE, Pfn, VirtAddr};
 use alloc::vec::Vec;
-use mm::VmallocError;
 use mm::vmalloc::{Area, Backing};
-
-/// A case: what is held throughout, and what a turn does besides.
-struct Case<W: World> {
-    /// Areas of a page held throughout, as far as memory goes.
-    held: u64,
-    /// Every second one of them is given back before the turns begin.
-    thinned: bool,
-    turn: fn(&Turn<'_, '_, W>, &mut Rng) -> Result<(), Failure>,
-}
+use mm::{Hardware, VmallocError};
+use pte::{KernelProt, MemType};
 
 /// One CPU's turn.
 struct Turn<'r, 'w, W: World> {
@@ -29,95 +22,51 @@ struct Turn<'r, 'w, W: World> {
     round: u64,
 }
 
-/// `fix_size_alloc`: a page.
-pub(super) fn fix_size<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
-    turns(run, watch, &Case { held: 0, thinned: false, turn: |turn, _| turn.one(1, 1) })
+/// A workload for each case but the last, which asks for something else.
+macro_rules! workloads {
+    ($($name:ident: $case:ident),*) => {$(
+        pub(super) fn $name<W: World>(
+            run: &Run<'_, W>,
+            watch: &mut dyn FnMut(),
+        ) -> Result<(), Failure> {
+            turns(run, watch, &cases::$case)
+        }
+    )*};
 }
 
-/// `full_fit_alloc`: a page, where a gap of just a page lies between any two.
-pub(super) fn full_fit<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
-    turns(run, watch, &Case { held: 16_384, thinned: true, turn: |turn, _| turn.one(1, 1) })
+workloads! {
+    fix_size: FIX_SIZE,
+    full_fit: FULL_FIT,
+    long_busy_list: LONG_BUSY_LIST,
+    random_size: RANDOM_SIZE,
+    fix_align: FIX_ALIGN,
+    random_size_align: RANDOM_SIZE_ALIGN,
+    align_shift: ALIGN_SHIFT,
+    pcpu: PCPU
 }
 
-/// `long_busy_list_alloc`: 100 pages and a page, beside 15 000 others.
-pub(super) fn long_busy_list<W: World>(
-    run: &Run<'_, W>,
-    watch: &mut dyn FnMut(),
-) -> Result<(), Failure> {
-    let turn = |turn: &Turn<'_, '_, W>, _: &mut Rng| {
-        let Some(large) = turn.area(100, 1)? else { return Ok(()) };
-        let small = turn.one(1, 1);
-        let large = turn.give(large);
-        small.and(large)
-    };
-    turns(run, watch, &Case { held: 15_000, thinned: false, turn })
+/// `vm_map_ram`: a page of one's own, at a kernel address for a moment, again and again.
+pub(super) fn map_ram<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
+    run.on_cpus(watch, |cpu, _| {
+        let page = run.mm().alloc(Order::PAGE)?;
+        let (mut round, mut result) = (0, Ok(()));
+        while result.is_ok() && run.goes_on(round) {
+            result = Turn { run, cpu, round }.map_ram(page);
+            round += 1;
+        }
+        run.mm().free(page);
+        result
+    })
 }
 
-/// `random_size_alloc`: 1 to 100 pages.
-pub(super) fn random_size<W: World>(
-    run: &Run<'_, W>,
-    watch: &mut dyn FnMut(),
-) -> Result<(), Failure> {
-    let turn = |turn: &Turn<'_, '_, W>, rng: &mut Rng| turn.one(1 + rng.below(100), 1);
-    turns(run, watch, &Case { held: 0, thinned: false, turn })
-}
-
-/// `fix_align_alloc`: 5 pages at a multiple of 32 KiB.
-pub(super) fn fix_align<W: World>(
-    run: &Run<'_, W>,
-    watch: &mut dyn FnMut(),
-) -> Result<(), Failure> {
-    turns(run, watch, &Case { held: 0, thinned: false, turn: |turn, _| turn.one(5, 32 << 10) })
-}
-
-/// `random_size_align_alloc`: 1 to 10 pages at a multiple of up to 4 MiB.
-pub(super) fn random_size_align<W: World>(
-    run: &Run<'_, W>,
-    watch: &mut dyn FnMut(),
-) -> Result<(), Failure> {
-    let turn =
-        |turn: &Turn<'_, '_, W>, rng: &mut Rng| turn.one(1 + rng.below(10), 1 << rng.below(23));
-    turns(run, watch, &Case { held: 0, thinned: false, turn })
-}
-
-/// `align_shift_alloc`: a page at every power of two. Beyond the space there is none, and that is said.
-pub(super) fn align_shift<W: World>(
-    run: &Run<'_, W>,
-    watch: &mut dyn FnMut(),
-) -> Result<(), Failure> {
-    let turn = |turn: &Turn<'_, '_, W>, _: &mut Rng| {
-        (0..u64::BITS).try_for_each(|shift| match turn.one(1, 1 << shift) {
-            Err(Failure::Refused(crate::failure::Refusal::Vmalloc(VmallocError::NoRoom {
-                ..
-            }))) if turn.has_few_places(1 << shift) => Ok(()),
-            result => result,
-        })
-    };
-    turns(run, watch, &Case { held: 0, thinned: false, turn })
-}
-
-/// `pcpu_alloc`: a share for each CPU, of 1 to 1024 bytes, at a multiple of up to 2 KiB from the area's start.
-pub(super) fn pcpu<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
-    let turn = |turn: &Turn<'_, '_, W>, rng: &mut Rng| {
-        let (bytes, align) = (1 + rng.below(PAGE_SIZE / 4), 2u64 << rng.below(11));
-        let share = bytes.next_multiple_of(align);
-        turn.one((share * turn.run.options.cpus as u64).div_ceil(PAGE_SIZE), 1)
-    };
-    turns(run, watch, &Case { held: 0, thinned: false, turn })
-}
-
-fn turns<W: World>(
-    run: &Run<'_, W>,
-    watch: &mut dyn FnMut(),
-    case: &Case<W>,
-) -> Result<(), Failure> {
+fn turns<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut(), case: &Case) -> Result<(), Failure> {
     // Half of the memory at most, all CPUs together.
     let share = run.options.bytes / 2 / PAGE_SIZE / run.options.cpus as u64;
     run.on_cpus(watch, |cpu, rng| {
         let mut held = Vec::new();
         let turn = Turn { run, cpu, round: 0 };
         let mut result = turn.hold(&mut held, case.held.min(share));
-        if case.thinned {
+        if case.is_thinned {
             let mut n = held.len() & !1;
             while n > 0 {
                 n -= 2;
@@ -127,7 +76,8 @@ fn turns<W: World>(
         }
         let mut round = 0;
         while result.is_ok() && run.goes_on(round) {
-            result = (case.turn)(&Turn { run, cpu, round }, rng);
+            let turn = Turn { run, cpu, round };
+            result = (0..case.turns).try_for_each(|n| turn.take(case, round * case.turns + n, rng));
             round += 1;
         }
         let checked = held.iter().try_for_each(|area| turn.check(area));
@@ -137,10 +87,36 @@ fn turns<W: World>(
 }
 
 impl<W: World> Turn<'_, '_, W> {
+    /// Maps `page`, writes by that address, and finds the word there and in the page.
+    fn map_ram(&self, page: Pfn) -> Result<(), Failure> {
+        let (mm, world) = (self.run.mm(), self.run.world);
+        let area = match mm.vm_map_ram(&[page], KernelProt::Data, MemType::Normal) {
+            Ok(area) => area,
+            Err(VmallocError::OutOfMemory(_)) => {
+                world.yield_now();
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let va = area.range().start;
+        let expected = self.stamp(va).word();
+        let found = world.kernel_store(va, expected).then(|| world.kernel_load(va)).flatten();
+        mm.vm_unmap_ram(area);
+        self.run.did(1);
+        if found != Some(expected) {
+            return Err(self.wrong(va, found));
+        }
+        let (at, found) = (page.base(), mm.hw.peek(page.base()));
+        if found == expected {
+            return Ok(());
+        }
+        Err(Failure::WrongFrame { cpu: self.cpu, at, expected, found })
+    }
+
     /// Areas of a page, each with its stamp, as many of `n` as there is memory for.
     fn hold(&self, held: &mut Vec<Area>, n: u64) -> Result<(), Failure> {
         for _ in 0..n {
-            let Some(area) = self.area(1, 1)? else { return Ok(()) };
+            let Some(area) = self.area(Ask { pages: 1, align: PAGE_SIZE })? else { return Ok(()) };
             if held.try_reserve(1).is_err() {
                 return self.give(area);
             }
@@ -149,23 +125,32 @@ impl<W: World> Turn<'_, '_, W> {
         Ok(())
     }
 
-    /// An area that comes and goes.
-    fn one(&self, pages: u64, align: u64) -> Result<(), Failure> {
-        self.area(pages, align)?.map_or(Ok(()), |area| self.give(area))
-    }
-
-    /// Whether the others may have all places of the space at a multiple of `align` bytes: each CPU one in use, and
-    /// one that is lazy.
-    fn has_few_places(&self, align: u64) -> bool {
-        let places = self.run.mm().vmalloc_space().bytes() / align;
-        places <= 2 * self.run.options.cpus as u64
+    /// One turn: areas that come and go.
+    fn take(&self, case: &Case, turn: u64, rng: &mut Rng) -> Result<(), Failure> {
+        let cpus = self.run.options.cpus as u64;
+        let (mut areas, mut result) = ([None, None], Ok(()));
+        for (ask, place) in case.asks(turn, cpus, rng).zip(&mut areas) {
+            match self.area(ask) {
+                Ok(area) => *place = area,
+                Err(failure) => result = result.and(Err(failure)),
+            }
+        }
+        for area in areas.into_iter().rev().flatten() {
+            result = result.and(self.give(area));
+        }
+        result
     }
 
     /// A stamped area, or none where others have all memory.
-    fn area(&self, pages: u64, align: u64) -> Result<Option<Area>, Failure> {
-        let align = align.max(PAGE_SIZE);
-        let area = match self.run.mm().vmalloc_aligned(pages * PAGE_SIZE, align, Backing::Pages) {
+    fn area(&self, ask: Ask) -> Result<Option<Area>, Failure> {
+        let (mm, bytes) = (self.run.mm(), ask.pages * PAGE_SIZE);
+        let area = match mm.vmalloc_aligned(bytes, ask.align, Backing::Pages) {
             Ok(area) => area,
+            Err(VmallocError::NoRoom { .. })
+                if ask.has_few_places(mm.vmalloc_space(), self.run.options.cpus) =>
+            {
+                return Ok(None);
+            }
             Err(VmallocError::OutOfMemory(_)) => {
                 self.run.world.yield_now();
                 return Ok(None);
