@@ -21,13 +21,16 @@ use std::{path::PathBuf, time::Duration};
 pub(crate) const EXACT: [&str; 2] = ["-icount", "shift=0,sleep=off"];
 /// How many times fewer instructions than Linux are promised.
 const PROMISE: f64 = 3.0;
+/// Whose rows are to be had by numbers of CPUs; which of them; and up to how many CPUs.
+const SERIES: [&str; 2] = ["vmalloc", "test_vmalloc"];
+const SERIES_CPUS: &str = "4";
 /// Room for a gibibyte in use and the tables for it.
 const MEMORY: &str = "8G";
 /// All rows take half a minute with one CPU, and a few times that with many.
 const LIMIT: Duration = Duration::from_secs(1200);
 
 /// What may be chosen, by option or by the Makefile's variables.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct Pick {
     /// Only this operation, or those whose names contain this
     #[arg(long, env = "ONLY")]
@@ -61,6 +64,20 @@ impl Pick {
     /// A variable that was given and says something.
     fn given(value: &Option<String>) -> Option<&str> {
         value.as_deref().filter(|value| !value.is_empty())
+    }
+
+    /// Whether some of it is to be had by numbers of CPUs.
+    fn is_series(&self) -> bool {
+        Self::given(&self.only).is_some_and(|only| SERIES.contains(&only))
+    }
+
+    /// The same by one CPU, two and four at the same time: no instruction is counted there, but time is time.
+    fn launch_in_parallel(&self) -> Result<Launch> {
+        let cpus = Some(Self::given(&self.cpus).unwrap_or(SERIES_CPUS).into());
+        let [_, only] = SERIES.map(String::from);
+        let mut launch = Self { only: Some(only), cpus, ..self.clone() }.launch()?;
+        launch.args.clear();
+        Ok(launch)
     }
 
     /// The machine, and what it is to do.
@@ -98,6 +115,9 @@ pub(crate) fn bench(pick: &Pick) -> Result<bool> {
         eprintln!("the machine failed; replay: {}", launch.replay());
         return Ok(false);
     }
+    if pick.is_series() {
+        in_parallel(&pick.launch_in_parallel()?, &image)?;
+    }
     let file = keep(&lines)?;
     let against = complaints(&lines)?;
     for complaint in &against {
@@ -105,6 +125,14 @@ pub(crate) fn bench(pick: &Pick) -> Result<bool> {
     }
     println!("{} rows, of which {} fail; {}", lines.len(), against.len(), file.display());
     Ok(against.is_empty() && outcome.status == Some(0))
+}
+
+/// What takes how long on CPUs that run at the same time: shown, and not judged.
+fn in_parallel(launch: &Launch, image: &Image) -> Result<()> {
+    eprintln!("{}: {}; now in parallel", launch.board.title, launch.summary());
+    let outcome = play(launch, image)?;
+    println!("\n{}", sort(&String::from_utf8_lossy(&outcome.output)).1);
+    Ok(())
 }
 
 /// One run to its end.
@@ -195,6 +223,19 @@ mod tests {
     #[test]
     fn a_line_that_is_no_json_is_named() {
         assert!(complaints(&["{\"op\""]).is_err());
+    }
+
+    #[test]
+    fn instructions_are_counted_on_one_cpu_and_time_on_four() {
+        let only = Some("vmalloc".into());
+        let pick = Pick { only, cpus: None, cpu: None, runs: None, profile: None };
+        let (exact, parallel) = (pick.launch().unwrap(), pick.launch_in_parallel().unwrap());
+        assert!(pick.is_series());
+        assert_eq!((&*exact.choices["cpus"], &*parallel.choices["cpus"]), ("1", "4"));
+        assert_eq!(exact.args, EXACT);
+        assert_eq!(exact.run.as_deref(), Some("bench vmalloc cpus=1 json"));
+        assert!(parallel.args.is_empty());
+        assert_eq!(parallel.run.as_deref(), Some("bench test_vmalloc cpus=4 json"));
     }
 
     #[test]

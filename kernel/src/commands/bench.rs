@@ -16,7 +16,12 @@ use stress::bench::{self, Meter, Options, State};
 use sync::{Cpu, WaitKey};
 
 pub(super) static ARGS: [Arg; 6] = [
-    Arg::place("filter", Kind::Word, "an operation, or a part of some names").optional(),
+    Arg::place(
+        "filter",
+        Kind::Word,
+        "an operation, a part of some names, or `vmalloc` for all kernel mappings",
+    )
+    .optional(),
     Arg::key("cpus", Kind::Number { min: 1, max: 64 }, "CPUs that do it at the same time").or("1"),
     Arg::key(
         "runs",
@@ -126,7 +131,12 @@ pub(super) fn bench(context: &mut Context, args: &Args<'_>, out: &mut dyn Write)
     };
     let options = options(&kernel, args, out)?;
     let is_name = ROWS.iter().any(|row| row.name == filter);
-    let wanted = |name: &str| if is_name { name == filter } else { name.contains(filter) };
+    let is_kind = ROWS.iter().any(|row| row.kind == filter);
+    let wanted = |name: &str| match (is_name, is_kind) {
+        (true, _) => name == filter,
+        (_, true) => ROWS.iter().any(|row| row.name == name && row.kind.contains(filter)),
+        _ => name.contains(filter),
+    };
     let rows = ROWS.iter().filter(|row| wanted(row.name)).count();
     if rows == 0 {
         return Err(fail(
@@ -135,8 +145,8 @@ pub(super) fn bench(context: &mut Context, args: &Args<'_>, out: &mut dyn Write)
         ));
     }
     let mut outcomes = Vec::new();
-    // Each row once more in one space, at most.
-    if outcomes.try_reserve_exact(2 * rows).is_err() {
+    // Each row once more in one space, or by as many numbers of CPUs as a series has, at most.
+    if outcomes.try_reserve_exact(bench::SERIES.len() * rows).is_err() {
         return Err(fail(out, format_args!("no memory for the outcomes")));
     }
     let now = || Duration::from_nanos(kernel.now_ns());
@@ -158,7 +168,7 @@ pub(super) fn bench(context: &mut Context, args: &Args<'_>, out: &mut dyn Write)
         }
         outcomes.push(outcome);
     };
-    let pmu = Pmu::new(options.cpus);
+    let pmu = Pmu::new(kernel.cpus());
     let end = bench::run(&kernel, &pmu, options, &wanted, &mut begin, &mut each);
     let _ = progress.finish(&mut line);
     lines?;

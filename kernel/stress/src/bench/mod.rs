@@ -22,6 +22,10 @@
 //! included, with the whole of one CPU alone: what grows from one to many is waiting for each other.
 //! TLB maintenance, barriers and interrupts are counted by who issues them and stay exact.
 //!
+//! A row of a *series* is about that growth: it is measured with one CPU, two and four. There the time in the windows
+//! is what counts, where CPUs run at the same time; where they take turns nobody knows it, or the instructions of one
+//! of several, and the table says so.
+//!
 //! | file | concern |
 //! | --- | --- |
 //! | `rows` | the table of operations: Linux's figures, the aims, the functions |
@@ -32,9 +36,12 @@
 //! | `meter` | what is counted, and what counting takes |
 //! | `figure` | quantities per unit, without floating point |
 //! | `result` | a row's outcome, and how it compares |
-//! | `report` | the table for people, the lines for tools |
+//! | `report` | the tables for people |
+//! | `series` | the table of a series |
+//! | `json` | the lines for tools |
 
 mod figure;
+mod json;
 mod meter;
 mod ops;
 mod report;
@@ -42,11 +49,13 @@ mod result;
 mod row;
 mod rows;
 mod seat;
+mod series;
 mod table;
 
 pub use figure::Figure;
+pub use json::json;
 pub use meter::{Meter, Overhead};
-pub use report::{json, table};
+pub use report::table;
 pub use result::{Measured, Outcome, PROMISE, STEADY, Setting, State, Verdict};
 pub use row::{Aim, Linux, Op, Row, Sharing};
 pub use rows::{COUNT, all};
@@ -113,6 +122,13 @@ pub fn run<W: World>(
             break;
         }
         let cpus = options.cpus;
+        if row.sharing == Sharing::Series && row.op.is_some() {
+            for cpus in SERIES.into_iter().filter(|cpus| *cpus <= world.cpus()) {
+                let setting = Setting { cpus, shared: false, series: true };
+                each(measure(world, meter, options, row, setting, &bare));
+            }
+            continue;
+        }
         if cpus == 1 || row.op.is_none() {
             each(measure(world, meter, options, row, SOLITARY, &bare));
             continue;
@@ -123,15 +139,19 @@ pub fn run<W: World>(
         let alone = alone.measured().and_then(|measured| measured.whole);
         let both = [false, true];
         for shared in both.into_iter().filter(|shared| !shared || row.sharing == Sharing::Both) {
-            let outcome = measure(world, meter, options, row, Setting { cpus, shared }, &bare);
+            let outcome =
+                measure(world, meter, options, row, Setting { cpus, shared, series: false }, &bare);
             each(Outcome { alone, ..outcome });
         }
     }
     before.compare(Census::of(world))
 }
 
+/// The CPUs of a series.
+pub const SERIES: [usize; 3] = [1, 2, 4];
+
 /// One CPU.
-const SOLITARY: Setting = Setting { cpus: 1, shared: false };
+const SOLITARY: Setting = Setting { cpus: 1, shared: false, series: false };
 
 /// Measures one row in one setting.
 fn measure<W: World>(

@@ -1,7 +1,8 @@
-//! How outcomes are shown: a table for people, a JSON object a line for tools.
+//! How outcomes are shown to people.
 
 use super::figure::Figure;
 use super::result::{Measured, Outcome, State, Verdict};
+use super::series::series;
 use abi::Event;
 use core::fmt::{self, Display, Formatter, Write};
 use shell::{Column, columns};
@@ -18,7 +19,7 @@ const KINDS: [(&str, &str, Event); 5] = [
 
 /// How often each kind was issued, all zeros too. Local ones have their own names where all were
 /// local; where only some were, their sum follows as `local`, for nothing counts them by kind.
-fn kinds(measured: &Measured) -> impl Iterator<Item = (&'static str, Figure)> {
+pub(super) fn kinds(measured: &Measured) -> impl Iterator<Item = (&'static str, Figure)> {
     let local = measured.count(Event::TlbiLocal);
     let mixed = !measured.is_local && local > Figure::default();
     let one = |(shared, here, event)| {
@@ -40,72 +41,34 @@ impl Verdict {
     }
 }
 
-/// A JSON object on a line of its own. Figures are per unit; what is not known is `null`.
-pub fn json(out: &mut dyn Write, outcome: &Outcome) -> fmt::Result {
-    let Outcome { name, per, setting, .. } = outcome;
-    write!(out, "{{\"op\": \"{name}\", \"per\": \"{per}\"")?;
-    if let Some(measured) = outcome.measured() {
-        json_figures(out, measured)?;
-    }
-    write!(out, ", \"cpus\": {}, \"shared\": {}", setting.cpus, setting.shared)?;
-    let linux = outcome.linux.map(|linux| Figure::whole(linux.instructions));
-    write!(out, ", \"linux\": {}, \"aim\": {}", Null(linux), Null(outcome.aim))?;
-    write!(out, ", \"alone\": {}", Null(outcome.alone))?;
-    match (&outcome.state, outcome.excuse) {
-        (State::Failed(failure), _) => write!(out, ", \"failed\": \"{failure}\"")?,
-        (State::Measured(measured), excuse) => {
-            write!(out, ", \"met\": \"{}\"", outcome.verdict().word())?;
-            if let Some(excuse) = excuse {
-                write!(out, ", \"excuse\": \"{excuse}\"")?;
-            }
-            if let Some([first, second]) = measured.unsteady {
-                write!(out, ", \"unsteady\": [{}, {}]", first.exact(), second.exact())?;
-            }
-        }
-        (State::NotBuilt, _) => write!(out, ", \"missing\": \"not built yet\"")?,
-    }
-    writeln!(out, "}}")
-}
-
-fn json_figures(out: &mut dyn Write, measured: &Measured) -> fmt::Result {
-    let (instructions, ns) = (Null(measured.instructions), measured.ns.exact());
-    write!(out, ", \"instructions\": {instructions}, \"ns\": {ns}, \"tlbi\": {{")?;
-    let mut between = "";
-    for (kind, count) in kinds(measured) {
-        write!(out, "{between}\"{kind}\": {}", count.exact())?;
-        between = ", ";
-    }
-    let (barriers, ipis) = (measured.barriers().exact(), measured.ipis.exact());
-    write!(out, "}}, \"dsb\": {barriers}, \"ipi\": {ipis}")?;
-    let (cleared, copied) = (measured.bytes_cleared(), measured.bytes_copied());
-    write!(out, ", \"bytes_cleared\": {cleared}, \"bytes_copied\": {copied}")?;
-    write!(out, ", \"tables\": {}, \"units\": {}", measured.tables().exact(), measured.units)?;
-    write!(out, ", \"counted\": {}, \"whole\": {}", measured.counted, Null(measured.whole))
-}
-
-/// A figure, or `null`.
-struct Null(Option<Figure>);
-
-impl Display for Null {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(figure) => figure.exact().fmt(f),
-            None => f.write_str("null"),
-        }
-    }
-}
-
 /// Two tables: how each row compares (with Linux, or with one CPU), and what of the machine it used.
+/// Then what a series is about.
 pub fn table(out: &mut dyn Write, outcomes: &[Outcome]) -> fmt::Result {
-    match outcomes.iter().any(|outcome| outcome.setting.cpus > 1) {
-        false => comparison(out, outcomes)?,
-        true => scaling(out, outcomes)?,
+    let rows = || outcomes.iter().filter(|outcome| !outcome.setting.series);
+    if rows().next().is_some() {
+        match rows().any(|outcome| outcome.setting.cpus > 1) {
+            false => comparison(out, &rows)?,
+            true => scaling(out, &rows)?,
+        }
+        out.write_char('\n')?;
+        machine(out, &rows)?;
     }
-    out.write_char('\n')?;
-    machine(out, outcomes)
+    if rows().count() < outcomes.len() {
+        if rows().next().is_some() {
+            out.write_char('\n')?;
+        }
+        series(out, outcomes)?;
+    }
+    Ok(())
 }
 
-fn comparison(out: &mut dyn Write, outcomes: &[Outcome]) -> fmt::Result {
+/// Outcomes, again and again.
+type Rows<'a, I> = &'a dyn Fn() -> I;
+
+fn comparison<'a>(
+    out: &mut dyn Write,
+    rows: Rows<'_, impl Iterator<Item = &'a Outcome>>,
+) -> fmt::Result {
     writeln!(out, "Instructions, per unit:")?;
     let heads = [
         Column::Left("op"),
@@ -117,7 +80,7 @@ fn comparison(out: &mut dyn Write, outcomes: &[Outcome]) -> fmt::Result {
         Column::Left("met"),
     ];
     columns(out, &heads, |row| {
-        for outcome in outcomes {
+        for outcome in rows() {
             let ratio = fmt::from_fn(|f| match outcome.ratio() {
                 Some(ratio) => write!(f, "{ratio}x"),
                 None => Ok(()),
@@ -136,7 +99,10 @@ fn comparison(out: &mut dyn Write, outcomes: &[Outcome]) -> fmt::Result {
     })
 }
 
-fn scaling(out: &mut dyn Write, outcomes: &[Outcome]) -> fmt::Result {
+fn scaling<'a>(
+    out: &mut dyn Write,
+    rows: Rows<'_, impl Iterator<Item = &'a Outcome>>,
+) -> fmt::Result {
     writeln!(out, "Instructions of all CPUs, preparing and cleaning up included, per unit:")?;
     let heads = [
         Column::Left("op"),
@@ -147,7 +113,7 @@ fn scaling(out: &mut dyn Write, outcomes: &[Outcome]) -> fmt::Result {
         Column::Left(""),
     ];
     columns(out, &heads, |row| {
-        for outcome in outcomes {
+        for outcome in rows() {
             let whole = outcome.measured().and_then(|measured| measured.whole);
             let (alone, growth) = (Maybe(outcome.alone), Maybe(outcome.growth()));
             row([&Named(outcome), &outcome.per, &alone, &Maybe(whole), &growth, &Met(outcome)]);
@@ -155,7 +121,10 @@ fn scaling(out: &mut dyn Write, outcomes: &[Outcome]) -> fmt::Result {
     })
 }
 
-fn machine(out: &mut dyn Write, outcomes: &[Outcome]) -> fmt::Result {
+fn machine<'a>(
+    out: &mut dyn Write,
+    rows: Rows<'_, impl Iterator<Item = &'a Outcome>>,
+) -> fmt::Result {
     writeln!(out, "What the machine was asked for, per unit:")?;
     let heads = [
         Column::Left("op"),
@@ -169,7 +138,7 @@ fn machine(out: &mut dyn Write, outcomes: &[Outcome]) -> fmt::Result {
         Column::Left("tlbi"),
     ];
     columns(out, &heads, |row| {
-        for outcome in outcomes {
+        for outcome in rows() {
             let Some(measured) = outcome.measured() else { continue };
             let kinds = fmt::from_fn(|f| {
                 let some = |(_, count): &(&str, Figure)| *count > Figure::default();
@@ -182,7 +151,7 @@ fn machine(out: &mut dyn Write, outcomes: &[Outcome]) -> fmt::Result {
             });
             row([
                 &Named(outcome),
-                &measured.ns,
+                &Maybe(measured.ns),
                 &measured.count(Event::DsbPublish),
                 &measured.count(Event::DsbComplete),
                 &measured.ipis,
@@ -196,7 +165,7 @@ fn machine(out: &mut dyn Write, outcomes: &[Outcome]) -> fmt::Result {
 }
 
 /// A figure, or a dash.
-struct Maybe(Option<Figure>);
+pub(super) struct Maybe(pub(super) Option<Figure>);
 
 impl Display for Maybe {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -223,7 +192,7 @@ impl Display for Named<'_> {
 }
 
 /// What to think of a row.
-struct Met<'a>(&'a Outcome);
+pub(super) struct Met<'a>(pub(super) &'a Outcome);
 
 impl Display for Met<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -19,6 +19,8 @@ pub struct Setting {
     pub cpus: usize,
     /// Whether all of them in one space.
     pub shared: bool,
+    /// Whether it is one of a series, by numbers of CPUs.
+    pub series: bool,
 }
 
 /// A row's outcome.
@@ -66,8 +68,9 @@ pub struct Measured {
     pub instructions: Option<Figure>,
     /// Instructions of all CPUs with preparing and cleaning up: for comparing numbers of CPUs.
     pub whole: Option<Figure>,
-    /// Time in the windows; with several CPUs, the time of one for all that it did.
-    pub ns: Figure,
+    /// Time in the windows; with several CPUs, the time of one for all that it did, but in a series as with one:
+    /// there `None` where CPUs take turns.
+    pub ns: Option<Figure>,
     /// Interrupts sent to other CPUs.
     pub ipis: Figure,
     /// Whether there was TLB maintenance, and all of it stayed on the CPU that issued it.
@@ -82,8 +85,8 @@ pub struct Measured {
 
 impl Measured {
     /// From the sums of both halves, overheads taken off.
-    pub(super) fn new(halves: &[Half; 2], cpus: usize, overhead: Overhead) -> Self {
-        let [first, second] = halves;
+    pub(super) fn new(halves: &[Half; 2], setting: Setting, overhead: Overhead) -> Self {
+        let (Setting { cpus, series, .. }, [first, second]) = (setting, halves);
         let mut all = first.sums;
         all.add(&second.sums, 1);
         let units = unsigned(all.extent.units);
@@ -97,10 +100,10 @@ impl Measured {
             counted: units,
             instructions: counted.then(|| per(all.instructions)),
             whole: both(first.whole(), second.whole()),
-            ns: if cpus == 1 {
-                per(all.ns)
-            } else {
-                Figure::per(span(first) + span(second), units)
+            ns: match (cpus, series) {
+                (1, _) => Some(per(all.ns)),
+                (_, true) => first.together.is_none().then(|| per(all.ns)),
+                _ => Some(Figure::per(span(first) + span(second), units)),
             },
             ipis: per(all.ipis),
             is_local: is_local(&all.events),
@@ -113,6 +116,11 @@ impl Measured {
     /// How often `event` happened.
     pub fn count(&self, event: Event) -> Figure {
         self.events[event as usize]
+    }
+
+    /// TLB maintenance of all kinds.
+    pub fn tlbis(&self) -> Figure {
+        TLBIS.iter().fold(Figure::default(), |sum, event| sum.plus(self.count(*event)))
     }
 
     /// Barriers of both kinds.
@@ -136,11 +144,13 @@ impl Measured {
     }
 }
 
+/// All TLB maintenance, by kind.
+const TLBIS: [Event; 5] =
+    [Event::TlbiVaLast, Event::TlbiVa, Event::TlbiRange, Event::TlbiAsid, Event::TlbiAll];
+
 /// Whether all TLB maintenance counted in `events`, and there is some, was local.
 fn is_local(events: &[i64; Event::COUNT]) -> bool {
-    let kinds =
-        [Event::TlbiVaLast, Event::TlbiVa, Event::TlbiRange, Event::TlbiAsid, Event::TlbiAll];
-    let all: i64 = kinds.map(|event| events[event as usize]).iter().sum();
+    let all: i64 = TLBIS.map(|event| events[event as usize]).iter().sum();
     all > 0 && all == events[Event::TlbiLocal as usize]
 }
 

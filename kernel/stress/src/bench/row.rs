@@ -51,6 +51,8 @@ pub enum Sharing {
     Both,
     /// Only each in its own, or the space does not matter.
     Apart,
+    /// Likewise; and a row is a series: one CPU, two and four, as far as there are so many, whatever was asked for.
+    Series,
 }
 
 /// A row of the table. Made by [`Row::new`] and what follows it.
@@ -59,6 +61,8 @@ pub struct Row<W: World> {
     pub name: &'static str,
     /// What it is measured per.
     pub per: &'static str,
+    /// Another name that picks it, with others of its kind; so does a part of it that is a kind.
+    pub kind: &'static str,
     /// What Linux takes.
     pub linux: Option<Linux>,
     /// What we want.
@@ -82,6 +86,7 @@ impl<W: World> Row<W> {
         Self {
             name,
             per,
+            kind: "",
             linux: None,
             aim: None,
             op: None,
@@ -113,6 +118,18 @@ impl<W: World> Row<W> {
     pub const fn by_all(mut self, op: Op<W>) -> Self {
         self.sharing = Sharing::Both;
         self.by(op)
+    }
+
+    /// How it is done, by one CPU, by two and by four.
+    pub const fn by_series(mut self, op: Op<W>) -> Self {
+        self.sharing = Sharing::Series;
+        self.by(op)
+    }
+
+    /// Another name that picks it, with others of its kind.
+    pub const fn of(mut self, kind: &'static str) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// Fewer or more rounds: for what is large, or small.

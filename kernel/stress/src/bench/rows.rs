@@ -2,17 +2,18 @@
 //! the bare work that some of the aims contain.
 //!
 //! To add an operation, write its function in `ops` and name it in its row with [`Row::by`], or with
-//! [`Row::by_all`] where several CPUs may do it in one space. A row without either is known and not
-//! built yet.
+//! [`Row::by_all`] where several CPUs may do it in one space, or with [`Row::by_series`] where how it grows with the
+//! CPUs is what it is for. A row without any is known and not built yet.
 
 use super::ops::{
-    advise, bare, collapse, fault, fork, frames, gup, migrate, protect, split, unmap, vmalloc,
+    advise, bare, collapse, fault, fork, frames, gup, migrate, protect, split, test_vmalloc, unmap,
+    vmalloc, vmalloc_counts,
 };
 use super::row::{Aim, Row};
 use crate::world::World;
 
 /// How many rows there are.
-pub const COUNT: usize = 55;
+pub const COUNT: usize = 68;
 
 /// The table.
 #[rustfmt::skip]
@@ -81,17 +82,34 @@ pub const fn all<W: World>() -> [Row<W>; COUNT] {
         Row::new("unpin_4k_b512", "page").linux(126, 70).aim(Aim::of(10)).by_all(gup::unpin_small),
         Row::new("unpin_2m_b512", "page").linux(11, 5).aim(Aim::tenths(5)).by_all(gup::unpin_huge),
 
-        // The kernel's own mappings.
-        Row::new("vmalloc_4k", "area").linux(2881, 3533).aim(Aim::of(500)).by_all(vmalloc::alloc_small),
-        Row::new("vfree_4k", "area").linux(2205, 2848).aim(Aim::of(300)).by_all(vmalloc::free_small),
-        Row::new("vmalloc_1m", "page").linux(495, 355).aim(Aim::of(60)).by_all(vmalloc::alloc_large),
-        Row::new("vfree_1m", "page").linux(666, 561).aim(Aim::of(50)).by_all(vmalloc::free_large),
-        Row::new("vmalloc_huge_2m", "area").linux(9328, 11_259).aim(Aim::of(900)).by_all(vmalloc::alloc_huge),
-        Row::new("vfree_huge_2m", "area").linux(322_589, 309_962).aim(Aim::of(900)).by_all(vmalloc::free_huge),
-        Row::new("vmap_256p", "page").linux(100, 69).aim(Aim::of(10)).by_all(vmalloc::map),
-        Row::new("vunmap_256p", "page").linux(20, 18).aim(Aim::of(5)).by_all(vmalloc::unmap),
-        Row::new("vm_map_ram_4p", "area").linux(690, 638).aim(Aim::of(250)).by_all(vmalloc::map_ram),
-        Row::new("vm_unmap_ram_4p", "area").linux(551, 609).aim(Aim::of(150)).by_all(vmalloc::unmap_ram),
+        // The kernel's own mappings. Of what a purge or a table costs now and then, many rounds have the same share.
+        Row::new("vmalloc_4k", "area").of("vmalloc").linux(2881, 3533).aim(Aim::of(500)).by_all(vmalloc::alloc_small),
+        Row::new("vfree_4k", "area").of("vmalloc").linux(2205, 2848).aim(Aim::of(300)).by_all(vmalloc::free_small),
+        Row::new("vmalloc_1m", "page").of("vmalloc").linux(495, 355).aim(Aim::of(60)).rounds(128).by_all(vmalloc::alloc_large),
+        Row::new("vfree_1m", "page").of("vmalloc").linux(666, 561).aim(Aim::of(50)).rounds(128).by_all(vmalloc::free_large),
+        Row::new("vmalloc_huge_2m", "area").of("vmalloc").linux(9328, 11_259).aim(Aim::of(900)).rounds(128).by_all(vmalloc::alloc_huge),
+        Row::new("vfree_huge_2m", "area").of("vmalloc").linux(322_589, 309_962).aim(Aim::of(900)).rounds(128).by_all(vmalloc::free_huge),
+        Row::new("vmap_256p", "page").of("vmalloc").linux(100, 69).aim(Aim::of(10)).rounds(16).by_all(vmalloc::map),
+        Row::new("vunmap_256p", "page").of("vmalloc").linux(20, 18).aim(Aim::of(5)).by_all(vmalloc::unmap),
+        Row::new("vm_map_ram_4p", "area").of("vmalloc").linux(690, 638).aim(Aim::of(250)).by_all(vmalloc::map_ram),
+        Row::new("vm_unmap_ram_4p", "area").of("vmalloc").linux(551, 609).aim(Aim::of(150)).by_all(vmalloc::unmap_ram),
+
+        // Many of them at once, for their TLBIs and barriers.
+        Row::new("vmalloc_pairs", "10 000 pairs").of("vmalloc").rounds(2).by(vmalloc_counts::pairs),
+        Row::new("purge_scattered", "1000 areas").of("vmalloc").rounds(2).by(vmalloc_counts::purge),
+        Row::new("ioremap_promote", "64 MiB").of("vmalloc").rounds(2).by(vmalloc_counts::promote),
+        Row::new("vmap_scattered", "512 pages").of("vmalloc").rounds(2).by(vmalloc_counts::scattered),
+
+        // The cases of Linux's test_vmalloc.
+        Row::new("fix_size_alloc", "turn").of("test_vmalloc").rounds(4).by_series(test_vmalloc::fix_size),
+        Row::new("full_fit_alloc", "turn").of("test_vmalloc").rounds(4).by_series(test_vmalloc::full_fit),
+        Row::new("long_busy_list_alloc", "turn").of("test_vmalloc").rounds(4).by_series(test_vmalloc::long_busy_list),
+        Row::new("random_size_alloc", "turn").of("test_vmalloc").rounds(4).by_series(test_vmalloc::random_size),
+        Row::new("fix_align_alloc", "turn").of("test_vmalloc").rounds(4).by_series(test_vmalloc::fix_align),
+        Row::new("random_size_align_alloc", "turn").of("test_vmalloc").rounds(4).by_series(test_vmalloc::random_size_align),
+        Row::new("align_shift_alloc", "turn").of("test_vmalloc").rounds(4).by_series(test_vmalloc::align_shift),
+        Row::new("pcpu_alloc", "turn").of("test_vmalloc").rounds(4).by_series(test_vmalloc::pcpu),
+        Row::new("vm_map_ram", "turn").of("test_vmalloc").rounds(4).by_series(test_vmalloc::map_ram),
 
         // The page allocator, without clearing.
         Row::new("buddy_alloc_o0", "block").linux(616, 622).aim(Aim::of(40)).rounds(128).by(frames::alloc_small),

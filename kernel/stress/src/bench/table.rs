@@ -70,7 +70,7 @@ impl<'a, W: World> Table<'a, W> {
 
     /// Measures on all CPUs: in one space, or each in a space of its own.
     pub(super) fn measure(&self) -> Result<Measured, Failure> {
-        let (mm, Setting { cpus, shared }) = (self.world.mm(), self.setting);
+        let (mm, Setting { cpus, shared, .. }) = (self.world.mm(), self.setting);
         let mut spaces = Vec::new();
         let count = if shared { 1 } else { cpus };
         let refused = OutOfMemory { order: Order::PAGE };
@@ -91,7 +91,7 @@ impl<'a, W: World> Table<'a, W> {
         match (found.failure, &found.halves) {
             (Some(failure), _) => Err(failure),
             (None, Some(halves)) if started == cpus => {
-                Ok(Measured::new(halves, cpus, found.overhead))
+                Ok(Measured::new(halves, self.setting, found.overhead))
             }
             _ => Err(Failure::Threads { started }),
         }

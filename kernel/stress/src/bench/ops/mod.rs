@@ -11,5 +11,7 @@ pub(super) mod gup;
 pub(super) mod migrate;
 pub(super) mod protect;
 pub(super) mod split;
+pub(super) mod test_vmalloc;
 pub(super) mod unmap;
 pub(super) mod vmalloc;
+pub(super) mod vmalloc_counts;

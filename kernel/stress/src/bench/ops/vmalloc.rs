@@ -112,7 +112,8 @@ fn room<W: World>(
     Ok((list(count)?, count))
 }
 
-fn list<T>(count: u64) -> Result<Vec<T>, Failure> {
+/// An empty list with room for so many.
+pub(super) fn list<T>(count: u64) -> Result<Vec<T>, Failure> {
     let mut list = Vec::new();
     let refused = Failure::Memory(OutOfMemory { order: Order::PAGE });
     list.try_reserve_exact(count as usize).map_err(|_| refused)?;
