@@ -54,6 +54,8 @@ pub(crate) struct Book {
     pub(crate) len: usize,
     /// Of the kernel's half, how many a frame is found by: few, since who frees one does not wait for what is lazy.
     of_kernel_frames: usize,
+    /// What had come to pass when paid debts were last swept out.
+    swept: u64,
 }
 
 fn of_page(va: VirtAddr) -> usize {
@@ -86,6 +88,7 @@ impl Book {
             free: DebtId::NONE,
             len: 0,
             of_kernel_frames: 0,
+            swept: u64::MAX,
         }
     }
 
@@ -122,7 +125,12 @@ impl Book {
                 self.fresh += 1;
                 return Some(DebtId(self.fresh as u16 - 1));
             }
-            self.sweep(cpus);
+            // A pool full of debts that wait for one flush is not looked through for each that comes.
+            let progress = cpus.progress();
+            if progress != self.swept {
+                self.swept = progress;
+                self.sweep(cpus);
+            }
         }
         let id = self.free;
         self.free = self.links(id)?.after;

@@ -303,6 +303,17 @@ impl Cpus {
         self.is_published(cpu, at) || (walker == cpu && self.get(cpu).published[0] > at)
     }
 
+    /// Differs whenever something has come to pass that pays debts: a barrier of somebody's, or a device's.
+    pub(crate) fn progress(&self) -> u64 {
+        let of = |cpu: &CpuState| {
+            let all = cpu.completed.iter().chain(&cpu.synchronized);
+            all.fold(cpu.joined, |sum, moment| sum.wrapping_add(*moment))
+        };
+        let cpus = self.all.iter().map(of);
+        let devices = self.devices.iter().map(|device| device.synced);
+        cpus.chain(devices).fold(0, u64::wrapping_add)
+    }
+
     /// Whether an operation that was issued at `at` is complete, as far as it was to reach.
     pub(crate) fn is_complete(&self, source: Source, at: u64) -> bool {
         match source {

@@ -11,7 +11,7 @@
 //! noted, and becomes one when the CPU takes up the ASID with the translation still there.
 
 use crate::stays::Stay;
-use abi::{Asid, Level, PhysAddr};
+use abi::{Asid, Level, PhysAddr, VirtAddr};
 use oracle::tlb::{Cached, Keyed, RUN, Reach, Sets, SpaceId, levels};
 use pte::Tlbi;
 
@@ -67,8 +67,8 @@ const ANY: Asid = Asid(0);
 #[derive(Default)]
 pub(crate) struct StaleSet {
     all: Sets<Stale>,
-    /// How many of them their CPU's walkers may still find.
-    findable: usize,
+    /// Where those are that their CPU's walkers may still find; some of them may be gone.
+    waiting: Vec<(Level, VirtAddr)>,
     /// How many lead to tables.
     walks: usize,
     /// What a CPU that enters its space now may still find.
@@ -110,10 +110,12 @@ impl StaleSet {
         if let Some(known) = known {
             known.cause = cause;
             known.flushed = false;
-            self.findable += usize::from(known.visible.take().is_some());
+            if known.visible.take().is_some() {
+                self.waiting.push((cached.level, cached.va));
+            }
             return;
         }
-        self.findable += 1;
+        self.waiting.push((cached.level, cached.va));
         self.walks += usize::from(cached.reach == Reach::Walk);
         self.all.push(Stale {
             cached,
@@ -156,16 +158,18 @@ impl StaleSet {
         self.taken.retain(|Taken { cause, .. }| {
             other(*cause) || (0..cpus).any(|cpu| hides(cpu, cause.0, cause.1))
         });
-        if self.findable == 0 {
-            return;
-        }
-        let waiting = |stale: &&mut Stale| stale.visible.is_none() && !other(stale.cause);
-        for stale in self.all.iter_mut().filter(waiting) {
-            if !hides(stale.cpu, stale.cause.0, stale.cause.1) {
-                stale.visible = Some(now);
-                self.findable -= 1;
+        let Self { all, waiting, .. } = self;
+        waiting.retain(|(level, va)| {
+            let mut waits = false;
+            for stale in all.near_mut(*level, *va).iter_mut().filter(|s| s.visible.is_none()) {
+                if other(stale.cause) || hides(stale.cpu, stale.cause.0, stale.cause.1) {
+                    waits = true;
+                } else {
+                    stale.visible = Some(now);
+                }
             }
-        }
+            waits
+        });
     }
 
     /// An operation issued at `issued` has been carried out on `cpus`. What it covers is gone, but for
@@ -189,14 +193,13 @@ impl StaleSet {
                 && stale.cached().is_covered(op)
                 && (stale.visible.is_some_and(|visible| visible <= issued) || !walking(stale))
         };
-        let (mut walks, mut findable) = (0, 0);
+        let mut walks = 0;
         let mut drop_it = |stale: &mut Stale| {
             if ahead(stale) {
                 stale.flushed = true;
                 return true;
             }
             walks += usize::from(stale.cached.reach == Reach::Walk);
-            findable += usize::from(stale.visible.is_none());
             false
         };
         if self.walks > 0 {
@@ -230,7 +233,6 @@ impl StaleSet {
             drop_it(stale)
         });
         self.walks -= walks;
-        self.findable -= findable;
     }
 
     /// What is stale in the space of `new` and has addresses in common with it.

@@ -7,6 +7,8 @@
 //! | `pct` | by priorities: short ones, each with a few places where somebody is overtaken for long | 2 |
 //! | `exhaustive` | one CPU overtakes another at each place in turn, on two CPUs; the machine judges alone | 1 |
 //!
+//! `ONLY` takes the workloads whose names hold it.
+//!
 //! Each run begins anew, on another machine and with another seed, until as many steps have been taken as were
 //! asked for, or every schedule has been tried. `make silent` runs it for long, the other tests for a moment.
 
@@ -123,7 +125,9 @@ fn is_silent_always(name: &str, preemptions: u32, seed: u64) -> bool {
 
 /// Asks of each workload, as many at a time as there are cores, whether it is silent.
 fn all_are(silent: impl Fn(&str) -> bool + Sync) {
+    let only = env::var("ONLY").unwrap_or_default();
     let names = workloads::all::<Watched>().map(|workload| workload.name);
+    let names: Vec<_> = names.into_iter().filter(|name| name.contains(&only)).collect();
     let (next, quiet) = (AtomicUsize::new(0), AtomicBool::new(true));
     let work = || {
         while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
