@@ -10,6 +10,7 @@
 //! * The barriers mean what their names say, for this CPU's earlier steps. `mm` never relies on a
 //!   barrier that it did not ask for.
 
+use crate::Levels;
 use abi::{Asid, Level, Order, Pfn, PhysAddr, VirtAddr, VirtRange};
 use pte::{Caps, Scope, Tlbi};
 use sync::Wait;
@@ -144,6 +145,26 @@ pub trait Hardware: Wait + Sync {
     #[doc(alias = "cpu_set_reserved_ttbr0")]
     #[cfg_attr(feature = "sanitize", track_caller)]
     fn switch_user_off(&self);
+
+    // --- copies ---------------------------------------------------------------------------------
+
+    /// Levels of the kernel's half of which each space walks a table of its own, with the kernel's entries in it. None
+    /// where all walk one tree, as Arm's CPUs do by TTBR1; then nothing is asked about it when the program runs.
+    #[doc(alias = "ARCH_PAGE_TABLE_SYNC_MASK")]
+    #[inline(always)]
+    fn copied(&self) -> Levels {
+        Levels::NONE
+    }
+
+    /// Entries of copied levels may have been linked under the kernel's root for a part of its addresses: brings them to
+    /// every copy there is. A copy that is being made has them, or is among these.
+    ///
+    /// Context: thread; sleeps not.
+    #[doc(alias = "arch_sync_kernel_mappings")]
+    #[inline]
+    fn sync_kernel(&self, range: VirtRange) {
+        let _ = range;
+    }
 
     // --- for people --------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@
 //! | [`hw`] | the door to the machine |
 //! | [`frame`] | who owns a physical page: memmap, buddy, per-CPU lists; what a folio counts |
 //! | [`table`] | table pages: linking and walking |
+//! | [`Levels`] | sets of levels of tables |
 //! | [`entry`] | what an entry is decides, by type, what may be done to it |
 //! | [`tlb`] | making changes visible everywhere: gather, ASIDs, which CPUs are concerned |
 //! | [`kernel_map`] | the kernel's own half: building it at boot, adding to it later |
@@ -71,6 +72,7 @@ pub mod frame;
 pub mod gup;
 pub mod hw;
 pub mod kernel_map;
+mod levels;
 pub mod migrate;
 #[cfg(loom)]
 pub mod models;
@@ -86,6 +88,7 @@ pub mod vmalloc;
 
 pub use frame::{Frames, MemMap, OutOfMemory, PageDesc};
 pub use hw::{Hardware, Note, Slot};
+pub use levels::Levels;
 pub use migrate::{Destination, MigrateError, Moved};
 #[cfg(feature = "sanitize")]
 pub use sanitized::Sanitized;

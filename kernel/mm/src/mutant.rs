@@ -425,6 +425,22 @@ mutants! {
     JoinKeepsWalk => "join-keeps-walk",
     /// What was written is executed without maintenance of the caches: what is fetched is what was there before.
     ExecStaleIcache => "exec-stale-icache",
+
+    // --- kernel entries that are shown together ---------------------------------------------------
+    /// A function on a range of kernel pages fails, and the scope of its barriers stays open: neither what it has mapped
+    /// nor what its CPU maps later is visible (2025).
+    KernelMapUnsynced => "kernel-map-unsynced",
+    /// What an interrupt maps is left to the scope of the thread that it came upon, and used before that ends (2025).
+    BarriersLeftToInterrupted => "barriers-left-to-interrupted",
+    /// A function on a range of kernel pages fails, and the tables that it has linked are not brought to the spaces'
+    /// copies of the kernel's upper tables.
+    KernelSyncSkipsError => "kernel-sync-skips-error",
+    /// Of which levels a walk of the kernel's half has linked an entry is not remembered, and no copy gets it (2020).
+    KernelSyncUntracked => "kernel-sync-untracked",
+    /// Who finds a kernel table that another has just linked takes it for granted that all copies lead there.
+    KernelSyncOvertaken => "kernel-sync-overtaken",
+    /// Bare frames are mapped without a look whether the allocator has them.
+    VmapPfnManaged => "vmap-pfn-managed",
 }
 
 /// Which bug is armed in one memory manager.
@@ -434,6 +450,9 @@ pub(crate) struct Armed {
     /// What [`Mutant::DepositsShared`] shares.
     #[cfg(any(feature = "mutants", loom))]
     deposits: AtomicU32,
+    /// What [`Mutant::BarriersLeftToInterrupted`] and [`Mutant::KernelMapUnsynced`] go by.
+    #[cfg(any(feature = "mutants", loom))]
+    scopes: [core::sync::atomic::AtomicI32; abi::MAX_CPUS],
 }
 
 impl Armed {
@@ -443,6 +462,8 @@ impl Armed {
             which: core::sync::atomic::AtomicU8::new(u8::MAX),
             #[cfg(any(feature = "mutants", loom))]
             deposits: AtomicU32::new(crate::frame::NIL),
+            #[cfg(any(feature = "mutants", loom))]
+            scopes: [const { core::sync::atomic::AtomicI32::new(0) }; abi::MAX_CPUS],
         }
     }
 
@@ -456,6 +477,17 @@ impl Armed {
     #[cfg(any(feature = "mutants", loom))]
     pub(crate) fn is_armed(&self, mutant: Mutant) -> bool {
         self.which.load(core::sync::atomic::Ordering::Relaxed) == mutant as u8
+    }
+
+    /// Where known bugs count the scopes of barriers that are open on `cpu`.
+    pub(crate) const fn scopes(&self, cpu: abi::CpuId) -> Option<&core::sync::atomic::AtomicI32> {
+        #[cfg(any(feature = "mutants", loom))]
+        return Some(&self.scopes[cpu.index()]);
+        #[cfg(not(any(feature = "mutants", loom)))]
+        {
+            let _ = cpu;
+            None
+        }
     }
 
     /// Where a known bug keeps all deposited tables.

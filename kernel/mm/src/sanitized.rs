@@ -15,8 +15,8 @@
 
 mod untold;
 
-use crate::{Hardware, Note, Slot};
-use abi::{Asid, CpuId, Level, Order, Pfn, PhysAddr};
+use crate::{Hardware, Levels, Note, Slot};
+use abi::{Asid, CpuId, Level, Order, Pfn, PhysAddr, VirtRange};
 use alloc::boxed::Box;
 use core::ops::Deref;
 use oracle::{By, How, Oracle, Report, Site};
@@ -340,6 +340,14 @@ impl<H: Hardware> Hardware for Sanitized<H> {
         let site = Site::here();
         self.hardware.switch_user_off();
         self.event(site, |oracle, by| oracle.leave(by));
+    }
+
+    fn copied(&self) -> Levels {
+        self.hardware.copied()
+    }
+
+    fn sync_kernel(&self, range: VirtRange) {
+        self.hardware.sync_kernel(range);
     }
 
     fn note(&self, note: Note) {

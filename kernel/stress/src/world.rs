@@ -1,6 +1,6 @@
 //! What a workload needs besides memory management.
 
-use abi::VirtAddr;
+use abi::{PhysAddr, PhysRange, VirtAddr};
 use mm::{FaultOutcome, Hardware, Mm, Space};
 
 /// Where workloads run: the kernel, or a model of a machine.
@@ -34,6 +34,11 @@ pub trait World: Sync {
         va: VirtAddr,
         value: u64,
     ) -> Result<(), FaultOutcome>;
+
+    /// Memory that no allocator has and that a workload may use as it likes; none, where there is none.
+    fn bare_frames(&self) -> PhysRange {
+        PhysRange::new(PhysAddr(0), PhysAddr(0))
+    }
 
     /// Loads 8 bytes at a kernel address that `mm` has mapped for the caller, through the CPU's translation; `None`
     /// where that faults.

@@ -46,6 +46,9 @@ impl State {
     pub(crate) fn table_alloc(&mut self, cpu: usize, pfn: Pfn, level: Level) {
         self.memory.set_use(pfn, Order::PAGE, Use::Table(level));
         self.tables.add(pfn, level);
+        if level == Level::Pgd {
+            self.copy_for(pfn);
+        }
         self.timeline.add(self.step, cpu, What::Table { pfn, level, is_table: true });
     }
 
@@ -63,6 +66,7 @@ impl State {
         let what = format!("{level} table {pfn} freed");
         self.must_not_be_cached(cpu, concern, &what, |cached| cached.table() == Some(pfn));
         self.tables.remove(pfn);
+        self.drop_copy(pfn);
     }
 
     /// From now on nobody may use what `leads` there. Where a CPU could, that is a violation; where a

@@ -6,8 +6,8 @@ use crate::schedule::Go;
 use crate::stale::Stale;
 use crate::timeline::{Concern, What};
 use crate::{CpuState, Issued, Machine, State};
-use abi::{Asid, Order, PAGE_SIZE, Pfn, PhysAddr};
-use mm::{Hardware, Note, Slot};
+use abi::{Asid, Order, PAGE_SIZE, Pfn, PhysAddr, VirtRange};
+use mm::{Hardware, Levels, Note, Slot};
 use pte::{Caps, Scope, Target, Tlbi};
 
 /// After so many refusals of one exchange nobody will ever let it through: whoever could has had time.
@@ -275,6 +275,14 @@ impl Hardware for Machine {
 
     fn switch_user_off(&self) {
         self.between(State::leave);
+    }
+
+    fn copied(&self) -> Levels {
+        self.inner().copied
+    }
+
+    fn sync_kernel(&self, range: VirtRange) {
+        self.between(|state, _| state.sync_copies(range));
     }
 
     fn note(&self, note: Note) {

@@ -1,4 +1,4 @@
-//! The kernel's half: one root for all CPUs, mappings that hold under every ASID, and accesses that must not
+//! The kernel's half: one root for all CPUs (or copies of it, see [`crate::copies`]), mappings that hold under every ASID, and accesses that must not
 //! fault.
 //!
 //! Its leaves are global, its walks are cached under whatever ASID a CPU runs meanwhile. What changes
@@ -129,7 +129,7 @@ impl State {
                 let found = self.walk(cpu, root, asid, va);
                 // With FEAT_ETS2 no fault comes of missing what precedes the access.
                 match found {
-                    None if self.config.caps.ets2 => self.given(va),
+                    None if self.config.caps.ets2 => self.given(cpu, va),
                     found => found,
                 }
             }
@@ -140,16 +140,25 @@ impl State {
         }
     }
 
-    /// What memory gives for a kernel address.
-    fn given(&self, va: VirtAddr) -> Option<Cached> {
+    /// What memory gives `cpu` for a kernel address.
+    fn given(&self, cpu: usize, va: VirtAddr) -> Option<Cached> {
         let space = self.tables.kernel()?;
         let (mut table, mut level) = (self.tables.kernel_root()?, Level::Pgd);
         loop {
-            let word = self.memory.read(table.base() + 8 * level.index(va) as u64)?;
+            let slot = table.base() + 8 * level.index(va) as u64;
+            let word = self.in_its_copy(cpu, slot).or_else(|| self.memory.read(slot))?;
             let here = Cached::of(space, Asid(0), va, level, word, false)?;
             let Some(next) = here.table() else { return Some(here) };
             (table, level) = (next, level.down()?);
         }
+    }
+
+    /// Whether the copy of the kernel's first-level table that `cpu` walks has nothing where the kernel's own has.
+    fn lacks_entry(&self, cpu: usize, va: VirtAddr) -> bool {
+        let Some(root) = self.tables.kernel_root() else { return false };
+        let slot = root.base() + 8 * Level::Pgd.index(va) as u64;
+        self.in_its_copy(cpu, slot).is_some_and(|own| own == 0)
+            && self.memory.read(slot).is_some_and(|word| word != 0)
     }
 
     fn kernel_access(&mut self, cpu: usize, va: VirtAddr, known: Known, act: Act) -> Option<u64> {
@@ -158,7 +167,7 @@ impl State {
             let page = va.align_down(PAGE_SIZE);
             self.cpus[cpu].ahead.retain(|ahead| ahead.va != page);
         }
-        let given = self.given(va).filter(|given| act.is_permitted(given));
+        let given = self.given(cpu, va).filter(|given| act.is_permitted(given));
         let found = self.kernel_translation(cpu, va);
         let words = act.words();
         let Some(found) = found.filter(|found| act.is_permitted(found)) else {
@@ -167,6 +176,9 @@ impl State {
                     "a walk that came before the mapping was made: no barrier, or no context synchronisation, in between"
                 }
                 (Some(_), Some(_)) => "by rights that memory gives no more",
+                (None, _) if self.lacks_entry(cpu, va) => {
+                    "the space has no entry of the first level for what the kernel has mapped"
+                }
                 (None, _) => "nothing is mapped there that permits it",
             };
             if known != Known::Perhaps {

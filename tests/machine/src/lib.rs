@@ -51,6 +51,7 @@
 //! | `hidden` | which descriptor stores walkers may miss |
 //! | `tables` | which pages are tables, where each is linked |
 //! | `stays`, `stale` | who ran what when; what anybody may still have |
+//! | `copies` | spaces with tables of their own for the kernel's half |
 //! | `kernel`, `ahead` | the kernel's half; what a CPU works out ahead of its program |
 //! | `device` | a device with a TLB of its own |
 //! | `walker`, `access` | the hardware's walk; accesses, and the history they write |
@@ -68,6 +69,7 @@ mod access;
 mod ahead;
 mod at_work;
 mod breaks;
+mod copies;
 mod coroutines;
 mod descriptors;
 mod device;
@@ -95,9 +97,10 @@ pub use kernel::Known;
 pub use story::{Story, Told};
 pub use world::{SimWorld, Simulated};
 
-use abi::{Asid, MAX_CPUS, Pfn, PhysAddr, VirtAddr};
+use abi::{Asid, Level, MAX_CPUS, Pfn, PhysAddr, VirtAddr};
 use at_work::AtWork;
 use explore::Strategy;
+use mm::Levels;
 use oracle::tlb::Tlb;
 use pte::Caps;
 use std::collections::BTreeMap;
@@ -120,13 +123,27 @@ pub struct Config {
     pub nodes: u64,
     /// Page blocks at the end of RAM that are kept for what moves.
     pub movable: u64,
+    /// Pages of RAM behind those, which no allocator has.
+    pub bare: u64,
+    /// Each space has the kernel's first-level entries in a table of its own, as on x86, and walks that. Arm's CPUs
+    /// do not: this is for the protocol that keeps copies like what they are copies of.
+    pub copied: bool,
     /// What decides every schedule and every choice of the hardware.
     pub seed: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { caps: Caps::CORTEX_A72, cpus: 3, pages: 8192, nodes: 1, movable: 0, seed: 1 }
+        Self {
+            caps: Caps::CORTEX_A72,
+            cpus: 3,
+            pages: 8192,
+            nodes: 1,
+            movable: 0,
+            bare: 0,
+            copied: false,
+            seed: 1,
+        }
     }
 }
 
@@ -202,6 +219,7 @@ pub(crate) struct State {
     pub(crate) memory: memory::Memory,
     pub(crate) hidden: hidden::Hidden,
     pub(crate) tables: tables::Tables,
+    pub(crate) copies: copies::Copies,
     pub(crate) stays: stays::Stays,
     pub(crate) stale: stale::StaleSet,
     pub(crate) cpus: Vec<CpuState>,
@@ -244,6 +262,7 @@ pub struct Machine {
 pub(crate) struct Inner {
     pub(crate) caps: Caps,
     pub(crate) cpus: usize,
+    pub(crate) copied: Levels,
     state: Mutex<State>,
 }
 
@@ -262,9 +281,10 @@ impl Machine {
         assert!((1..=MAX_CPUS).contains(&config.cpus));
         let state = State {
             config,
-            memory: memory::Memory::new(config.pages),
+            memory: memory::Memory::new(config.pages + config.bare),
             hidden: hidden::Hidden::new(config.cpus),
             tables: tables::Tables::new(config.pages),
+            copies: copies::Copies::default(),
             stays: stays::Stays::default(),
             stale: stale::StaleSet::default(),
             cpus: (0..config.cpus).map(|_| CpuState::default()).collect(),
@@ -277,7 +297,9 @@ impl Machine {
             violation: None,
             taken: BTreeMap::new(),
         };
-        let inner = Inner { caps: config.caps, cpus: config.cpus, state: Mutex::new(state) };
+        let copied = if config.copied { Levels::only(Level::Pgd) } else { Levels::NONE };
+        let (caps, cpus) = (config.caps, config.cpus);
+        let inner = Inner { caps, cpus, copied, state: Mutex::new(state) };
         Self { inner: Arc::new(inner) }
     }
 

@@ -171,6 +171,9 @@ impl State {
 
     /// What a walk reads: what is there, or something that it may still see.
     fn walked_word(&mut self, cpu: usize, slot: PhysAddr) -> u64 {
+        if let Some(own) = self.in_its_copy(cpu, slot) {
+            return own;
+        }
         let now = self.memory.read(slot).unwrap_or(0);
         if let Some(copy) = self.copied_word(cpu, slot, now) {
             return copy;

@@ -110,6 +110,8 @@ impl SimWorld<Sanitized<Machine>> {
 const LINEAR: VirtRange = VirtRange::from_size(VirtAddr(0xffff_0000_0000_0000), 1 << 47);
 /// Where the kernel's mappings are that come and go.
 const VMALLOC: VirtRange = VirtRange::from_size(VirtAddr(0xffff_b000_0000_0000), 4 << 30);
+/// The same where spaces have copies of the first level: of that, many entries.
+const VMALLOC_WIDE: VirtRange = VirtRange::from_size(VMALLOC.start, 64 << 39);
 
 impl<H: Simulated> SimWorld<H> {
     /// The first rule that was broken, in words, as whoever judges this world saw it.
@@ -165,7 +167,8 @@ impl<H: Simulated> SimWorld<H> {
         }
         self.mm.hw.publish(Scope::InnerShareable);
         self.mm.hw.run_kernel(root);
-        self.mm.open_vmalloc(root, VMALLOC).expect("memory for a gap");
+        let space = if self.mm.hw.copied().is_empty() { VMALLOC } else { VMALLOC_WIDE };
+        self.mm.open_vmalloc(root, space).expect("memory for a gap");
     }
 }
 
@@ -309,6 +312,11 @@ impl<H: Simulated> World for SimWorld<H> {
 
     fn store(&self, space: &Space<'_, H>, va: VirtAddr, value: u64) -> Result<(), FaultOutcome> {
         self.access(space, va, Some(value)).map(drop)
+    }
+
+    fn bare_frames(&self) -> PhysRange {
+        let config = self.mm.hw.machine().state().config;
+        PhysRange::from_size((RAM + config.pages).base(), config.bare * PAGE_SIZE)
     }
 
     fn kernel_load(&self, va: VirtAddr) -> Option<u64> {

@@ -87,10 +87,12 @@ fn workloads_are_silent_where_memory_is_kept_for_what_moves() {
 /// Page blocks that are kept for what moves, of the 16 that there are.
 const KEPT: u64 = 10;
 
-/// The machine on which workloads commit a bug: some concern long pins, and where they may not be.
+/// The machine on which workloads commit a bug: some concern long pins, and where they may not be; some the copies
+/// of the kernel's upper tables.
 fn machine_for(bug: &str, caps: Caps) -> Config {
     let movable = if bug.starts_with("longterm-") { KEPT } else { 0 };
-    Config { caps, movable, ..Config::default() }
+    let copied = bug.starts_with("kernel-sync-");
+    Config { caps, movable, copied, ..Config::default() }
 }
 
 /// The workloads that are to catch a bug by themselves. What needs a schedule or a state of its own

@@ -5,6 +5,7 @@
 //!
 //! Corresponds to Linux's `ioremap_prot` and `vmap_page_range`.
 
+use super::barriers::DeferredBarriers;
 use super::leaves::{Blocked, REACH};
 use super::{Area, VmallocError};
 use crate::mutant::Mutant;
@@ -15,8 +16,8 @@ use pte::{KernelProt, MemType};
 /// How a physical range is accessed. Never executed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Io {
-    prot: KernelProt,
-    mem: MemType,
+    pub(super) prot: KernelProt,
+    pub(super) mem: MemType,
 }
 
 impl Io {
@@ -63,20 +64,21 @@ impl<H: Hardware> Mm<H> {
             }
             bytes = bytes.saturating_add(chunk.bytes());
         }
+        let mut scope = self.defer_barriers();
         let area = self.io_area(bytes)?;
         let start = area.range().start;
         let blocks = Pieces::new(start, chunks).filter(|piece| piece.level != Level::Pte);
         self.make_way(blocks.map(|piece| (piece.va, piece.level)));
         for piece in Pieces::new(start, chunks) {
-            if let Err(blocked) = self.map_piece(piece, io) {
+            if let Err(blocked) = scope.map_piece(piece, io) {
                 self.iounmap(area);
                 return Err(blocked.into());
             }
         }
         if self.commits(Mutant::IoremapNoIsb) {
-            self.publish(pte::Scope::InnerShareable);
+            scope.leave_unsynchronized();
         } else {
-            self.show(area.range());
+            scope.owe(area.range());
         }
         Ok(area)
     }
@@ -100,9 +102,11 @@ impl<H: Hardware> Mm<H> {
             area => area,
         }
     }
+}
 
+impl<H: Hardware> DeferredBarriers<'_, H> {
     /// Maps a piece by one leaf, or by smaller ones where a table is in the way.
-    fn map_piece(&self, piece: Piece, io: Io) -> Result<(), Blocked> {
+    fn map_piece(&mut self, piece: Piece, io: Io) -> Result<(), Blocked> {
         let Piece { va, pfn, level, pages } = piece;
         if level == Level::Pte {
             return self.map_sets(va, pfn, pages, io.prot, io.mem);

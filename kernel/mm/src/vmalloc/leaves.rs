@@ -1,11 +1,13 @@
 //! Descriptors of the kernel's half: tables on the way, leaves in, leaves out.
 //!
 //! Whoever has an area is the only one to store to the slots of its pages, so these need no lock; the slots above
-//! are shared with neighbours, and linking a table there takes the lock of the page it is linked in.
+//! are shared with neighbours, and linking a table there takes the lock of the page it is linked in. What is stored
+//! is shown by the scope that it is stored through.
 //!
 //! Corresponds to Linux's `vmap_pages_range_noflush` and `vunmap_range_noflush`.
 
 use super::VmallocError;
+use super::barriers::DeferredBarriers;
 use crate::mutant::Mutant;
 use crate::{Hardware, Mm, Note, OutOfMemory, Slot};
 use abi::{ENTRIES, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr, VirtRange};
@@ -36,14 +38,16 @@ pub(super) enum Blocked {
     Occupied(Level),
 }
 
-impl<H: Hardware> Mm<H> {
+impl<H: Hardware> DeferredBarriers<'_, H> {
     /// The slot of `level` that translates `va` in the kernel's half, with tables made on the way.
     #[inline]
-    pub(super) fn kernel_slot(&self, va: VirtAddr, level: Level) -> Result<Slot, Blocked> {
-        let mut table = self.vmalloc.root;
+    pub(super) fn kernel_slot(&mut self, va: VirtAddr, level: Level) -> Result<Slot, Blocked> {
+        let mm = self.mm;
+        self.stores(va, level);
+        let mut table = mm.vmalloc.root;
         for &at in level.above() {
             let slot = Slot::new(table, at.index(va));
-            table = match pte::decode(at, self.hw.load(slot)) {
+            table = match pte::decode(at, mm.hw.load(slot)) {
                 Entry::Table(next) => next.pfn(),
                 Entry::None => self.link_kernel_table(slot, at)?,
                 _ => return Err(Blocked::Occupied(at)),
@@ -55,23 +59,25 @@ impl<H: Hardware> Mm<H> {
     /// Makes and links a table of nothing below a slot that was empty a moment ago.
     #[cold]
     #[inline(never)]
-    fn link_kernel_table(&self, slot: Slot, level: Level) -> Result<Pfn, Blocked> {
-        let table = self.alloc_zeroed(Order::PAGE).map_err(Blocked::OutOfMemory)?;
+    fn link_kernel_table(&mut self, slot: Slot, level: Level) -> Result<Pfn, Blocked> {
+        let mm = self.mm;
+        self.modifies(level);
+        let table = mm.alloc_zeroed(Order::PAGE).map_err(Blocked::OutOfMemory)?;
         let below = level.down().unwrap_or(Level::Pte);
-        self.hw.note(Note::TableAlloc(table, below));
-        if !self.commits(Mutant::LinkBeforeZero) {
-            self.publish(Scope::InnerShareable);
+        mm.hw.note(Note::TableAlloc(table, below));
+        if !mm.commits(Mutant::LinkBeforeZero) {
+            mm.publish(Scope::InnerShareable);
         }
-        let lock = self.lock_table(slot.table(), level);
-        let word = self.hw.load(slot);
+        let lock = mm.lock_table(slot.table(), level);
+        let word = mm.hw.load(slot);
         if pte::decode(level, word) == Entry::None {
-            self.hw.store(slot, Table::kernel(table).word());
-            self.vmalloc.tables.fetch_add(1, Ordering::Relaxed);
+            mm.hw.store(slot, Table::kernel(table).word());
+            mm.vmalloc.tables.fetch_add(1, Ordering::Relaxed);
             return Ok(table);
         }
         drop(lock);
-        self.hw.note(Note::TableFree(table, below));
-        self.free(table);
+        mm.hw.note(Note::TableFree(table, below));
+        mm.free(table);
         match pte::decode(level, word) {
             Entry::Table(other) => Ok(other.pfn()),
             _ => Err(Blocked::Occupied(level)),
@@ -81,7 +87,7 @@ impl<H: Hardware> Mm<H> {
     /// Maps `pages` pages from `pfn` on at `va`, by pages. What was mapped before an error stays.
     #[inline]
     pub(super) fn map_pages(
-        &self,
+        &mut self,
         va: VirtAddr,
         pfn: Pfn,
         pages: u64,
@@ -94,20 +100,20 @@ impl<H: Hardware> Mm<H> {
             let run = (pages - done).min((ENTRIES - slot.index()) as u64);
             let leaf = Leaf::kernel(Level::Pte, pfn + done, prot, mem).word();
             for n in 0..run {
-                self.hw.store(slot.ahead(n as usize), leaf + n * PAGE_SIZE);
+                self.mm.hw.store(slot.ahead(n as usize), leaf + n * PAGE_SIZE);
             }
             done += run;
         }
         Ok(())
     }
 
-    /// As [`Mm::map_pages`], and where sixteen of them are aligned in both spaces they are one contiguous set. They
+    /// As [`DeferredBarriers::map_pages`], and where sixteen of them are aligned in both spaces they are one contiguous set. They
     /// come and go together, one by one: nobody uses their addresses meanwhile, and what a walker takes for all from one
     /// of them is what all of them say, or said.
     #[doc(alias("arch_vmap_pte_range_map_size", "PTE_CONT"))]
     #[inline(never)]
     pub(super) fn map_sets(
-        &self,
+        &mut self,
         va: VirtAddr,
         pfn: Pfn,
         pages: u64,
@@ -129,16 +135,16 @@ impl<H: Hardware> Mm<H> {
             let run = (before + sets - done).min((ENTRIES - slot.index()) as u64);
             let leaf = Leaf::kernel(Level::Pte, pfn + done, prot, mem).contiguous(true).word();
             for n in 0..run {
-                self.hw.store(slot.ahead(n as usize), leaf + n * PAGE_SIZE);
+                self.mm.hw.store(slot.ahead(n as usize), leaf + n * PAGE_SIZE);
             }
             done += run;
         }
         self.map_pages(va + done * PAGE_SIZE, pfn + done, pages - done, prot, mem)
     }
 
-    /// As [`Mm::map_pages`], of pages from wherever they are.
+    /// As [`DeferredBarriers::map_pages`], of pages from wherever they are.
     pub(super) fn map_scattered(
-        &self,
+        &mut self,
         va: VirtAddr,
         frames: &[Pfn],
         prot: KernelProt,
@@ -151,24 +157,16 @@ impl<H: Hardware> Mm<H> {
         while !rest.is_empty() {
             let slot = self.kernel_slot(at, Level::Pte)?;
             let (run, behind) = rest.split_at(rest.len().min(ENTRIES - slot.index()));
-            self.store_leaves(slot, run, leaf);
+            self.mm.store_leaves(slot, run, leaf);
             at = at + run.len() as u64 * PAGE_SIZE;
             rest = behind;
         }
         Ok(())
     }
 
-    /// Stores `leaf`, which has no address, for each of `frames`: they fit into the table.
-    #[inline]
-    pub(super) fn store_leaves(&self, first: Slot, frames: &[Pfn], leaf: u64) {
-        for (n, pfn) in frames.iter().enumerate() {
-            self.hw.store(first.ahead(n), leaf | pfn.base().0);
-        }
-    }
-
     /// Maps the block that begins at `pfn` by one leaf of `level`.
     pub(super) fn map_block(
-        &self,
+        &mut self,
         va: VirtAddr,
         pfn: Pfn,
         level: Level,
@@ -177,22 +175,38 @@ impl<H: Hardware> Mm<H> {
     ) -> Result<(), Blocked> {
         let slot = self.kernel_slot(va, level)?;
         // A table, which blocks do not replace: see `promote`.
-        if self.hw.load(slot) != 0 {
+        if self.mm.hw.load(slot) != 0 {
             return Err(Blocked::Occupied(level));
         }
-        self.hw.store(slot, Leaf::kernel(level, pfn, prot, mem).word());
+        self.mm.hw.store(slot, Leaf::kernel(level, pfn, prot, mem).word());
         Ok(())
+    }
+}
+
+impl<H: Hardware> Mm<H> {
+    /// Stores `leaf`, which has no address, for each of `frames`: they fit into the table.
+    #[inline]
+    pub(super) fn store_leaves(&self, first: Slot, frames: &[Pfn], leaf: u64) {
+        for (n, pfn) in frames.iter().enumerate() {
+            self.hw.store(first.ahead(n), leaf | pfn.base().0);
+        }
     }
 
     /// What was stored by this CPU can be used: by walkers, and by this CPU's next instructions.
     #[doc(alias = "flush_cache_vmap")]
     #[inline]
     pub(super) fn show(&self, range: VirtRange) {
+        self.make_usable();
+        self.hw.note(Note::Done(self.vmalloc.root, range));
+    }
+
+    /// As [`Mm::show`], wherever it was stored.
+    #[inline]
+    pub(super) fn make_usable(&self) {
         self.publish(Scope::InnerShareable);
         if !self.commits(Mutant::VmallocUnsynchronized) {
             self.hw.synchronize_context();
         }
-        self.hw.note(Note::Done(self.vmalloc.root, range));
     }
 
     /// Clears the leaves of a range. What is not mapped is passed by.

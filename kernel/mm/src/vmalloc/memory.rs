@@ -1,6 +1,7 @@
 //! Areas with something behind them: memory of their own, or somebody's frames.
 
 use super::area::Frames;
+use super::barriers::DeferredBarriers;
 use super::leaves::{Blocked, nameable};
 use super::{Area, VmallocError};
 use crate::frame::{Counts, Effort, Kind, NIL};
@@ -59,12 +60,13 @@ impl<H: Hardware> Mm<H> {
 
     #[inline]
     fn vmalloc_pages(&self, bytes: u64, align: u64) -> Result<Area, VmallocError> {
+        let mut scope = self.defer_barriers();
         let mut area = self.area_take(bytes.div_ceil(PAGE_SIZE), align)?;
         area.frames = Frames::Own;
         let (prot, mem) = (KernelProt::Data, MemType::Normal);
-        let by_pages = |at, pfn, order: Order| self.map_pages(at, pfn, order.pages(), prot, mem);
+        let by_pages = |at, pfn, order: Order| scope.map_pages(at, pfn, order.pages(), prot, mem);
         let backed = self.back(area.range(), by_pages);
-        self.shown(area, backed)
+        self.shown(scope, area, backed)
     }
 
     #[inline(never)]
@@ -78,8 +80,9 @@ impl<H: Hardware> Mm<H> {
             let blocks = (0..bytes / block).map(|n| start + n * block);
             self.make_way(blocks.map(|va| (va, Level::Pmd)));
         }
-        let backed = self.back(area.range(), |at, pfn, order| self.map_largest(at, pfn, order));
-        self.shown(area, backed)
+        let mut scope = self.defer_barriers();
+        let backed = self.back(area.range(), |at, pfn, order| scope.map_largest(at, pfn, order));
+        self.shown(scope, area, backed)
     }
 
     #[cold]
@@ -87,24 +90,30 @@ impl<H: Hardware> Mm<H> {
     fn vmalloc_parted(&self, bytes: u64, align: u64) -> Result<Area, VmallocError> {
         let mut area = self.area_take(bytes.div_ceil(PAGE_SIZE), align)?;
         area.frames = Frames::Parted;
-        let range = area.range();
+        let (range, mut scope) = (area.range(), self.defer_barriers());
         let more = range.pages().saturating_sub(self.parted_free());
         let mut pages = (0..range.pages()).map(|n| range.start + n * PAGE_SIZE);
         let mut back = |at| {
             let pfn = self.parted_take()?;
-            let mapped = self.map_pages(at, pfn, 1, KernelProt::Data, MemType::Normal);
+            let mapped = scope.map_pages(at, pfn, 1, KernelProt::Data, MemType::Normal);
             mapped.inspect_err(|_| self.parted_give(pfn)).map_err(VmallocError::from)
         };
         let enough = self.expect_memory(more).map_err(VmallocError::from);
-        self.shown(area, enough.and_then(|()| pages.try_for_each(&mut back)))
+        let backed = enough.and_then(|()| pages.try_for_each(&mut back));
+        self.shown(scope, area, backed)
     }
 
     /// An area can be used if all of it has memory; else it goes back.
     #[inline]
-    fn shown(&self, area: Area, backed: Result<(), VmallocError>) -> Result<Area, VmallocError> {
+    fn shown(
+        &self,
+        mut scope: DeferredBarriers<'_, H>,
+        area: Area,
+        backed: Result<(), VmallocError>,
+    ) -> Result<Area, VmallocError> {
         match backed {
             Ok(()) => {
-                self.show(area.range());
+                scope.owe(area.range());
                 Ok(area)
             }
             Err(error) => {
@@ -119,7 +128,7 @@ impl<H: Hardware> Mm<H> {
     fn back(
         &self,
         range: VirtRange,
-        map: impl Fn(VirtAddr, Pfn, Order) -> Result<(), Blocked>,
+        mut map: impl FnMut(VirtAddr, Pfn, Order) -> Result<(), Blocked>,
     ) -> Result<(), VmallocError> {
         self.expect_memory(range.pages())?;
         let mut at = range.start;
@@ -152,19 +161,6 @@ impl<H: Hardware> Mm<H> {
         Err(OutOfMemory { order: Order::PAGE })
     }
 
-    /// Maps a block by the largest leaves that fit.
-    fn map_largest(&self, at: VirtAddr, pfn: Pfn, order: Order) -> Result<(), Blocked> {
-        let (prot, mem) = (KernelProt::Data, MemType::Normal);
-        if order == LARGEST && at.is_aligned(order.bytes()) {
-            match self.map_block(at, pfn, Level::Pmd, prot, mem) {
-                // A table is in the way that is not empty: smaller leaves serve as well.
-                Err(Blocked::Occupied(_)) => {}
-                result => return result,
-            }
-        }
-        self.map_sets(at, pfn, order.pages(), prot, mem)
-    }
-
     /// A block of `wanted`, or the largest smaller one that is there without effort.
     #[inline]
     fn some_block(&self, wanted: Order) -> Result<(Pfn, Order), OutOfMemory> {
@@ -183,20 +179,14 @@ impl<H: Hardware> Mm<H> {
     /// area has been given back.
     ///
     /// Context: as for [`Mm::vmalloc`].
+    #[inline]
     pub fn vmap(
         &self,
         frames: &[Pfn],
         prot: KernelProt,
         mem: MemType,
     ) -> Result<Area, VmallocError> {
-        nameable(frames)?;
-        let area = self.area_take(frames.len() as u64, PAGE_SIZE)?;
-        if let Err(blocked) = self.map_scattered(area.range().start, frames, prot, mem) {
-            self.vunmap(area);
-            return Err(blocked.into());
-        }
-        self.show(area.range());
-        Ok(area)
+        self.defer_barriers().vmap(frames, prot, mem)
     }
 
     /// Takes a mapping of somebody's frames back. Who wants to be sure that no translation of them is left asks
@@ -249,6 +239,38 @@ impl<H: Hardware> Mm<H> {
             blocks = self.desc(pfn).next.load(Relaxed);
             free(pfn);
         }
+    }
+}
+
+impl<H: Hardware> DeferredBarriers<'_, H> {
+    /// As [`Mm::vmap`]; the addresses can be used once the scope is left.
+    pub fn vmap(
+        &mut self,
+        frames: &[Pfn],
+        prot: KernelProt,
+        mem: MemType,
+    ) -> Result<Area, VmallocError> {
+        nameable(frames)?;
+        let area = self.mm.area_take(frames.len() as u64, PAGE_SIZE)?;
+        if let Err(blocked) = self.map_scattered(area.range().start, frames, prot, mem) {
+            self.mm.vunmap(area);
+            return Err(blocked.into());
+        }
+        self.owe(area.range());
+        Ok(area)
+    }
+
+    /// Maps a block by the largest leaves that fit.
+    fn map_largest(&mut self, at: VirtAddr, pfn: Pfn, order: Order) -> Result<(), Blocked> {
+        let (prot, mem) = (KernelProt::Data, MemType::Normal);
+        if order == LARGEST && at.is_aligned(order.bytes()) {
+            match self.map_block(at, pfn, Level::Pmd, prot, mem) {
+                // A table is in the way that is not empty: smaller leaves serve as well.
+                Err(Blocked::Occupied(_)) => {}
+                result => return result,
+            }
+        }
+        self.map_sets(at, pfn, order.pages(), prot, mem)
     }
 }
 

@@ -12,7 +12,7 @@
 //!
 //! # Rules
 //! * A mapping is published, and this CPU's context synchronised, before anybody knows its address (I-10); another
-//!   CPU that learns of it by a pointer sees it.
+//!   CPU that learns of it by a pointer sees it. What a scope of [`Mm::defer_barriers`] maps is known at its end.
 //! * Each page of the space is in a gap, or in an area that is in use, lazy, with the purge, or ready (I-25).
 //! * Behind each area lies a page that is never mapped (I-28); blocks have none.
 //! * Tables stay once they are linked; only blocks over empty tables take these out.
@@ -27,9 +27,12 @@
 //! | `node` | a CPU's areas |
 //! | `area` | from a size to addresses and back |
 //! | `leaves` | descriptors in, descriptors out |
+//! | `barriers` | what is owed for descriptors that went in |
 //! | `block` | small mappings out of blocks: vm_map_ram, vm_unmap_ram |
 //! | `memory` | areas with memory behind them: vmalloc, vmap, vfree |
 //! | `io` | physical ranges that no allocator has: ioremap |
+//! | `apply` | a function on each page's descriptor: apply_to_page_range |
+//! | `pfn` | frames that no allocator has: vmap_pfn |
 //! | `promote` | empty tables out of the way of blocks |
 //! | `ranges` | what one flush has to reach |
 //! | `purge` | from lazy to ready |
@@ -38,8 +41,10 @@
 //!
 //! Corresponds to Linux's `mm/vmalloc.c`.
 
+mod apply;
 mod area;
 mod audit;
+mod barriers;
 mod block;
 mod gaps;
 mod io;
@@ -47,15 +52,18 @@ mod leaves;
 mod memory;
 mod node;
 pub mod permission;
+mod pfn;
 mod promote;
 mod purge;
 mod ranges;
 mod slots;
 mod tree;
 
+pub use apply::{ApplyError, PageChange, PageFunction};
 pub use area::Area;
 pub use audit::AddressRule;
 pub(crate) use audit::Found;
+pub use barriers::DeferredBarriers;
 pub use block::RamArea;
 pub use io::Io;
 pub use memory::Backing;
@@ -69,7 +77,7 @@ use core::fmt;
 use gaps::Gaps;
 use node::Node;
 use permission::Parted;
-use sync::atomic::{AtomicU64, Ordering};
+use sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use sync::{Class, Mutex, SpinLock};
 
 /// Why there is no mapping.
@@ -86,6 +94,9 @@ pub enum VmallocError {
     },
     /// A physical range from here on that is not made of whole pages, or that descriptors cannot name.
     Unmappable(PhysAddr),
+    /// The allocator has this frame, and who has it from there may give it back: that is mapped by what it is part of,
+    /// see [`Mm::vmap`].
+    Managed(Pfn),
     /// No page for memory, for a table or to remember the area: give some back.
     OutOfMemory(OutOfMemory),
 }
@@ -97,6 +108,7 @@ impl fmt::Display for VmallocError {
             Self::Alignment(align) => write!(f, "{align} bytes are no alignment"),
             Self::NoRoom { pages } => write!(f, "no gap of {pages} pages among kernel addresses"),
             Self::Unmappable(at) => write!(f, "no whole pages of memory from {at} on"),
+            Self::Managed(pfn) => write!(f, "{pfn} is memory of the allocator's"),
             Self::OutOfMemory(error) => write!(f, "{error}"),
         }
     }
@@ -129,6 +141,8 @@ pub(crate) struct Vmalloc {
     parted: SpinLock<Parted>,
     /// Table pages linked since the space was opened, less those that were taken out.
     tables: AtomicU64,
+    /// Scopes that have linked a table which not all copies of the kernel's upper tables lead to yet.
+    uncopied: AtomicU32,
     /// Pages of lazy areas.
     #[doc(alias = "vmap_lazy_nr")]
     lazy: AtomicU64,
@@ -153,6 +167,7 @@ impl Vmalloc {
             purge: Mutex::new(()),
             parted: SpinLock::new(Class::VmallocParted, Parted::none()),
             tables: AtomicU64::new(0),
+            uncopied: AtomicU32::new(0),
             lazy: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             complete: AtomicU64::new(0),

@@ -13,6 +13,7 @@
 //! | `alias` | kernel addresses that lead where they must not any more |
 //! | `ioremap` | kernel tables that blocks take the place of |
 //! | `rights` | rights of the kernel's own memory |
+//! | `shown` | kernel entries that are used before all can see them |
 //! | `waiting` | bugs of what is not built yet: their stories, and no run |
 
 mod alias;
@@ -21,6 +22,7 @@ mod exhibit;
 mod habitat;
 mod ioremap;
 mod rights;
+mod shown;
 mod split;
 mod unmap;
 mod waiting;
@@ -40,6 +42,7 @@ pub fn exhibits() -> impl Iterator<Item = &'static Exhibit> {
         alias::EXHIBITS,
         ioremap::EXHIBITS,
         rights::EXHIBITS,
+        shown::EXHIBITS,
     ];
     all.into_iter().flatten()
 }

@@ -149,9 +149,10 @@ impl<H: Hardware> Mm<H> {
         owner: usize,
         pages: u32,
     ) -> Result<Arc<Block>, VmallocError> {
+        let mut scope = self.defer_barriers();
         let mut tables = [Pfn(0); PAGES as usize / ENTRIES];
         for (n, table) in (0..).zip(&mut tables) {
-            *table = self.kernel_slot(range.start + n * Level::Pmd.span(), Level::Pte)?.table();
+            *table = scope.kernel_slot(range.start + n * Level::Pmd.span(), Level::Pte)?.table();
         }
         let block = Block::new(range.start, tables, owner, pages);
         Arc::try_new(block).map_err(|_| OutOfMemory { order: Order::PAGE }.into())
