@@ -9,14 +9,15 @@ use abi::{Event, Level, PAGE_SIZE, Pfn, VirtAddr};
 use common::machines;
 use granule_machine::{Config, Known, Machine, SimWorld, Simulated};
 use kernel_half::{
-    BARE, DATA, RAM, bare, frames, give_back, mapping, opened, store_and_load,
+    BARE, DATA, RAM, bare, frames, give_back, mapping, opened, store_and_load, watched,
 };
 use mm::mutant::Mutant;
 use mm::vmalloc::{ApplyError, Area, Io, PageChange};
 use mm::{Space, VmallocError};
+use pte::Caps;
 use races::{at_each_step, misses};
 use std::convert::Infallible;
-use stress::World;
+use stress::{Limit, Options, World};
 
 // --- scopes --------------------------------------------------------------------------------------
 
@@ -263,4 +264,43 @@ fn who_finds_a_table_brings_it_along() {
         })
     };
     misses(scenario, &[Mutant::KernelSyncOvertaken]);
+}
+
+// --- the workload --------------------------------------------------------------------------------
+
+/// What the workload, its judge or a look at the copies says.
+fn played<H: Simulated>(world: &SimWorld<H>, seed: u64) -> Option<String> {
+    let options = Options { cpus: world.cpus(), limit: Limit::Rounds(12), seed, bytes: 64 << 10 };
+    let (mut report, name) = (String::new(), "vmap-sync");
+    let summary = stress::run_all(world, options, &|n| n == name, &mut report, &mut |_, _, _| {});
+    let failed = summary.expect("writing to a string works").failed > 0;
+    lacking(world).or_else(|| failed.then_some(report))
+}
+
+#[test]
+fn the_workload_is_silent_and_finds_the_bugs() {
+    let config = |caps, copied, seed| {
+        let pages = if copied { 3072 } else { 2048 };
+        Config { cpus: 3, caps, copied, bare: BARE, pages, seed, ..Config::default() }
+    };
+    for (caps, seed) in [(Caps::CORTEX_A72, 1), (Caps::MAX, 2), (Caps::CORTEX_A72, 3)] {
+        assert_eq!(played(&opened(config(caps, false, seed)), seed), None, "seed {seed}");
+        assert_eq!(played(&opened(config(caps, true, seed)), seed), None, "copied, seed {seed}");
+        assert_eq!(played(&watched(config(caps, false, seed)), seed), None, "watched, seed {seed}");
+    }
+    let homes = [
+        (Mutant::KernelMapUnsynced, false),
+        (Mutant::BarriersLeftToInterrupted, false),
+        (Mutant::VmapPfnManaged, false),
+        (Mutant::KernelSyncSkipsError, true),
+        (Mutant::KernelSyncUntracked, true),
+    ];
+    for (mutant, copied) in homes {
+        let found = (1..40).find_map(|seed| {
+            let world = opened(config(Caps::CORTEX_A72, copied, seed));
+            world.mm().arm(Some(mutant));
+            played(&world, seed)
+        });
+        println!("{}: {}", mutant.name(), found.unwrap_or_else(|| panic!("{mutant:?}")));
+    }
 }

@@ -8,13 +8,13 @@
 //! be where they were written.
 
 use super::list_of;
+use super::notice::Board;
 use crate::rng::Rng;
 use crate::run::{Failure, Run};
 use crate::stamp::Stamp;
 use crate::world::World;
 use abi::{Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use mm::vmalloc::{Area, Backing, RamArea};
 use mm::{Hardware, Mm, Note};
 use pte::{KernelProt, MemType};
@@ -31,7 +31,7 @@ const PERIOD: u64 = 6;
 const GIVEN: u8 = 251;
 
 pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result<(), Failure> {
-    let board = list_of(run.options.cpus as u64, |_| Ok(Notice::default()))?;
+    let board = Board::new(run)?;
     run.on_cpus(watch, |cpu, rng| {
         let mut user =
             User { run, cpu, board: &board, held: Vec::new(), gone: Vec::new(), given: Vec::new() };
@@ -44,13 +44,6 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
         let ended = user.end();
         result.and(ended)
     })
-}
-
-/// Where a CPU lets others read, and how many are at it.
-#[derive(Default)]
-struct Notice {
-    at: AtomicU64,
-    readers: AtomicU32,
 }
 
 /// A mapping, as it was asked for.
@@ -80,7 +73,7 @@ impl Piece {
 struct User<'r, 'w, W: World> {
     run: &'r Run<'w, W>,
     cpu: usize,
-    board: &'r [Notice],
+    board: &'r Board,
     held: Vec<Piece>,
     /// Frames that were mapped, and may be cached.
     gone: Vec<Pfn>,
@@ -107,7 +100,7 @@ impl<W: World> User<'_, '_, W> {
                 self.unmap(piece)?;
             }
         }
-        self.visit(rng)?;
+        self.board.visit(self.run, self.cpu, rng)?;
         if round % PERIOD == PERIOD - 1 {
             self.give_away(round)?;
         }
@@ -140,8 +133,8 @@ impl<W: World> User<'_, '_, W> {
         let result = self.use_all(&piece);
         self.held.push(piece);
         result?;
-        self.withdraw();
-        self.board[self.cpu].at.store(start.0, Ordering::SeqCst);
+        self.board.withdraw(self.run, self.cpu);
+        self.board.show(self.cpu, start, 0);
         Ok(())
     }
 
@@ -180,28 +173,9 @@ impl<W: World> User<'_, '_, W> {
         Err(Failure::WrongFrame { cpu: self.cpu, at: pfn.base(), expected, found })
     }
 
-    /// Nobody reads any more where this CPU let them.
-    fn withdraw(&self) {
-        let notice = &self.board[self.cpu];
-        notice.at.store(0, Ordering::SeqCst);
-        while notice.readers.load(Ordering::SeqCst) > 0 {
-            self.run.world.yield_now();
-        }
-    }
-
-    /// Reads where another CPU lets one.
-    fn visit(&self, rng: &mut Rng) -> Result<(), Failure> {
-        let notice = &self.board[rng.below(self.board.len() as u64) as usize];
-        notice.readers.fetch_add(1, Ordering::SeqCst);
-        let at = notice.at.load(Ordering::SeqCst);
-        let read = at == 0 || self.run.world.kernel_load(VirtAddr(at)).is_some();
-        notice.readers.fetch_sub(1, Ordering::SeqCst);
-        if read { Ok(()) } else { Err(faulted()) }
-    }
-
     fn unmap(&mut self, piece: Piece) -> Result<(), Failure> {
-        if self.board[self.cpu].at.load(Ordering::SeqCst) == piece.range().start.0 {
-            self.withdraw();
+        if self.board.shows(self.cpu, piece.range().start) {
+            self.board.withdraw(self.run, self.cpu);
         }
         let used = self.gone.try_reserve(piece.frames.len()).map_err(|_| none());
         let used = used.and_then(|()| self.use_all(&piece));
@@ -239,7 +213,7 @@ impl<W: World> User<'_, '_, W> {
 
     /// Gives everything back, whatever went wrong before.
     fn end(&mut self) -> Result<(), Failure> {
-        self.withdraw();
+        self.board.withdraw(self.run, self.cpu);
         let mut result = Ok(());
         while let Some(piece) = self.held.pop() {
             result = result.and(self.unmap(piece));

@@ -28,6 +28,7 @@ mod move_pages;
 mod mprotect_shootdown;
 mod mremap;
 mod mremap_vs_migrate;
+mod notice;
 mod oom;
 mod parcel;
 mod perm_flip;
@@ -41,6 +42,7 @@ mod test_vmalloc;
 mod thp_collapse;
 mod thp_split;
 mod unmap_shootdown;
+mod vmap_sync;
 
 use crate::run::{Failure, Run};
 use crate::world::World;
@@ -307,6 +309,12 @@ pub const fn all<W: World>() -> [Workload<W>; COUNT] {
             about: "map devices by blocks where they were mapped by pages",
             shows: &[VmapTableFree],
             run: ioremap_huge::run,
+        },
+        Workload {
+            name: "vmap-sync",
+            about: "kernel mappings that are stored one by one and shown together, used here and elsewhere",
+            shows: &[PgAlloc, PgFree],
+            run: vmap_sync::run,
         },
         Workload {
             name: "ptdump-race",

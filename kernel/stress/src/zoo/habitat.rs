@@ -53,6 +53,8 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         PartUnflushed | JoinKeepsWalk => "perm-flip",
         VmapFullBlockForgotten | VmapOwnerBySlot | VmapOwnerLate | VmapFlushOvertaken | VmapReuseUnflushed |
         VmapBlockInLimbo => "alias",
+        KernelMapUnsynced | BarriersLeftToInterrupted | KernelSyncSkipsError | KernelSyncUntracked |
+        KernelSyncOvertaken | VmapPfnManaged => "vmap-sync",
         DirtyOnRead | HugeZeroNotSpecial => "thp-fault",
         IoremapFreeFirst | IoremapOneAsid | IoremapOneOperation | IoremapNoIsb => "ioremap-huge",
         IoremapNoGrace | DumpUnprotected => "ptdump-race",
