@@ -123,7 +123,7 @@ impl<H: Hardware> DeferredBarriers<'_, H> {
         let set = CONT_PTES as u64;
         let (page, end) = (va.page(), va.page() + pages);
         let whole = (page.next_multiple_of(set), end - end % set);
-        if (page ^ pfn.0) % set != 0 || whole.0 >= whole.1 {
+        if !(page ^ pfn.0).is_multiple_of(set) || whole.0 >= whole.1 {
             return self.map_pages(va, pfn, pages, prot, mem);
         }
         let (before, sets) = (whole.0 - page, whole.1 - whole.0);
