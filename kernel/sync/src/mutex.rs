@@ -96,6 +96,13 @@ impl<T> Mutex<T> {
         self.take().then(|| MutexGuard { lock: self, cpu, alone: PhantomData })
     }
 
+    /// Whether somebody has it, or had it a moment ago. Context: any.
+    #[doc(alias = "mutex_is_locked")]
+    #[inline]
+    pub fn is_locked(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & LOCKED != 0
+    }
+
     fn key(&self) -> WaitKey {
         WaitKey::of(&self.state)
     }

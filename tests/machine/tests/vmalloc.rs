@@ -4,12 +4,12 @@
 mod common;
 mod races;
 
-use abi::{Event, Order, PAGE_SIZE, Pfn, VirtAddr};
+use abi::{Event, Order, PAGE_SIZE, Pfn, PhysAddr, PhysRange, VirtAddr};
 use common::machines;
 use granule_machine::{Config, Known, SimWorld, Simulated};
 use mm::dump::Half;
 use mm::mutant::Mutant;
-use mm::vmalloc::{Area, Backing};
+use mm::vmalloc::{Area, Backing, Io};
 use mm::{Hardware, Note, VmallocError};
 use pte::{KernelProt, MemType};
 use races::{at_each_step, misses};
@@ -204,6 +204,35 @@ fn what_cannot_be_is_refused() {
     assert!(matches!(more, Err(VmallocError::OutOfMemory(_))), "{more:?}");
     assert_eq!(mm.frames.free_pages(&mm.hw) + mm.vmalloc_tables(), free);
     assert_eq!(world.verdict(), None);
+}
+
+/// Two ask for addresses where there are just enough for both: neither is refused, whatever the other one has at that
+/// moment to keep ready.
+#[test]
+fn the_last_addresses_are_found() {
+    for sizes in [(1, 3), (3, 1)] {
+        for steps in 0.. {
+            let world = opened(Config { cpus: 2, pages: 1024, ..Config::default() });
+            let mm = world.mm();
+            let page = mm.alloc(Order::PAGE).expect("there is room");
+            let map = |pages: usize| mm.vmap(&vec![page; pages], KernelProt::Data, MemType::Normal);
+            // Sixteen areas of the smaller size would leave too little for one of the other.
+            let most = (mm.vmalloc_space().pages() - 1 - 34) * PAGE_SIZE;
+            let most = mm.ioremap(PhysRange::from_size(PhysAddr(1 << 40), most), Io::DEVICE);
+            let found = [Mutex::new(None), Mutex::new(None)];
+            let take = |n: usize, pages| *found[n].lock().expect("alone") = Some(map(pages));
+            let went_on = world.intrude(steps, &|| take(0, sizes.0), &|| take(1, sizes.1));
+            for area in found {
+                let area = area.into_inner().expect("nobody panics").expect("it returned");
+                mm.vunmap(area.unwrap_or_else(|error| panic!("{sizes:?} after {steps}: {error}")));
+            }
+            mm.iounmap(most.expect("there is room"));
+            assert_eq!(world.verdict(), None, "{sizes:?} after {steps}");
+            if !went_on {
+                break;
+            }
+        }
+    }
 }
 
 /// Who asks for more than there is takes it from nobody meanwhile.

@@ -97,16 +97,7 @@ impl<H: Hardware> Mm<H> {
         if all > Piece::MOST || first >= space.end.0 / PAGE_SIZE {
             return Err(none);
         }
-        let size = padded(all, align);
-        // Of a small size, who needs one will need more.
-        let many = if size <= SMALL { MANY } else { 1 };
-        match self.area_find((pages, size), align.max(natural(size)), many) {
-            // An odd size has a place wherever it was asked for.
-            Err(VmallocError::NoRoom { .. }) => {
-                self.area_carve((pages, all | 1), align, 1)?.ok_or(none)
-            }
-            result => result,
-        }
+        self.area_find(pages, all, align)
     }
 
     /// Addresses for a block of `pages` pages, a power of two, aligned to its size. Pieces of blocks have no guards between
@@ -114,23 +105,33 @@ impl<H: Hardware> Mm<H> {
     pub(super) fn area_take_block(&self, pages: u64) -> Result<Area, VmallocError> {
         match self.area_reuse(pages, pages) {
             Some(area) => Ok(area),
-            None => self.area_find((pages, pages), pages, 1),
+            None => self.area_find(pages, pages, pages),
         }
     }
 
-    fn area_find(&self, size: (u64, u64), align: u64, many: usize) -> Result<Area, VmallocError> {
-        if let Some(area) = self.area_carve(size, align, many)? {
+    /// An area of at least `all` pages at a multiple of `align` pages, of which `pages` are in use.
+    fn area_find(&self, pages: u64, all: u64, align: u64) -> Result<Area, VmallocError> {
+        let (size, odd) = ((pages, padded(all, align)), (pages, all | 1));
+        let natural = align.max(natural(size.1));
+        // Of a small size, who needs one will need more.
+        let many = if size.1 <= SMALL { MANY } else { 1 };
+        if let Some(area) = self.area_carve(size, natural, many)? {
             return Ok(area);
         }
         // Where there is no room for as many there may be for one, and nothing has to be flushed.
         if many > 1
-            && let Some(area) = self.area_carve(size, align, 1)?
+            && let Some(area) = self.area_carve(size, natural, 1)?
         {
             return Ok(area);
         }
-        // What is lazy, and what is ready in other sizes.
+        // What is lazy, and what is ready in other sizes. Meanwhile nobody has more made ready than he needs.
+        let _one = self.vmalloc.purge.lock(&self.hw);
         self.purge_all();
-        self.area_carve(size, align, 1)?.ok_or(VmallocError::NoRoom { pages: size.1 })
+        if let Some(area) = self.area_carve(size, natural, 1)? {
+            return Ok(area);
+        }
+        // An odd size has a place wherever it was asked for.
+        self.area_carve(odd, align, 1)?.ok_or(VmallocError::NoRoom { pages: all })
     }
 
     /// Cuts `many` areas of `all` pages out of a gap, the first at a multiple of `align` pages: that one is in use from now
@@ -141,17 +142,13 @@ impl<H: Hardware> Mm<H> {
         align: u64,
         many: usize,
     ) -> Result<Option<Area>, VmallocError> {
-        // The one lock is not waited for with the other held: all CPUs want it.
-        let taken = self.vmalloc.gaps.lock(&self.hw).take(all * many as u64, align, many)?;
-        let Some(first) = taken else { return Ok(None) };
         let index = self.hw.id().index();
         let mut node = self.vmalloc.nodes[index].lock(&self.hw);
-        if let Err(error) = node.reserve(many) {
-            drop(node);
-            let mut gaps = self.vmalloc.gaps.lock(&self.hw);
-            (0..many as u64).for_each(|n| gaps.give(first + n * all, all));
-            return Err(error.into());
-        }
+        // Who looks for room under the purge's lock finds it in the gaps or ready here, and not on its way.
+        let many = if self.vmalloc.purge.is_locked() { 1 } else { many };
+        node.reserve(many)?;
+        let taken = self.vmalloc.gaps.lock(&self.hw).take(all * many as u64, align, many)?;
+        let Some(first) = taken else { return Ok(None) };
         for n in (1..many as u64).rev() {
             node.add(first + n * all, all);
         }

@@ -29,9 +29,10 @@ impl<H: Hardware> Mm<H> {
     }
 
     /// Flushes what is lazy, and gives what is ready back to the gaps, so that it fits for any size.
+    ///
+    /// Context: the purge's lock is held.
     #[doc(alias = "reclaim_and_purge_vmap_areas")]
     pub(super) fn purge_all(&self) {
-        let _one = self.vmalloc.purge.lock(&self.hw);
         let mut ranges = Ranges::new();
         self.collect_blocks(block::ANY, &mut ranges);
         self.purge(&mut ranges);
