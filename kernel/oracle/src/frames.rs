@@ -3,6 +3,7 @@
 
 use crate::book::Half;
 use crate::debt::Debt;
+use crate::kernel;
 use crate::shadow::{DebtId, Kind, Owed, SlotId};
 use crate::stores::Change;
 use crate::tables::Place;
@@ -114,12 +115,16 @@ impl Oracle {
     fn must_be_paid_by_all(&mut self, at: usize, frame: usize, by: By) {
         self.part_from_runs(at);
         let (cpus, mut owed) = (&self.cpus, Owed::Nothing);
+        let (tables, frames, first) = (&self.tables, &self.frames, self.first);
         let mut wanted = |debt: &mut Debt| {
             if debt.what.frame as usize != at {
                 return false;
             }
             owed = Owed::Some;
             let leads = debt.leads_to(frame);
+            if leads && kernel::is_parted(tables, frames, first, &debt.what, frame) {
+                return false;
+            }
             debt.is_trap |= leads;
             leads && debt.what.left & cpus.users(debt.what.space, debt.what.asid) != 0
         };

@@ -10,8 +10,8 @@
 //! walkers when the operation is over.
 
 use crate::book::Half;
-use crate::debt::Debt;
-use crate::shadow::{Kind, SlotId};
+use crate::debt::{Debt, Taken};
+use crate::shadow::{FrameShadow, Kind, SlotId, TableShadow};
 use crate::stores::{Change, How};
 use crate::tables::Place;
 use crate::{By, Oracle, Rule};
@@ -184,4 +184,29 @@ impl Oracle {
             self.demand(id, Rule::DoneEarly, by, Some(pfn.base()));
         }
     }
+}
+
+/// Whether a page that says the same has come in the place of the kernel's block that was taken, as far as that led to
+/// `frame`: who has the block still has nothing there that memory does not give. Frames are counted from `first`.
+pub(crate) fn is_parted(
+    tables: &[TableShadow],
+    frames: &[FrameShadow],
+    first: Pfn,
+    what: &Taken,
+    frame: usize,
+) -> bool {
+    let slot = |frame: u64, index: usize| {
+        let shadow = frames.get(frame as usize).filter(|shadow| shadow.kind == Kind::Table)?;
+        Some(tables.get(shadow.link as usize)?.slots[index].word())
+    };
+    let is_same = || {
+        let Entry::Leaf(block) = pte::decode(Level::Pmd, what.old) else { return None };
+        let now = slot(what.slot.frame() as u64, what.slot.index())?;
+        let Entry::Table(table) = pte::decode(Level::Pmd, now) else { return None };
+        let n = (frame as u64).checked_sub(u64::from(what.frame))?;
+        let now = slot(table.pfn().0.checked_sub(first.0)?, n as usize)?;
+        let Entry::Leaf(page) = pte::decode(Level::Pte, now) else { return None };
+        Some(block.piece(n).same_mapping(page))
+    };
+    what.space == SPACE && what.level == Level::Pmd && is_same().unwrap_or(false)
 }

@@ -5,9 +5,10 @@ use crate::memory::Use;
 use crate::stale::Stale;
 use crate::timeline::{Concern, What};
 use crate::{CpuState, State};
-use abi::{Asid, Level, Order, Pfn};
+use abi::{Asid, Level, Order, PAGE_SIZE, Pfn, VirtAddr};
 use oracle::tlb::Cached;
 use oracle::tlb::Held;
+use pte::{Entry, Leaf};
 
 impl State {
     /// A block goes to somebody.
@@ -21,11 +22,47 @@ impl State {
         self.timeline.add(self.step, cpu, What::Frame { pfn, order, owned: false });
         // Who uses a kernel address that was given up is wrong, whoever has the frame.
         let quarantine = self.tables.quarantine();
-        let leads =
-            |cached: &Cached| cached.leads_into(pfn, order.pages()) && !quarantine.has(cached);
+        let kernel = self.tables.kernel();
+        let stale = self.stale.iter().map(Stale::cached);
+        let parted: Vec<_> = stale
+            .filter(|cached| Some(cached.space) == kernel && self.is_parted(cached, pfn, order))
+            .collect();
+        let leads = |cached: &Cached| {
+            cached.leads_into(pfn, order.pages())
+                && !quarantine.has(cached)
+                && !parted.contains(cached)
+        };
         let what = format!("frame {pfn} (order {}) freed", order.0);
         self.must_not_be_cached(cpu, Concern::frames(pfn, order), &what, leads);
         self.memory.set_use(pfn, order, Use::Free);
+    }
+
+    /// Whether pages that say the same have come in the place of a leaf of the kernel's, as far as it leads to a block:
+    /// who has the leaf still has nothing that memory does not give.
+    fn is_parted(&self, cached: &Cached, pfn: Pfn, order: Order) -> bool {
+        let Some(leaf) = cached.leaf().filter(|leaf| leaf.level() == Level::Pmd) else {
+            return false;
+        };
+        let first = leaf.pfn();
+        let frames = (pfn.0..pfn.0 + order.pages()).map(Pfn);
+        let mut led_to = frames.filter(|pfn| cached.leads_into(*pfn, 1)).map(|pfn| pfn - first);
+        led_to.all(|n| {
+            let found = self.kernel_leaf(cached.va + n * PAGE_SIZE);
+            found.is_some_and(|found| found.same_mapping(leaf.piece(n)))
+        })
+    }
+
+    /// The leaf that the kernel's tables have for an address.
+    fn kernel_leaf(&self, va: VirtAddr) -> Option<Leaf> {
+        let (mut table, mut level) = (self.tables.kernel_root()?, Level::Pgd);
+        loop {
+            let word = self.memory.read(table.base() + 8 * level.index(va) as u64)?;
+            match pte::decode(level, word) {
+                Entry::Table(next) => (table, level) = (next.pfn(), level.down()?),
+                Entry::Leaf(leaf) => return Some(leaf),
+                _ => return None,
+            }
+        }
     }
 
     /// No CPU has a translation of the block by a kernel address in quarantine.

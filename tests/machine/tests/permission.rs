@@ -401,6 +401,33 @@ fn a_block_in_use_is_split_only_where_cpus_stand_it() {
     }
 }
 
+/// While a block of the linear map is split, others give back memory that lies in it: who still has the block finds all of
+/// that where the pages say it is.
+fn splits_among_others<H: Simulated>(open: impl Fn(Config, u64) -> SimWorld<H>) {
+    for steps in 0.. {
+        let world = open(config(RESIZES), BY_BLOCKS);
+        let mm = world.mm();
+        let held = mm.alloc(Order::PAGE).expect("memory");
+        let seal = || {
+            let mut area = mm.vmalloc(PAGE_SIZE, Backing::Pages).expect("memory");
+            mm.seal(&mut area).expect("CPUs that stand it");
+            mm.vfree(area);
+        };
+        let went_on = world.intrude(steps, &seal, &|| mm.free(held));
+        assert_eq!(world.verdict(), None, "after step {steps}");
+        if !went_on {
+            assert!(steps > 20, "{steps} steps show nothing");
+            break;
+        }
+    }
+}
+
+#[test]
+fn memory_in_a_block_that_is_split_goes_back_meanwhile() {
+    splits_among_others(plain);
+    splits_among_others(watched);
+}
+
 /// Code is written, sealed and run, on another CPU too; again after it was changed; and given back.
 fn lives(mutant: Option<Mutant>) -> Option<String> {
     let world = plain(config(Caps::CORTEX_A72), BY_PAGES);
