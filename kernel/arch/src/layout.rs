@@ -26,7 +26,7 @@ pub const KIMAGE_BASE: VirtAddr = VirtAddr(0xffff_8000_0000_0000);
 pub const BOOT_DTB_BASE: VirtAddr = VirtAddr(0xffff_8000_4000_0000);
 /// Kernel stacks.
 pub const STACKS_BASE: VirtAddr = VirtAddr(0xffff_a000_0000_0000);
-/// Kernel mappings made one page at a time.
+/// Kernel mappings that come and go.
 pub const VMALLOC_BASE: VirtAddr = VirtAddr(0xffff_b000_0000_0000);
 /// Device memory, at a constant distance from its physical address.
 pub const DEVICE_BASE: VirtAddr = VirtAddr(0xffff_c000_0000_0000);

@@ -105,7 +105,7 @@ pub struct Totals {
     pub regions: u64,
     /// Leaves, by level.
     pub leaves: [u64; 4],
-    /// Of the regions, those that are both written and executed; and the first of them.
+    /// Of the regions, those that are both written and executed.
     pub broken: u64,
     /// The first of these.
     pub first_broken: Option<Region>,

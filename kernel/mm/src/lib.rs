@@ -22,6 +22,11 @@
 //! [`migrate`] locks a batch of folios and takes their mappings out, as a split does, but the flushes of all are
 //! one, after the last table's lock was released → each is frozen, copied, and mapped anew where it is now.
 //!
+//! # The way of a vmalloc, and back
+//! [`vmalloc`] takes addresses that are in no TLB → memory from [`frame`] block by block, each mapped as it comes → all
+//! of it is published at once. Giving back clears the entries, and the frames are free; the addresses are lazy, until one
+//! flush for many areas makes them ready.
+//!
 //! # Modules, from the bottom
 //! | module | concern |
 //! | --- | --- |
@@ -50,9 +55,11 @@
 //! 3. a folio's lock (a sleeping bit in its descriptor): who splits it or takes its mappings out;
 //! 4. a claim on pages of a space (a range lock's reader): faults, madvise, walks. Who holds one waits
 //!    for none of the above;
-//! 5. spin locks, in the order of [`sync::Class`]: the ASIDs, the families' registry, a PMD table (two of
-//!    them by address), a PTE table (likewise), a folio's bitmap, the deferred list, a CPU's page list,
-//!    the zone.
+//! 5. spin locks, in the order of [`sync::Class`]: the ASIDs, the families' registry, those of kernel addresses (a
+//!    queue of blocks, a block, a CPU's areas, the gaps, parted blocks), a PMD table (two of them by address), a PTE
+//!    table (likewise), a folio's bitmap, the deferred list, a CPU's page list, the zone.
+//!
+//! The purge of kernel addresses ([`sync::Mutex`], sleeping) is taken with none of these held; under it are spin locks.
 //!
 //! Lockless: [`space::Space::gup_fast`], [`Mm::walk`] and [`Mm::dump`], inside a [`sync::Walkers`] epoch, which tables
 //! outlive.

@@ -9,8 +9,8 @@ use abi::{PAGE_SIZE, VirtRange};
 use pte::Scope;
 use sync::atomic::Ordering;
 
-/// Addresses of the kernel's that somebody has. Whoever has it gives it back with what made it: only forgetting
-/// it loses them.
+/// Addresses of the kernel's that somebody has. Whoever has it gives it back by the counterpart of the call that made
+/// it, [`Mm::vfree`], [`Mm::vunmap`] or [`Mm::iounmap`]: only forgetting it loses them.
 #[doc(alias("vm_struct", "vmap_area"))]
 #[must_use = "an area that is forgotten is lost"]
 #[derive(PartialEq, Eq, Debug)]
@@ -202,7 +202,7 @@ impl<H: Hardware> Mm<H> {
         self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages());
     }
 
-    /// How many pages may be lazy before somebody purges: 32 MiB for each doubling of the CPUs.
+    /// How many pages may be lazy before somebody purges: 32 MiB for one CPU, and as many again for each doubling.
     #[doc(alias = "lazy_max_pages")]
     #[inline]
     pub(super) fn lazy_most(&self) -> u64 {

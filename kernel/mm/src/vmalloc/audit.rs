@@ -1,7 +1,7 @@
 //! What is true of the kernel's addresses when nobody maps and nobody unmaps.
 //!
-//! Each page of the space is in exactly one place (I-25), the counters say what is there (I-27), and blocks are what they
-//! say (I-26): their used, free and dirty pages are all of them, and one is in its owner's queue, once, if it has room,
+//! Each page of the space is in exactly one place (T-25), the counters say what is there (T-27), and blocks are what they
+//! say (T-26): their used, free and dirty pages are all of them, and one is in its owner's queue, once, if it has room,
 //! and in no queue if not.
 
 use super::Block;

@@ -27,8 +27,8 @@ pub enum Backing {
 
 /// Bytes of a contiguous set.
 const SET: u64 = CONT_PTES as u64 * PAGE_SIZE;
-/// The largest block that is mapped by pages: freed as it was taken, in one piece.
-const LARGEST: Order = Order(9);
+/// The largest block of memory that is asked for. However it is mapped, it is freed in one piece.
+const LARGEST: Order = Order::PMD;
 
 impl<H: Hardware> Mm<H> {
     /// Memory at consecutive kernel addresses, wherever its frames are; at least `bytes`, in whole pages, to read and
@@ -278,6 +278,7 @@ impl From<Blocked> for VmallocError {
     fn from(blocked: Blocked) -> Self {
         match blocked {
             Blocked::OutOfMemory(error) => Self::OutOfMemory(error),
+            // Nobody else maps at an area's addresses, so this is not met; it is refused like what cannot be had.
             Blocked::Occupied(_) => Self::OutOfMemory(OutOfMemory { order: Order::PAGE }),
         }
     }

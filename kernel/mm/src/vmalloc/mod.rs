@@ -11,12 +11,14 @@
 //!   returns, no CPU has a translation of what was given up before it was called.
 //!
 //! # Rules
-//! * A mapping is published, and this CPU's context synchronised, before anybody knows its address (I-10); another
+//! * A mapping is published, and this CPU's context synchronised, before anybody knows its address (T-10); another
 //!   CPU that learns of it by a pointer sees it. What a scope of [`Mm::defer_barriers`] maps is known at its end.
-//! * Each page of the space is in a gap, or in an area that is in use, lazy, with the purge, or ready (I-25).
-//! * Behind each area lies a page that is never mapped (I-28); blocks have none.
+//! * Each page of the space is in a gap, or in an area that is in use, lazy, with the purge, or ready (T-25).
+//! * Behind each area lies a page that is never mapped (T-28); blocks have none.
 //! * Tables stay once they are linked; only blocks over empty tables take these out.
-//! * Giving back needs no memory (I-38).
+//! * Giving back needs no memory (T-38).
+//!
+//! The names in brackets are those of `docs/invariants.md`.
 //!
 //! # Files
 //! | file | concern |

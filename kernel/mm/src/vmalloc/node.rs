@@ -4,7 +4,7 @@
 //! whichever CPU frees it. A slot stands for the same addresses from when they are taken out of the gaps until
 //! they go back there: what is given up and flushed keeps its slot and waits in the pool of its size.
 //!
-//! Each slot is in one place (I-25 of the rules in [`super`]): in use, on the list of those given up, with the purge, or
+//! Each slot is in one place (T-25): in use, on the list of those given up, with the purge, or
 //! in a pool. Areas in use are on no list and in no tree: whoever has one knows its slot, and nobody asks for areas by
 //! address. Who wants all of them looks at all slots.
 //!

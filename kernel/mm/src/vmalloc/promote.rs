@@ -13,7 +13,7 @@
 //! * It goes only if nothing is in it and in the tables below it; else it stays, and smaller leaves have to do.
 //!   What was in it is in no TLB: the addresses are an area's.
 //! * What was unlinked ([`Unlinked`]) can only be given to the gather, which frees nothing before its flush.
-//! * Between the first store and the last table's return nothing is allocated (I-38): the chain is in the
+//! * Between the first store and the last table's return nothing is allocated (T-38): the chain is in the
 //!   pages' own descriptors, the ranges are on the stack.
 //!
 //! Corresponds to Linux's `pmd_free_pte_page` and `pud_free_pmd_page`, which flush for each table.

@@ -4,8 +4,8 @@
 //! * A frame has two addresses, the area's and its own in the linear map, and both go together: what may not be
 //!   written in the area may not be written by its alias, and what may not be touched may be touched by neither. When
 //!   a change returns, no CPU can do more than it says, by either address or by one that was given up before.
-//! * What can be refused is refused before anything is changed (I-37): whether all of the part is there, by pages, and
-//!   whether the linear map has each of its frames by a leaf of its own. Changing itself needs no memory (I-38).
+//! * What can be refused is refused before anything is changed (T-37): whether all of the part is there, by pages, and
+//!   whether the linear map has each of its frames by a leaf of its own. Changing itself needs no memory (T-38).
 //! * Nothing is ever both written and executed, in no TLB either: between the two lies a flush to read-only. There
 //!   is no way to ask for both.
 //! * In a valid descriptor only rights change; that is right in place (Arm ARM, "Using break-before-make when updating
@@ -83,7 +83,8 @@ pub enum PermissionError {
     Outside(VirtRange),
     /// The area maps somebody's frames: whose they are decides what may be done with them.
     Foreign,
-    /// A block of this level maps the address. [`Backing::Pages`](super::Backing::Pages) is for what changes.
+    /// A block of this level maps the address, or, for a page, a set of sixteen that only change as one.
+    /// [`Backing::Pages`](super::Backing::Pages) is for what changes.
     Huge(VirtAddr, Level),
     /// A block of this level maps the frame in the linear map, at this address, and these CPUs cannot do
     /// with a smaller one instead while it is in use. [`Backing::Parted`](super::Backing::Parted) is for what changes
