@@ -72,17 +72,6 @@ pub enum Failure {
         /// What was there.
         found: u64,
     },
-    /// A kernel address showed something else than was written there.
-    WrongKernelData {
-        /// Who looked.
-        cpu: usize,
-        /// Where.
-        va: VirtAddr,
-        /// What was written there.
-        expected: u64,
-        /// What was there.
-        found: u64,
-    },
     /// An operation was refused that had to work.
     Refused(Refusal),
     /// There was less memory than the workload was told to use.
@@ -108,15 +97,15 @@ pub enum Failure {
         /// How many.
         operations: u64,
     },
-    /// A kernel address that was mapped for the CPU faults, or does not show what it wrote there.
+    /// A kernel address that is mapped faults, or does not show what was written there.
     Kernel {
-        /// The CPU.
+        /// Who looked.
         cpu: usize,
-        /// The address.
+        /// Where.
         va: VirtAddr,
-        /// What it wrote.
+        /// What was written there, or was to be.
         expected: u64,
-        /// What it read; `None` where that faulted, or writing did.
+        /// What was there; `None` where reading faulted, or writing did.
         found: Option<u64>,
     },
     /// Pages that were not given back.
@@ -172,10 +161,6 @@ impl fmt::Display for Failure {
                     Some(found) => write!(f, "found {}", Content(*found)),
                     None => f.write_str("and it faults"),
                 }
-            }
-            Self::WrongKernelData { cpu, va, expected, found } => {
-                let (expected, found) = (Content(*expected), Content(*found));
-                write!(f, "cpu {cpu} read {va} of the kernel's: expected {expected}, found {found}")
             }
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Memory(error) => write!(f, "{error}; use a smaller mem="),

@@ -160,8 +160,7 @@ impl<W: World> User<'_, '_, W> {
     fn expect_load(&self, va: VirtAddr, expected: u64) -> Result<(), Failure> {
         match self.run.world.kernel_load(va) {
             Some(found) if found == expected => Ok(()),
-            Some(found) => Err(Failure::WrongKernelData { cpu: self.cpu, va, expected, found }),
-            None => Err(faulted()),
+            found => Err(Failure::Kernel { cpu: self.cpu, va, expected, found }),
         }
     }
 
