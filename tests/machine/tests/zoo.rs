@@ -12,7 +12,9 @@ fn every_bug_lives_in_a_workload() {
         let habitat = zoo::habitat(mutant);
         assert!(names.contains(&habitat), "{}: {habitat} is no workload", mutant.name());
         assert_eq!(zoo::find(mutant.name()), Some(mutant));
-        assert!(!zoo::headline(mutant).is_empty(), "{}: nothing is said of it", mutant.name());
+        let said = zoo::headline(mutant);
+        assert!(!said.is_empty(), "{}: nothing is said of it", mutant.name());
+        assert_eq!(said.matches('(').count(), said.matches(')').count(), "{said}");
     }
     assert_eq!(zoo::find(""), None);
 }

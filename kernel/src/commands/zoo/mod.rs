@@ -24,7 +24,7 @@ pub(super) fn zoo(context: &mut Context, args: &Args<'_>, out: &mut dyn Write) -
     let name = args.maybe_word("name");
     let what = args.word("what")?;
     if what == "list" {
-        return Ok(show::list(name.unwrap_or(""), out)?);
+        return show::list(name.unwrap_or(""), out);
     }
     if let Some(waiting) = stress::zoo::WAITING.iter().find(|waiting| Some(waiting.name) == name) {
         return match what {
@@ -32,8 +32,12 @@ pub(super) fn zoo(context: &mut Context, args: &Args<'_>, out: &mut dyn Write) -
             _ => Err(super::fail(out, format_args!("zoo: waits for {}", waiting.waits_for))),
         };
     }
-    let Some(mutant) = stress::zoo::find(name.unwrap_or("")) else {
+    let Some(name) = name else {
         return Err(super::fail(out, format_args!("zoo: which bug? `zoo list` names them")));
+    };
+    let Some(mutant) = stress::zoo::find(name) else {
+        let why = format_args!("zoo: no bug is called {name}; `zoo list` names them");
+        return Err(super::fail(out, why));
     };
     match what {
         "show" => Ok(show::show(mutant, out)?),
@@ -43,6 +47,8 @@ pub(super) fn zoo(context: &mut Context, args: &Args<'_>, out: &mut dyn Write) -
 
 #[cfg(not(all(feature = "sanitize", feature = "mutants")))]
 pub(super) fn zoo(_: &mut Context, _: &Args<'_>, out: &mut dyn Write) -> Outcome {
-    let why = format_args!("zoo: this image has no bugs on purpose; `make run RUN=\"zoo …\"` has");
+    let why = format_args!(
+        "zoo: this image has no known bugs; `make shell SANITIZE=1` boots one that has"
+    );
     Err(super::fail(out, why))
 }

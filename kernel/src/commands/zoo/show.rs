@@ -1,12 +1,18 @@
 //! What is told of the bugs.
 
+use super::super::{Outcome, fail};
 use core::fmt::{self, Write};
 use mm::mutant::Mutant;
 use shell::{Column, columns};
 use stress::zoo;
 
 /// The bugs whose names contain `filter`.
-pub(super) fn list(filter: &str, out: &mut dyn Write) -> fmt::Result {
+pub(super) fn list(filter: &str, out: &mut dyn Write) -> Outcome {
+    let waiting = zoo::WAITING.iter().map(|waiting| waiting.name);
+    let mut names = Mutant::ALL.iter().map(|mutant| mutant.name()).chain(waiting);
+    if !names.any(|name| name.contains(filter)) {
+        return Err(fail(out, format_args!("zoo: no bug is called like {filter}")));
+    }
     let headings = [Column::Left("bug"), Column::Left("seen in"), Column::Left("what it does")];
     columns(out, &headings, |row| {
         for &mutant in Mutant::ALL.iter().filter(|mutant| mutant.name().contains(filter)) {
@@ -19,7 +25,8 @@ pub(super) fn list(filter: &str, out: &mut dyn Write) -> fmt::Result {
     writeln!(
         out,
         "`zoo show` tells the story of some, `zoo run` lets any one out that is not waiting"
-    )
+    )?;
+    Ok(())
 }
 
 /// All about one.
@@ -27,7 +34,7 @@ pub(super) fn show(mutant: Mutant, out: &mut dyn Write) -> fmt::Result {
     writeln!(out, "{}: {}", mutant.name(), mutant.about())?;
     match zoo::exhibit(mutant) {
         Some(exhibit) => writeln!(out, "{exhibit}")?,
-        None => writeln!(out, "its story is not told here; its places ask for Mutant::{mutant:?}")?,
+        None => writeln!(out, "not told as a story; the source asks for it by Mutant::{mutant:?}")?,
     }
     writeln!(out, "seen in\n  stress {}", zoo::habitat(mutant))
 }

@@ -51,14 +51,15 @@ pub const fn habitat(mutant: Mutant) -> &'static str {
         CollapsePinsFirst | CollapseHeld | CollapseDepositEarly => "gup-vs-collapse",
         VmapHullShort | AliasErrorDropped | LinearSplitInUse | ExecStaleIcache |
         PartUnflushed | JoinKeepsWalk => "perm-flip",
+        VmallocReuseUnflushed | VmallocUnsynchronized | VmallocTaggedEarly | PurgeOneShort |
         VmapFullBlockForgotten | VmapOwnerBySlot | VmapOwnerLate | VmapFlushOvertaken | VmapReuseUnflushed |
-        VmapBlockInLimbo => "alias",
+        VmapRangeKept | VmapPurgesAll | VmapBlockInLimbo => "alias",
         KernelMapUnsynced | BarriersLeftToInterrupted | KernelSyncSkipsError | KernelSyncUntracked |
         KernelSyncOvertaken | VmapPfnManaged => "vmap-sync",
         DirtyOnRead | HugeZeroNotSpecial => "thp-fault",
         IoremapFreeFirst | IoremapOneAsid | IoremapOneOperation | IoremapNoIsb => "ioremap-huge",
         IoremapNoGrace | DumpUnprotected => "ptdump-race",
-        // Every change that there is, at once.
+        // Every change of user memory that there is, at once.
         _ => "chaos",
     }
 }

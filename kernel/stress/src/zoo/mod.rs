@@ -62,9 +62,10 @@ pub fn homes() -> impl Iterator<Item = (&'static str, &'static str)> {
     Mutant::ALL.iter().map(|mutant| (mutant.name(), habitat(*mutant)))
 }
 
-/// What `mutant` does wrong, in a clause.
+/// What `mutant` does wrong, in a clause: no explanation, and no year.
 pub fn headline(mutant: Mutant) -> &'static str {
     let about = mutant.about();
-    let ends = [". ", ": "].map(|end| about.find(end).unwrap_or(about.len()));
-    about[..ends[0].min(ends[1])].trim_end_matches('.')
+    let ends = [". ", ": ", " ("].map(|end| about.find(end).unwrap_or(about.len()));
+    let end = ends.into_iter().fold(about.len(), usize::min);
+    about[..end].trim_end_matches('.')
 }
