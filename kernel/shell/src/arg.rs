@@ -54,7 +54,7 @@ impl Display for Kind {
             Self::Address => f.write_str("an address such as 0xffff_8000_0008_0000"),
             Self::Time => f.write_str("a time such as 5, 500ms or 1m30s"),
             Self::OneOf(names) => {
-                f.write_str("one of ")?;
+                f.write_str(if names.len() > 1 { "one of " } else { "" })?;
                 list(names, ", ", f)
             }
             Self::Word => f.write_str("a word"),

@@ -2,7 +2,7 @@
 //!
 //! Errors carry what a message needs, not the message; Display makes the message.
 
-use crate::arg::{Arg, Form};
+use crate::arg::{Arg, Form, Kind};
 use crate::command::Spec;
 use crate::line::LINE_MAX;
 use core::fmt::{self, Display, Formatter};
@@ -128,6 +128,9 @@ pub enum ArgError<'a> {
     },
 }
 
+/// More names than this would drown what was wrong.
+const SPELT_OUT: usize = 12;
+
 impl Display for ArgError<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -150,7 +153,13 @@ impl Display for ArgError<'_> {
             }
             Self::Repeated { arg } => write!(f, "{} is given twice", arg.name),
             Self::BadValue { arg, text, error } => {
-                write!(f, "{} `{text}` is {error}; expected {}", arg.name, arg.kind)
+                write!(f, "{} `{text}` is {error}; ", arg.name)?;
+                match arg.kind {
+                    Kind::OneOf(names) if names.len() > SPELT_OUT => {
+                        write!(f, "expected one of {} names, which help and Tab list", names.len())
+                    }
+                    kind => write!(f, "expected {kind}"),
+                }
             }
         }
     }
