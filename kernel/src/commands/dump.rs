@@ -4,14 +4,29 @@ use super::memory::demonstration;
 use super::{Context, Outcome, fail};
 use crate::memory;
 use ::shell::{Arg, Args, Kind};
-use abi::{Level, Pfn};
-use core::fmt::Write;
+use abi::{Level, Pfn, VirtAddr};
+use arch::layout;
+use core::fmt::{self, Write};
 use mm::dump::{Half, Region};
 
 pub(super) static ARGS: [Arg; 2] = [
     Arg::place("space", Kind::OneOf(&["kernel", "user"]), "which half").optional(),
     Arg::place("only", Kind::OneOf(&["check"]), "only what is wrong").optional(),
 ];
+
+/// What lies where in the kernel's half, by its first address.
+const PARTS: [(VirtAddr, &str); 5] = [
+    (layout::LINEAR_BASE, "linear map"),
+    (layout::KIMAGE_BASE, "image"),
+    (layout::STACKS_BASE, "stacks"),
+    (layout::VMALLOC_BASE, "vmalloc"),
+    (layout::DEVICE_BASE, "devices"),
+];
+
+/// The part that an address lies in; the user half has none.
+fn part(va: VirtAddr) -> Option<&'static str> {
+    PARTS.iter().rev().find(|(start, _)| va >= *start).map(|(_, name)| *name)
+}
 
 pub(super) fn ptdump(_: &mut Context, args: &Args<'_>, out: &mut dyn Write) -> Outcome {
     let (Some(mm), Some(root)) = (memory::mm(), memory::kernel_root()) else {
@@ -25,6 +40,17 @@ pub(super) fn ptdump(_: &mut Context, args: &Args<'_>, out: &mut dyn Write) -> O
     dump(mm, space.root(), Half::User, all, out)
 }
 
+/// A line for a region, below the name of the part that it begins.
+fn tell(region: &Region, told: &mut Option<&'static str>, out: &mut dyn Write) -> fmt::Result {
+    let part = part(region.start);
+    if let Some(name) = part.filter(|_| part != *told) {
+        writeln!(out, "{name}:")?;
+        *told = part;
+    }
+    let mark = if region.breaks_wx() { "  W^X!" } else { "" };
+    writeln!(out, "{region}{mark}")
+}
+
 #[cold]
 #[inline(never)]
 fn dump<H: mm::Hardware>(
@@ -34,12 +60,10 @@ fn dump<H: mm::Hardware>(
     all: bool,
     out: &mut dyn Write,
 ) -> Outcome {
-    let mut written = Ok(());
+    let (mut written, mut told) = (Ok(()), None);
     let totals = mm.dump(root, half, &mut |region: &Region| {
-        let broken = region.breaks_wx();
-        if (all || broken) && written.is_ok() {
-            let mark = if broken { "  W^X!" } else { "" };
-            written = writeln!(out, "{region}{mark}");
+        if (all || region.breaks_wx()) && written.is_ok() {
+            written = tell(region, &mut told, out);
         }
     });
     written?;

@@ -39,6 +39,12 @@ pub(super) fn mem(_: &mut Context, _: &Args<'_>, out: &mut dyn Write) -> Outcome
     for (what, pages) in used {
         writeln!(out, "  {what} {}", bytes(pages))?;
     }
+    let ((areas, mapped), (blocks, _)) = (mm.vmalloc_in_use(), mm.vmap_blocks());
+    let (mapped, tables) = (bytes(mapped), bytes(mm.vmalloc_tables()));
+    writeln!(
+        out,
+        "kernel mappings {mapped}, in {areas} areas and {blocks} blocks; their tables {tables}"
+    )?;
     let (in_use, total) = heap::usage();
     writeln!(out, "heap {} of {}", Bytes(in_use as u64), Bytes(total as u64))?;
     for node in (0..mm.frames.nodes()).map(|node| Node(node as u8)) {

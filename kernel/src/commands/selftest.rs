@@ -49,9 +49,14 @@ pub(super) fn selftest(_: &mut Context, args: &Args<'_>, mut out: &mut dyn Write
         return Err(fail(out, format_args!("memory is not managed yet")));
     };
     if args.word("what")? == "mm" {
-        let summary = parity::run(&kernel, args.word("filter")?, &mut out)?;
+        let filter = args.word("filter")?;
+        let summary = parity::run(&kernel, filter, &mut out)?;
         return match summary.failed {
             _ if console::interrupted() => Err(Failure::Interrupted),
+            // Nothing was shown.
+            0 if summary == parity::Summary::default() => {
+                Err(fail(out, format_args!("selftest: no case is called like {filter}")))
+            }
             0 => Ok(()),
             _ => Err(Failure::Failed),
         };
