@@ -16,7 +16,6 @@ use crate::run::{Failure, Run};
 use crate::stamp::Stamp;
 use crate::world::World;
 use abi::{Access, PAGE_SIZE, VirtAddr, VirtRange};
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use mm::vmalloc::permission::{PermissionError, Rights};
 use mm::vmalloc::{Area, Backing};
@@ -87,7 +86,7 @@ pub(super) fn run<W: World>(run: &Run<'_, W>, watch: &mut dyn FnMut()) -> Result
 struct Flipper<'r, 'w, W: World> {
     run: &'r Run<'w, W>,
     cpu: usize,
-    seats: &'r Vec<Seat>,
+    seats: &'r [Seat],
     own: Option<Own>,
 }
 
@@ -107,7 +106,7 @@ impl<W: World> Flipper<'_, '_, W> {
     }
 
     const fn seat(&self) -> &Seat {
-        &self.seats.as_slice()[self.cpu]
+        &self.seats[self.cpu]
     }
 
     fn take(&mut self, rng: &mut Rng, version: u16) -> Result<(), Failure> {

@@ -35,7 +35,7 @@ use crate::mutant::Mutant;
 use crate::{Hardware, Mm, OutOfMemory, Slot};
 use abi::{ENTRIES, Level, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use core::fmt;
-use pte::{KernelProt, Leaf, MemType};
+use pte::{KernelProt, Leaf, MemType, Scope};
 
 /// What may be done with a page of an area. Writing and executing exclude each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,6 +208,12 @@ impl<H: Hardware> Mm<H> {
         });
         reach.add(part);
         self.unmap_aliases_and(&mut reach);
+    }
+
+    /// What this CPU has stored can be used: by walkers, and by its own next instructions.
+    fn make_visible(&self) {
+        self.publish(Scope::InnerShareable);
+        self.hw.synchronize_context();
     }
 
     /// Each page that is mapped in a part where no blocks are, whatever may be done with it.

@@ -2,10 +2,10 @@
 //!
 //! Few CPUs stand it that a block of the linear map becomes smaller leaves while it is in use (see `alias`); but a block
 //! whose memory is nobody's is not in use. So free memory is taken by the block, its leaf is taken out and flushed, and a
-//! table of pages comes in its place: break-before-make, as for any mapping. The pages go to areas that ask for
-//! them ([`Backing::Parted`](crate::vmalloc::Backing::Parted)). With the last that comes back the memory is nobody's again: in the
-//! same way the table makes room for a block, and the block goes back to where it came from. All other memory stays in
-//! blocks.
+//! table of pages comes in its place: break-before-make, as for any mapping. The pages go to areas that ask for them
+//! ([`Backing::Parted`](crate::vmalloc::Backing::Parted)). With the last that comes back the memory is nobody's again:
+//! in the same way the table makes room for a block, and the block goes back to where it came from. All other memory
+//! stays in blocks.
 //!
 //! Linux maps all memory by pages instead where CPUs do not stand it (`can_set_direct_map`, `rodata=full`).
 
@@ -13,13 +13,15 @@ use crate::frame::{Counts, Effort, Kind};
 use crate::mutant::Mutant;
 use crate::vmalloc::ranges::{Ranges, leaves};
 use crate::{Hardware, Mm, Note, OutOfMemory, Slot};
-use abi::{ENTRIES, Event, Level, Order, PMD_SIZE, Pfn, VirtAddr, VirtRange};
+use abi::{ENTRIES, Event, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 use pte::{AsidMatch, Entry, Invalidation, KernelProt, Leaf, MemType, Scope, Table};
 
 /// Pages of a block, a bit each.
-const WORDS: usize = ENTRIES / u64::BITS as usize;
+const WORDS: usize = ENTRIES / BITS as usize;
+/// Bits of a word.
+const BITS: u64 = u64::BITS as u64;
 
 /// All blocks that are parted.
 pub(in crate::vmalloc) struct Parted {
@@ -41,12 +43,12 @@ impl Block {
         let word = self.free.iter().position(|word| *word != 0)?;
         let bit = self.free[word].trailing_zeros();
         self.free[word] &= self.free[word] - 1;
-        Some(self.head + word as u64 * u64::from(u64::BITS) + u64::from(bit))
+        Some(self.head + word as u64 * BITS + u64::from(bit))
     }
 
     fn give(&mut self, pfn: Pfn) {
         let page = pfn - self.head;
-        self.free[(page / 64) as usize] |= 1 << (page % 64);
+        self.free[(page / BITS) as usize] |= 1 << (page % BITS);
     }
 }
 
@@ -145,12 +147,11 @@ impl<H: Hardware> Mm<H> {
         self.set_linear(slot, 0);
         if !self.commits(Mutant::PartUnflushed) {
             // One address of a block is all of it.
-            self.flush_linear(VirtRange::from_size(va, abi::PAGE_SIZE), leaves);
+            self.flush_linear(VirtRange::from_size(va, PAGE_SIZE), leaves);
         }
         self.set_linear(slot, Table::kernel(table).word());
         self.vmalloc.tables.fetch_add(1, Relaxed);
-        self.publish(Scope::InnerShareable);
-        self.hw.synchronize_context();
+        self.make_visible();
         Ok(true)
     }
 
@@ -171,8 +172,7 @@ impl<H: Hardware> Mm<H> {
         self.free(table.pfn());
         let leaf = Leaf::kernel(Level::Pmd, head, KernelProt::Data, MemType::Normal);
         self.set_linear(slot, leaf.word());
-        self.publish(Scope::InnerShareable);
-        self.hw.synchronize_context();
+        self.make_visible();
     }
 
     fn set_linear(&self, slot: Slot, word: u64) {

@@ -13,7 +13,7 @@ use crate::vmalloc::area::Area;
 use crate::vmalloc::ranges::Ranges;
 use crate::{Hardware, Mm, Note};
 use abi::{PAGE_SIZE, VirtRange};
-use pte::{Leaf, Scope};
+use pte::Leaf;
 
 /// Whether a page is as `vmalloc` gave it: by itself, or in a set, of which none can change alone.
 fn is_plain(leaf: Leaf) -> bool {
@@ -59,7 +59,6 @@ impl<H: Hardware> Mm<H> {
                 self.set_alias(leaf.pfn(), Rights::ReadWrite);
             }
         });
-        self.publish(Scope::InnerShareable);
-        self.hw.synchronize_context();
+        self.make_visible();
     }
 }
