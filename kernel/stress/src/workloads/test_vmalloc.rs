@@ -1,5 +1,5 @@
-//! The cases of Linux's `test_vmalloc` ([`crate::cases`]); here each word that is written is read again, by another
-//! address never.
+//! The cases of Linux's `test_vmalloc` ([`crate::cases`]); here the first and the last word of each area are written,
+//! and found again before it goes back.
 //!
 //! Hunted: an address that is handed out while a CPU still has what was there before; two areas that overlap; a
 //! purge that returns what somebody has.
