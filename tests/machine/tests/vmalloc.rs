@@ -121,6 +121,36 @@ fn sixteen_pages_are_a_contiguous_set_where_they_can_be() {
     }
 }
 
+/// One CPU maps sets, another takes them back, and at each of its steps the first releases a lock that has nothing to do
+/// with them.
+fn sets_go_elsewhere<H: Simulated>(open: impl Fn(Config) -> SimWorld<H>) {
+    for steps in 0.. {
+        let world = open(Config { cpus: 2, pages: 2048, ..Config::default() });
+        let mm = world.mm();
+        let area = Mutex::new(None);
+        let take = || mm.vmalloc(32 * PAGE_SIZE, Backing::Huge).expect("memory");
+        mm.hw.machine().on(1, || *area.lock().expect("alone") = Some(take()));
+        let give = || {
+            let area = area.lock().expect("alone").take();
+            area.into_iter().for_each(|area| mm.vfree(area));
+        };
+        // It needs a table.
+        let links = || mm.vfree(mm.vmalloc(513 * PAGE_SIZE, Backing::Pages).expect("memory"));
+        let went_on = world.intrude(steps, &give, &links);
+        assert_eq!(world.verdict(), None, "after step {steps}");
+        if !went_on {
+            assert!(steps > 32, "{steps} steps show nothing");
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_set_is_taken_back_on_whatever_cpu() {
+    sets_go_elsewhere(opened);
+    sets_go_elsewhere(watched);
+}
+
 /// A set of which one member is not like the others, told of.
 fn tells_of_half_a_set<H: Simulated>(world: &SimWorld<H>, member: Option<u64>) -> Option<String> {
     let mm = world.mm();
