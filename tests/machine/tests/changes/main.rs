@@ -9,6 +9,7 @@ mod common;
 mod fork;
 mod frames;
 mod heap;
+mod kernel;
 mod lazy;
 mod moves;
 mod protect;
