@@ -6,7 +6,7 @@
 //!
 //! # Rules
 //! * Entries are stored through a scope only. It is left on every path, by errors too: going is leaving.
-//! * Nothing that was mapped in a scope is used, told to anybody or given back before the scope is left (I-29).
+//! * Nothing that was mapped in a scope is used, told to anybody or given back before the scope is left.
 //! * A scope is a value of whoever maps. A call that is handed one adds to it, which is all the nesting there is; one
 //!   that is not opens its own. So an interrupt cannot leave its barriers to the thread it came upon: it has no way to
 //!   that one's scope, and pays at its own end.
