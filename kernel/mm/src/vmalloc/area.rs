@@ -1,6 +1,6 @@
 //! From a size to addresses that nobody has, and back.
 
-use super::node::{Piece, natural, padded};
+use super::node::{Piece, anywhere, natural, padded};
 use super::slots::SlotId;
 use super::{Vmalloc, VmallocError};
 use crate::mutant::Mutant;
@@ -62,18 +62,18 @@ impl<H: Hardware> Mm<H> {
         let (all, align) = (pages.saturating_add(GUARD), align.max(PAGE_SIZE));
         if pages > 0
             && align.is_power_of_two()
-            && let Some(area) = self.area_reuse(pages, padded(all, align / PAGE_SIZE))
+            && let Some(area) = self.area_reuse(pages, all, align / PAGE_SIZE)
         {
             return Ok(area);
         }
         self.area_take_new(pages, align)
     }
 
-    /// Addresses of so many pages, of which `pages` are to be mapped, that this CPU has ready.
+    /// Addresses of so many pages, at a multiple of `align` of them, that this CPU has ready; `pages` are to be mapped.
     #[inline]
-    fn area_reuse(&self, pages: u64, all: u64) -> Option<Area> {
-        let node = self.hw.id().index();
-        let (id, start) = self.vmalloc.nodes[node].lock(&self.hw).reuse(all, pages)?;
+    fn area_reuse(&self, pages: u64, all: u64, align: u64) -> Option<Area> {
+        let (node, all) = (self.hw.id().index(), padded(all, align));
+        let (id, start) = self.vmalloc.nodes[node].lock(&self.hw).reuse(all, align, pages)?;
         let range = Vmalloc::range(start, pages);
         Some(Area { range, id, node: node as u16, frames: Frames::Foreign })
     }
@@ -103,7 +103,7 @@ impl<H: Hardware> Mm<H> {
     /// Addresses for a block of `pages` pages, a power of two, aligned to its size. Pieces of blocks have no guards between
     /// them, and no block has one behind it.
     pub(super) fn area_take_block(&self, pages: u64) -> Result<Area, VmallocError> {
-        match self.area_reuse(pages, pages) {
+        match self.area_reuse(pages, pages, pages) {
             Some(area) => Ok(area),
             None => self.area_find(pages, pages, pages),
         }
@@ -111,7 +111,7 @@ impl<H: Hardware> Mm<H> {
 
     /// An area of at least `all` pages at a multiple of `align` pages, of which `pages` are in use.
     fn area_find(&self, pages: u64, all: u64, align: u64) -> Result<Area, VmallocError> {
-        let (size, odd) = ((pages, padded(all, align)), (pages, all | 1));
+        let (size, any) = ((pages, padded(all, align)), (pages, anywhere(all)));
         let natural = align.max(natural(size.1));
         // Of a small size, who needs one will need more.
         let many = if size.1 <= SMALL { MANY } else { 1 };
@@ -130,8 +130,8 @@ impl<H: Hardware> Mm<H> {
         if let Some(area) = self.area_carve(size, natural, 1)? {
             return Ok(area);
         }
-        // An odd size has a place wherever it was asked for.
-        self.area_carve(odd, align, 1)?.ok_or(VmallocError::NoRoom { pages: all })
+        // Without what is natural there may be a place.
+        self.area_carve(any, align, 1)?.ok_or(VmallocError::NoRoom { pages: all })
     }
 
     /// Cuts `many` areas of `all` pages out of a gap, the first at a multiple of `align` pages: that one is in use from now

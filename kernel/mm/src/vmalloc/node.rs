@@ -36,18 +36,31 @@ const fn pool_of(pages: u64) -> Option<usize> {
 }
 
 /// What an area of so many pages begins at a multiple of, in pages: the largest power of two that divides its size,
-/// if its size is pooled. So all areas of a pool are aligned alike, and whoever needs an aligned one asks for a
-/// [multiple](padded) of that.
+/// if its size is pooled; and of a huge block with its guard, the block. So all areas of a pool are aligned alike, and
+/// whoever needs an aligned one asks for a [multiple](padded) of that.
 pub(super) const fn natural(pages: u64) -> u64 {
-    if pool_of(pages).is_some() { 1 << pages.trailing_zeros() } else { 1 }
+    match pool_of(pages) {
+        Some(_) if pages == 513 => 512,
+        Some(_) => 1 << pages.trailing_zeros(),
+        None => 1,
+    }
 }
 
 /// How many pages to ask for where `pages` are needed at a multiple of `align`, a power of two: so many that an
 /// area of that size is at such a place by nature, if that size is pooled.
 #[inline]
 pub(super) const fn padded(pages: u64, align: u64) -> u64 {
+    if align <= natural(pages) {
+        return pages;
+    }
     let padded = pages.wrapping_add(align - 1) & !(align - 1);
     if pool_of(padded).is_some() { padded } else { pages }
+}
+
+/// As few pages as hold `pages` and begin anywhere by nature.
+pub(super) const fn anywhere(pages: u64) -> u64 {
+    let odd = pages | 1;
+    if natural(odd) == 1 { odd } else { odd + 2 }
 }
 
 /// An area's addresses, by page numbers.
@@ -118,10 +131,13 @@ impl Node {
         self.areas.reserve(n)
     }
 
-    /// An area of just so many pages that is ready, at a multiple of what is [natural] for them; of its pages `used` are
-    /// in use from now on.
+    /// An area of just so many pages that is ready, if what is [natural] for them is a multiple of `align` pages; of its
+    /// pages `used` are in use from now on.
     #[inline]
-    pub(super) fn reuse(&mut self, pages: u64, used: u64) -> Option<(SlotId, u64)> {
+    pub(super) fn reuse(&mut self, pages: u64, align: u64, used: u64) -> Option<(SlotId, u64)> {
+        if align > 1 && natural(pages) < align {
+            return None;
+        }
         let pool = &mut self.pools[pool_of(pages)?];
         let id = pool.first;
         if id == NONE {
@@ -243,5 +259,24 @@ impl Node {
         let piece = *self.areas.at(id);
         self.areas.give(id);
         Some(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever is asked for at whatever alignment, no more is taken than an area at such places by nature has.
+    #[test]
+    fn what_is_padded_is_aligned_by_nature() {
+        for pages in 1..2000 {
+            for align in (0..12).map(|shift| 1 << shift) {
+                let size = padded(pages, align);
+                assert!(size >= pages);
+                assert!(size == pages || natural(size) >= align, "{pages} at {align}: for nothing");
+            }
+            let anywhere = anywhere(pages);
+            assert!((pages..pages + 4).contains(&anywhere) && natural(anywhere) == 1, "{pages}");
+        }
     }
 }

@@ -157,6 +157,11 @@ impl<W: World> Turn<'_, '_, W> {
             }
             Err(error) => return Err(error.into()),
         };
+        if !area.range().start.is_aligned(ask.align) {
+            self.run.mm().vfree(area);
+            let what = "areas that begin elsewhere than at a multiple of what was asked for";
+            return Err(Failure::Count { what, expected: 0, found: 1 });
+        }
         for va in Self::ends(&area) {
             if !self.run.world.kernel_store(va, self.stamp(va).word()) {
                 let lost = self.wrong(va, None);

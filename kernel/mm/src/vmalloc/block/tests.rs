@@ -75,6 +75,29 @@ fn what_is_in_order_is_found_so() {
     assert_eq!(world.mm.vmalloc_in_use(), (0, 0));
 }
 
+/// New addresses and those that are handed out again, of every size around what pools hold.
+#[test]
+fn areas_begin_where_they_are_asked_to() {
+    let mut mm = plain::boot(PAGES);
+    let root = mm.alloc_zeroed(Order::PAGE).expect("memory");
+    mm.open_vmalloc(root, SPACE).expect("memory");
+    for _ in 0..2 {
+        for pages in [1, 2, 5, 7, 31, 32, 255, 256, 257, 511, 512, 513] {
+            let take = |shift: u32| {
+                let align = PAGE_SIZE << shift;
+                let area = mm.vmalloc_aligned(pages * PAGE_SIZE, align, Backing::Pages);
+                let area = area.expect("memory");
+                assert!(area.range().start.is_aligned(align), "{pages} pages at {align:#x}");
+                mm.vfree(area);
+            };
+            (0..13).for_each(take);
+            (0..13).rev().for_each(take);
+            mm.unmap_aliases();
+        }
+    }
+    assert!(mm.audit().is_ok());
+}
+
 #[test]
 fn t25_addresses_that_are_nowhere_are_missed() {
     let world = world();
