@@ -131,7 +131,10 @@ fn dumps<H: Simulated>(world: &SimWorld<H>) {
     assert_eq!(mm.dump(mm.vmalloc_root(), Half::Kernel, &mut |_| {}).broken, 0);
 }
 
-fn operations<H: Simulated>() -> [(&'static str, fn(&SimWorld<H>)); 11] {
+/// What is done, and its name.
+type Operation<H> = (&'static str, fn(&SimWorld<H>));
+
+fn operations<H: Simulated>() -> [Operation<H>; 11] {
     [
         ("pages", pages),
         ("huge", huge),
