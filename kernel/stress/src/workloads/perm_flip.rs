@@ -23,9 +23,12 @@ use mm::vmalloc::{Area, Backing};
 /// Pages of an area.
 const PAGES: u64 = 3;
 /// Where in a page its stamp is, where anybody may store, and where its code is.
+///
+/// The code is in the first KiB: QEMU's raspi4b (10.0), whose own pages are of 1 KiB, forgets by a TLBI of a page what it
+/// has translated to run of that part of it alone; behind it the code of the frame that was there before ran on.
 const STAMP: u64 = 0;
 const ANYBODYS: u64 = PAGE_SIZE / 2;
-const CODE: u64 = PAGE_SIZE - 8;
+const CODE: u64 = 1024 - 8;
 
 const ALL: [Rights; 4] = [Rights::ReadWrite, Rights::Read, Rights::ReadExec, Rights::None];
 /// In the word: the rights' number, whether they are being changed, how often they were, and the address without its
