@@ -306,7 +306,7 @@ impl Oracle {
         let root = self.frame_of(root).and_then(|frame| self.table_at(frame));
         let Some(root) = root else { return };
         if self.tables[root].is_kernels {
-            self.must_be_seen(by);
+            self.must_be_seen(by, range);
             self.must_be_whole(by, root, range);
         }
         if self.book.len == 0 {

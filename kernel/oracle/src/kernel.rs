@@ -107,11 +107,22 @@ impl Oracle {
         matches!(change.place, Place::Root { root, .. } if self.tables[root].space == SPACE)
     }
 
-    /// A kernel mapping is somebody's from now on: walkers see what its maker has stored.
-    pub(crate) fn must_be_seen(&mut self, by: By) {
+    /// A range of kernel addresses is somebody's from now on: walkers see what its maker has stored last, if that was
+    /// there. What the same CPU maps elsewhere it may still have to show.
+    pub(crate) fn must_be_seen(&mut self, by: By, range: VirtRange) {
         let (at, last) = self.cpus.get_mut(by.cpu).made;
-        if last != SlotId::NONE && !self.cpus.is_published(by.cpu, at) {
+        let is_unseen = last != SlotId::NONE && !self.cpus.is_published(by.cpu, at);
+        if is_unseen && self.span(last).is_some_and(|span| span.overlaps(&range)) {
             self.broken(Rule::KernelUnseen, by, None, Some(last));
+        }
+    }
+
+    /// The addresses that a slot translates, if it is reached from a root.
+    fn span(&self, slot: SlotId) -> Option<VirtRange> {
+        let level = self.tables[self.table_at(slot.frame())?].level;
+        match self.place(slot)? {
+            Place::Root { va, .. } => Some(VirtRange::from_size(va, level.span())),
+            Place::Loose { .. } => None,
         }
     }
 

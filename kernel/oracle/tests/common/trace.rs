@@ -19,6 +19,7 @@
 //! | `cmd N`, `cmd.walk N`, `cmd.asid`, `cmd.all`, `sync` | it is told; `.other` for another ASID; it is done |
 //! | `kernel` | the kernel's half is taken over: page 0 of it leads to frame `A` |
 //! | `kmap N F …`, `kclear N`, `klink N T`, `kunlink N`, `kfree`, `kdone` | as above, in the kernel's half |
+//! | `kdone N` | an operation on page `N` of it is over |
 //! | `ktlbi N`, `ktlbi.walk N` | for all ASIDs; `.only` for the one that runs |
 
 use super::{ALL, ASID, LOCAL, Paper, RAM, TABLES, block, by, page};
@@ -190,7 +191,10 @@ impl Paper {
             "kunlink" => drop(self.exchange(cpu, slot(2), 0)),
             "kfree" => self.oracle.table_free(by(cpu), KERNEL[3], Level::Pte),
             "kdone" => {
-                self.oracle.done(by(cpu), KERNEL[0], VirtRange::from_size(KERNEL_BASE, 1 << 30));
+                let page = args.first().map(|n| KERNEL_BASE + number(n) * abi::PAGE_SIZE);
+                let all = VirtRange::from_size(KERNEL_BASE, 1 << 30);
+                let range = page.map_or(all, |va| VirtRange::from_size(va, abi::PAGE_SIZE));
+                self.oracle.done(by(cpu), KERNEL[0], range);
             }
             "ktlbi" => {
                 let va = KERNEL_BASE + number(args[0]) * abi::PAGE_SIZE;
