@@ -11,50 +11,54 @@ use std::{
     process::Command,
 };
 
-/// The model's suites, from the repository's top.
-const MODEL: &str = "tests/machine/tests";
+/// The programs of tests that arm bugs on the model, from the repository's top; a suite is a module of one.
+const MODEL: [&str; 2] = ["tests/machine/tests/mm", "tests/machine/tests/stress"];
 /// What stands before a bug's name in the sources of a suite that arms it.
 const ARMS: &str = "Mutant::";
 /// The suite that tries every bug, among others: there is always one to run.
 const SWEEP: &str = "workloads";
+/// What it tries, and the same under the oracle: a test of each.
+const SWEEPS: [(&str, &str); 2] = [
+    ("every bug in every workload, model", "workloads::known_bugs_in_every_workload"),
+    ("every bug in every workload, sanitizer", "sanitizer::known_bugs_in_every_workload"),
+];
 
 /// The suites that arm bugs whose name holds `only`, in words and as commands that append to `file`.
-pub(super) fn arming(file: &Path, only: &str) -> Result<[(&'static str, Command); 3]> {
+pub(super) fn arming(file: &Path, only: &str) -> Result<Vec<(&'static str, Command)>> {
     let cargo = |args: &[&str]| {
         let mut cargo = workspace::cargo("test");
         cargo.args(["--quiet", "--no-fail-fast"]).args(args);
         cargo.env(evidence::FILE, file).env(evidence::ONLY, only);
         cargo
     };
-    let sweeps = ["--package", "granule-machine", "--test", "workloads", "--test", "sanitizer"];
-    let ignored = ["--", "--ignored", "--exact", "known_bugs_in_every_workload"];
-    let mut model = cargo(&["--package", "granule-machine"]);
-    for suite in that_arm(&workspace::root().join(MODEL), only)? {
-        model.args(["--test", &suite]);
-    }
+    let of_machine = ["--package", "granule-machine", "--test"];
+    let sweeps = SWEEPS.map(|(what, test)| {
+        let mut sweep = cargo(&of_machine);
+        sweep.args(["stress", "--", "--ignored", "--exact", test]);
+        (what, sweep)
+    });
+    let mut model = cargo(&of_machine);
+    model.args(["mm", "--test", "stress", "--"]);
+    // What has this in its path; a suite whose name ends alike as well.
+    model.args(that_arm(only)?.iter().map(|suite| format!("{suite}::")));
     let mut loom =
         cargo(&["--release", "--test", "loom", "-p", "granule-sync", "-p", "granule-mm"]);
     loom.env("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", workspace::target_dir().join("loom"));
-    Ok([
-        (
-            "every bug in every workload, model and sanitizer",
-            cargo(&[&sweeps[..], &ignored].concat()),
-        ),
-        ("the model's suites", model),
-        ("loom", loom),
-    ])
+    let rest = [("the model's suites", model), ("loom", loom)];
+    Ok(sweeps.into_iter().chain(rest).collect())
 }
 
-/// The suites of a folder that arm bugs whose name holds `only`: one file each, or a folder.
-fn that_arm(folder: &Path, only: &str) -> Result<BTreeSet<String>> {
+/// The suites on the model that arm bugs whose name holds `only`: a file each, or a folder.
+fn that_arm(only: &str) -> Result<BTreeSet<String>> {
     let mut suites = BTreeSet::from([SWEEP.to_owned()]);
-    for path in below(folder)? {
-        let is_suite = path.is_file() || path.join("main.rs").exists();
-        if let Some(name) = path.file_stem().filter(|_| is_suite)
-            && arms(&path, only)?
-        {
-            suites.insert(name.to_string_lossy().into_owned());
+    for folder in MODEL {
+        for path in below(&workspace::root().join(folder))? {
+            if let Some(name) = path.file_stem()
+                && arms(&path, only)?
+            {
+                suites.insert(name.to_string_lossy().into_owned());
+            }
         }
     }
     Ok(suites)
@@ -88,8 +92,9 @@ fn below(folder: &Path) -> Result<Vec<PathBuf>> {
 /// all was silent.
 pub(crate) fn silent(steps: u64, seed: u64, strategy: &str) -> Result<bool> {
     let mut cargo = workspace::cargo("test");
-    cargo.args(["--quiet", "--package", "granule-machine", "--test", "silence"]);
-    cargo.args(["--", "--ignored", "--exact", "--nocapture", "workloads_are_silent_for_long"]);
+    cargo.args(["--quiet", "--package", "granule-machine", "--test", "stress", "--"]);
+    let test = "silence::workloads_are_silent_for_long";
+    cargo.args(["--ignored", "--exact", "--nocapture", test]);
     cargo.env("STRATEGY", strategy);
     cargo.env("STEPS", steps.to_string()).env("SEED", seed.to_string());
     ended(&mut cargo)
@@ -102,12 +107,15 @@ const CHANGED: [(&str, &str, &[&str]); 2] = [
         "kernel/mm/src/tlb/",
         "granule-machine",
         &[
-            "--test=flushes",
-            "--test=asids",
-            "--test=changes",
-            "--test=entry_races",
-            "--test=sanitizer",
-            "--test=invariants",
+            "--test=mm",
+            "--test=stress",
+            "--",
+            "flushes::",
+            "asids::",
+            "changes::",
+            "entry_races::",
+            "sanitizer::",
+            "invariants::",
         ],
     ),
 ];
@@ -144,12 +152,11 @@ mod tests {
 
     #[test]
     fn suites_that_arm_a_bug_are_found_and_no_others() {
-        let folder = workspace::root().join(MODEL);
-        let all = that_arm(&folder, "").unwrap();
-        // A file, and a folder of files; not what only prints, nor what suites share.
-        assert!(all.contains("gup_races") && all.contains("changes"), "{all:?}");
-        assert!(!all.contains("machine_turns") && !all.contains("races"), "{all:?}");
-        let some = that_arm(&folder, "cow-counts").unwrap();
+        let all = that_arm("").unwrap();
+        // A file, and folders of files; not what only prints, nor what only listens.
+        assert!(all.contains("mid_move") && all.contains("changes"), "{all:?}");
+        assert!(!all.contains("speed") && !all.contains("silence"), "{all:?}");
+        let some = that_arm("cow-counts").unwrap();
         assert_eq!(some.into_iter().collect::<Vec<_>>(), ["mid_move", "parity", SWEEP]);
     }
 }

@@ -1,0 +1,6 @@
+//! Huge entries and huge folios that become smaller ones.
+
+mod against;
+mod entries;
+mod folios;
+mod storms;
