@@ -94,11 +94,17 @@ impl<H: Hardware> DeferredBarriers<'_, H> {
         prot: KernelProt,
         mem: MemType,
     ) -> Result<(), Blocked> {
+        self.map_like(va, Leaf::kernel(Level::Pte, pfn, prot, mem), pages)
+    }
+
+    /// Maps `pages` pages at `va`, of which `first` is the first.
+    #[inline]
+    fn map_like(&mut self, va: VirtAddr, first: Leaf, pages: u64) -> Result<(), Blocked> {
         let mut done = 0;
         while done < pages {
             let slot = self.kernel_slot(va + done * PAGE_SIZE, Level::Pte)?;
             let run = (pages - done).min((ENTRIES - slot.index()) as u64);
-            let leaf = Leaf::kernel(Level::Pte, pfn + done, prot, mem).word();
+            let leaf = first.word() + done * PAGE_SIZE;
             for n in 0..run {
                 self.mm.hw.store(slot.ahead(n as usize), leaf + n * PAGE_SIZE);
             }
@@ -107,9 +113,9 @@ impl<H: Hardware> DeferredBarriers<'_, H> {
         Ok(())
     }
 
-    /// As [`DeferredBarriers::map_pages`], and where sixteen of them are aligned in both spaces they are one contiguous set. They
-    /// come and go together, one by one: nobody uses their addresses meanwhile, and what a walker takes for all from one
-    /// of them is what all of them say, or said.
+    /// As [`DeferredBarriers::map_pages`], and where sixteen of them are aligned in both spaces they are one
+    /// contiguous set. They come and go together, one by one: nobody uses their addresses meanwhile, and what a
+    /// walker takes for all from one of them is what all of them say, or said.
     #[doc(alias("arch_vmap_pte_range_map_size", "PTE_CONT"))]
     #[inline(never)]
     pub(super) fn map_sets(
@@ -120,26 +126,18 @@ impl<H: Hardware> DeferredBarriers<'_, H> {
         prot: KernelProt,
         mem: MemType,
     ) -> Result<(), Blocked> {
-        let set = CONT_PTES as u64;
-        let (page, end) = (va.page(), va.page() + pages);
-        let whole = (page.next_multiple_of(set), end - end % set);
-        if !(page ^ pfn.0).is_multiple_of(set) || whole.0 >= whole.1 {
+        let (set, end) = (CONT_PTES as u64, va.page() + pages);
+        let (from, to) = (va.page().next_multiple_of(set), end - end % set);
+        if !(va.page() ^ pfn.0).is_multiple_of(set) || from >= to {
             return self.map_pages(va, pfn, pages, prot, mem);
         }
-        let (before, sets) = (whole.0 - page, whole.1 - whole.0);
+        let before = from - va.page();
+        let behind = before + (to - from);
         self.map_pages(va, pfn, before, prot, mem)?;
-        let mut done = before;
-        while done < before + sets {
-            // A table has room for whole sets.
-            let slot = self.kernel_slot(va + done * PAGE_SIZE, Level::Pte)?;
-            let run = (before + sets - done).min((ENTRIES - slot.index()) as u64);
-            let leaf = Leaf::kernel(Level::Pte, pfn + done, prot, mem).contiguous(true).word();
-            for n in 0..run {
-                self.mm.hw.store(slot.ahead(n as usize), leaf + n * PAGE_SIZE);
-            }
-            done += run;
-        }
-        self.map_pages(va + done * PAGE_SIZE, pfn + done, pages - done, prot, mem)
+        // A table has room for whole sets.
+        let member = Leaf::kernel(Level::Pte, pfn + before, prot, mem).contiguous(true);
+        self.map_like(va + before * PAGE_SIZE, member, to - from)?;
+        self.map_pages(va + behind * PAGE_SIZE, pfn + behind, pages - behind, prot, mem)
     }
 
     /// As [`DeferredBarriers::map_pages`], of pages from wherever they are.

@@ -85,7 +85,8 @@ fn t28_behind_an_area_lies_a_page_that_is_not_mapped() {
     for config in machines() {
         let world = opened(config, None);
         let mm = world.mm();
-        let areas: Vec<_> = [1, 2, 16, 256, 600]
+        // Of each size several side by side: what is behind one is the next.
+        let areas: Vec<_> = [1, 1, 1, 2, 2, 3, 3, 16, 16, 256, 256, 600, 600]
             .into_iter()
             .map(|pages| mm.vmalloc(pages * PAGE_SIZE, Backing::Pages).expect("memory"))
             .collect();
