@@ -23,26 +23,26 @@ impl State {
         // Who uses a kernel address that was given up is wrong, whoever has the frame.
         let quarantine = self.tables.quarantine();
         let kernel = self.tables.kernel();
-        let stale = self.stale.iter().map(Stale::cached);
-        let parted: Vec<_> = stale
-            .filter(|cached| Some(cached.space) == kernel && self.is_parted(cached, pfn, order))
-            .collect();
+        let pages = order.pages();
+        let may_be_parted = |cached: &Cached| {
+            cached.level == Level::Pmd
+                && Some(cached.space) == kernel
+                && cached.leads_into(pfn, pages)
+        };
+        let stale = self.stale.iter().map(Stale::cached).filter(may_be_parted);
+        let parted: Vec<_> = stale.filter(|cached| self.is_parted(cached, pfn, order)).collect();
         let leads = |cached: &Cached| {
-            cached.leads_into(pfn, order.pages())
-                && !quarantine.has(cached)
-                && !parted.contains(cached)
+            cached.leads_into(pfn, pages) && !quarantine.has(cached) && !parted.contains(cached)
         };
         let what = format!("frame {pfn} (order {}) freed", order.0);
         self.must_not_be_cached(cpu, Concern::frames(pfn, order), &what, leads);
         self.memory.set_use(pfn, order, Use::Free);
     }
 
-    /// Whether pages that say the same have come in the place of a leaf of the kernel's, as far as it leads to a block:
+    /// Whether pages that say the same have come in the place of a block of the kernel's, as far as it leads to a block:
     /// who has the leaf still has nothing that memory does not give.
     fn is_parted(&self, cached: &Cached, pfn: Pfn, order: Order) -> bool {
-        let Some(leaf) = cached.leaf().filter(|leaf| leaf.level() == Level::Pmd) else {
-            return false;
-        };
+        let Some(leaf) = cached.leaf() else { return false };
         let first = leaf.pfn();
         let frames = (pfn.0..pfn.0 + order.pages()).map(Pfn);
         let mut led_to = frames.filter(|pfn| cached.leads_into(*pfn, 1)).map(|pfn| pfn - first);

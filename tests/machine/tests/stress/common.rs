@@ -17,8 +17,8 @@ pub(crate) fn cpus_for(bug: &str) -> [Caps; 2] {
     [Caps::CORTEX_A72, Caps::MAX].map(|caps| Caps { repeat_tlbi, ..caps })
 }
 
-/// Steps after which a sweep begins no other workload: two or three seconds of them.
-const SWEEP: u64 = 3_000_000;
+/// Steps after which a sweep begins no other workload: a second of them.
+const SWEEP: u64 = 1_000_000;
 
 /// Looks for a bug in the workload where it is at home, then in the mix of all of them, then in the others, the
 /// home's neighbours sooner; on either machine. `look` runs a workload and says how many steps that took, and

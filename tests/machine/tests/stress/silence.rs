@@ -3,7 +3,7 @@
 //!
 //! | `STRATEGY` | schedules | rounds of a run |
 //! | --- | --- | --- |
-//! | `random` | by dice: long runs, in which everything meets everything in time | 100 |
+//! | `random` | by dice: long runs, in which everything meets everything in time | 100, or 20 of the longest |
 //! | `pct` | by priorities: short ones, each with a few places where somebody is overtaken for long | 2 |
 //! | `exhaustive` | one CPU overtakes another at each place in turn, on two CPUs; the machine judges alone | 1 |
 //!
@@ -12,6 +12,7 @@
 //! Each run begins anew, on another machine and with another seed, until as many steps have been taken as were
 //! asked for, or every schedule has been tried. `make silent` runs it for long, the other tests for a moment.
 
+use crate::common::rounds;
 use granule_machine::explore::{Explorer, Schedule, Search};
 use granule_machine::{Config, Machine, SimWorld, Simulated};
 use mm::Sanitized;
@@ -46,9 +47,9 @@ impl Strategy {
 
     /// Rounds of a workload on one machine. Priorities change at a few places of a run: a short one has more
     /// of it between them.
-    const fn rounds(self) -> u64 {
+    fn rounds(self, name: &str) -> u64 {
         match self {
-            Self::Random => 100,
+            Self::Random => 5 * rounds(name),
             Self::Pct => 2,
             Self::Exhaustive => 1,
         }
@@ -96,7 +97,7 @@ fn is_silent(name: &str, strategy: Strategy, wanted: u64, first: u64) -> bool {
             // About as many turns as the longest run so far had; its first is the one without any change.
             Strategy::Pct => Schedule::Pct { seed, depth: 1 + (runs % 6) as u32, length },
         };
-        let ([taken, turns], words) = run(name, strategy.rounds(), seed, &schedule);
+        let ([taken, turns], words) = run(name, strategy.rounds(name), seed, &schedule);
         length = length.max(turns);
         steps += taken;
         runs += 1;
@@ -112,7 +113,7 @@ fn is_silent(name: &str, strategy: Strategy, wanted: u64, first: u64) -> bool {
 fn is_silent_always(name: &str, preemptions: u32, seed: u64) -> bool {
     let started = Instant::now();
     let config = Config { cpus: 2, seed, ..Config::default() };
-    let scenario = |world: &SimWorld| ran(world, name, Strategy::Exhaustive.rounds(), seed);
+    let scenario = |world: &SimWorld| ran(world, name, Strategy::Exhaustive.rounds(name), seed);
     let explorer = Explorer { name, config, scenario: &scenario };
     let found = explorer.explore(&Search::Exhaustive { preemptions, outcomes: 0 });
     let took = started.elapsed().as_secs_f64();

@@ -4,11 +4,11 @@
 use super::model::{Content, Memory};
 use super::play::Play;
 use super::steps::Do;
-use super::{Machine, SimWorld};
 use abi::{Access, Level, Order, PAGE_SIZE, Pfn, PhysAddr, VirtAddr};
+use granule_machine::{SimWorld, Simulated};
 use mm::frame::{Flag, FolioPin, FolioRef, PIN_BIAS};
 use mm::gup::GupError;
-use mm::{Denial, Hardware, Space};
+use mm::{Denial, Space};
 use pte::Entry;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,8 +17,8 @@ use stress::World;
 /// References and pins held at once.
 const HELD: usize = 8;
 /// A page that is held. Its memory stays, and a pin's is the program's own.
-pub(crate) struct Held<'w> {
-    pub(crate) hold: Hold<'w>,
+pub(crate) struct Held<'w, H: Simulated> {
+    pub(crate) hold: Hold<'w, H>,
     /// Where it was mapped then, and the word that it is known by.
     page: VirtAddr,
     word: PhysAddr,
@@ -29,18 +29,18 @@ pub(crate) struct Held<'w> {
     writable: bool,
 }
 
-pub(crate) enum Hold<'w> {
-    Reference(FolioRef<'w, Machine>),
-    Pin(FolioPin<'w, Machine>),
+pub(crate) enum Hold<'w, H: Simulated> {
+    Reference(FolioRef<'w, H>),
+    Pin(FolioPin<'w, H>),
 }
 
-impl Held<'_> {
+impl<H: Simulated> Held<'_, H> {
     fn is_of(&self, memory: &Memory) -> bool {
         Rc::ptr_eq(&memory.content, &self.content)
     }
 }
 
-impl Hold<'_> {
+impl<H: Simulated> Hold<'_, H> {
     fn pfn(&self) -> Pfn {
         match self {
             Self::Reference(folio) => folio.pfn(),
@@ -66,7 +66,7 @@ fn denied<T>(found: Result<T, GupError>) -> Result<T, Option<Denial>> {
     })
 }
 
-impl Play<'_> {
+impl<H: Simulated> Play<'_, H> {
     /// Takes a reference or a pin.
     pub(crate) fn hold(&mut self, n: usize, what: &Do) {
         let (space, model) = (&self.spaces[n], &mut self.models[n]);
@@ -205,13 +205,13 @@ impl Play<'_> {
     }
 }
 
-fn shows_zeros(world: &SimWorld, page: Pfn) -> bool {
+fn shows_zeros<H: Simulated>(world: &SimWorld<H>, page: Pfn) -> bool {
     let map = world.mm().frames.map();
     map.head(page).is_some_and(|head| map.desc(head).has(Flag::Zero))
 }
 
 /// The page that is mapped at `va`, with whatever rights.
-pub(crate) fn mapped(space: &Space<'_, Machine>, va: VirtAddr) -> Option<Pfn> {
+pub(crate) fn mapped<H: Simulated>(space: &Space<'_, H>, va: VirtAddr) -> Option<Pfn> {
     let mut found = None;
     space.mm().walk(space.root(), va, |level: Level, _, entry, _| {
         if let Entry::Leaf(leaf) | Entry::ProtNone(leaf) = entry {

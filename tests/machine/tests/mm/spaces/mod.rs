@@ -15,7 +15,7 @@ mod watched;
 
 use crate::common::{Untouched, machines};
 use abi::Event;
-use granule_machine::{Config, Machine, SimWorld};
+use granule_machine::{Config, SimWorld};
 use mm::mutant::Mutant;
 use play::Play;
 use proptest::prelude::*;

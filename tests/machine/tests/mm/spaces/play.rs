@@ -3,16 +3,15 @@
 use super::held::{Held, mapped};
 use super::model::Model;
 use super::steps::{At, Do, Goal, SPACES, Setting, Step, WINDOW};
-use super::{Machine, SimWorld};
 use abi::{Access, Order, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
+use granule_machine::{SimWorld, Simulated};
 use mm::audit::{Allow, Broken};
 use mm::{
-    Advice, AdviseError, CollapseError, Denial, Destination, FaultOutcome, Hardware, Huge,
-    MapError, MigrateError, Move, OutOfMemory, Place, RemapError, Space, SplitError,
+    Advice, AdviseError, CollapseError, Denial, Destination, FaultOutcome, Huge, MapError,
+    MigrateError, Move, OutOfMemory, Place, RemapError, Space, SplitError,
 };
 use std::mem::forget;
 use stress::World;
-use sync::Cpu;
 
 /// More pages than these are not mapped in one space, so that memory runs out only where it is taken.
 const MOST: u64 = 3_000;
@@ -20,11 +19,11 @@ const MOST: u64 = 3_000;
 const AUDIT: usize = 64;
 
 /// Spaces, their models, what is held and what is hoarded.
-pub(crate) struct Play<'w> {
-    pub(crate) world: &'w SimWorld,
-    pub(crate) spaces: Vec<Space<'w, Machine>>,
+pub(crate) struct Play<'w, H: Simulated> {
+    pub(crate) world: &'w SimWorld<H>,
+    pub(crate) spaces: Vec<Space<'w, H>>,
     pub(crate) models: Vec<Model>,
-    pub(crate) held: Vec<Held<'w>>,
+    pub(crate) held: Vec<Held<'w, H>>,
     hoard: Vec<Pfn>,
     /// The space that the CPU runs.
     current: Option<usize>,
@@ -40,8 +39,8 @@ fn refused<T>(found: Result<T, FaultOutcome>) -> Result<T, Option<Denial>> {
     })
 }
 
-impl<'w> Play<'w> {
-    pub(crate) fn new(world: &'w SimWorld) -> Self {
+impl<'w, H: Simulated> Play<'w, H> {
+    pub(crate) fn new(world: &'w SimWorld<H>) -> Self {
         let spaces = (0..SPACES).map(|_| Space::new(world.mm()).expect("memory")).collect();
         let models = (0..SPACES).map(|_| Model::default()).collect();
         let (held, hoard) = (Vec::new(), Vec::new());
@@ -432,7 +431,7 @@ impl<'w> Play<'w> {
     }
 }
 
-impl Drop for Play<'_> {
+impl<H: Simulated> Drop for Play<'_, H> {
     /// Also when a check has failed: the sequence is to be tried again, shortened. What is broken cannot
     /// be given back.
     fn drop(&mut self) {

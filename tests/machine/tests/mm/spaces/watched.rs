@@ -1,28 +1,13 @@
-//! The sequences of the `spaces` suite on a machine that an oracle watches: it agrees with the model too,
+//! The same sequences on a machine that an oracle watches: it agrees with the model too,
 //! and says nothing.
 
-#[path = "held.rs"]
-mod held;
-#[path = "model.rs"]
-mod model;
-#[path = "play.rs"]
-mod play;
-#[path = "shrink.rs"]
-mod shrink;
-#[path = "steps.rs"]
-mod steps;
-
+use super::play::Play;
+use super::shrink::Steps;
 use crate::common::{Untouched, machines};
-use granule_machine::Config;
-use play::Play;
+use granule_machine::{Config, SimWorld};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use shrink::Steps;
 use stress::World;
-
-/// What the suite plays on.
-type Machine = mm::Sanitized<granule_machine::Machine>;
-type SimWorld = granule_machine::SimWorld<Machine>;
 
 proptest! {
     #![proptest_config(ProptestConfig {
