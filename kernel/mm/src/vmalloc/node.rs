@@ -21,7 +21,7 @@ const POOLED: u64 = 257;
 /// So are those of one huge block, with their guard or without, and blocks of small mappings.
 const LARGE: [u64; 3] = [512, 513, 1024];
 /// How many pools that makes.
-pub(super) const POOLS: usize = POOLED as usize + LARGE.len();
+const POOLS: usize = POOLED as usize + LARGE.len();
 
 /// The pool of areas of so many pages.
 #[inline]
@@ -242,11 +242,13 @@ impl Node {
         }
     }
 
-    /// How many areas of a pool nobody will miss: a quarter, or all.
+    /// The first pool from `from` on in which there are areas that nobody will miss, a quarter or all of them, and how
+    /// many that are.
     #[doc(alias = "decay_va_pool_node")]
-    pub(super) fn surplus(&self, pool: usize, all: bool) -> u32 {
-        let len = self.pools[pool].len;
-        if all { len } else { len / 4 }
+    pub(super) fn surplus(&self, from: usize, all: bool) -> Option<(usize, u32)> {
+        let surplus = |len: u32| if all { len } else { len / 4 };
+        let mut pools = self.pools.iter().enumerate().skip(from);
+        pools.find_map(|(at, pool)| Some((at, surplus(pool.len))).filter(|(_, some)| *some > 0))
     }
 
     /// Takes an area out of a pool, to go back to the gaps.

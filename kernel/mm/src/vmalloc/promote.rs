@@ -50,12 +50,25 @@ impl<H: Hardware> Mm<H> {
     #[doc(alias("vmap_try_huge_pmd", "pmd_free_pte_page", "pud_free_pmd_page"))]
     #[cold]
     #[inline(never)]
-    pub(super) fn make_way(&self, blocks: impl Iterator<Item = (VirtAddr, Level)>) {
+    pub(super) fn make_way(&self, mut blocks: impl Iterator<Item = (VirtAddr, Level)>) {
+        // Mostly there is none at all.
+        let Some(first) = blocks.find(|(va, level)| self.table_at(*va, *level).is_some()) else {
+            return;
+        };
         let mut gather = TableGather { mm: self, tables: NIL, walks: Ranges::new() };
-        for (va, level) in blocks {
+        for (va, level) in core::iter::once(first).chain(blocks) {
             gather.clear(va, level);
         }
         gather.finish();
+    }
+
+    /// The slot of `level` for `va`, and the table that it leads to, if it does.
+    fn table_at(&self, va: VirtAddr, level: Level) -> Option<(Slot, Pfn)> {
+        let slot = self.find_slot(self.vmalloc.root, va, level)?;
+        match pte::decode(level, self.hw.load(slot)) {
+            Entry::Table(table) => Some((slot, table.pfn())),
+            _ => None,
+        }
     }
 
     /// Whether nothing is in a table of `level`, nor in those below it.
@@ -75,13 +88,10 @@ impl<H: Hardware> TableGather<'_, H> {
     /// Makes the slot of `level` for `va` empty if only empty tables are there; else those of its parts.
     fn clear(&mut self, va: VirtAddr, level: Level) {
         let mm = self.mm;
-        let Some(slot) = mm.find_slot(mm.vmalloc.root, va, level) else { return };
-        let (Entry::Table(table), Some(down)) =
-            (pte::decode(level, mm.hw.load(slot)), level.down())
-        else {
+        let (Some((slot, table)), Some(down)) = (mm.table_at(va, level), level.down()) else {
             return;
         };
-        if mm.is_empty_below(table.pfn(), down) {
+        if mm.is_empty_below(table, down) {
             self.unlink(va, slot, level);
         } else if down != Level::Pte {
             for part in 0..ENTRIES as u64 {

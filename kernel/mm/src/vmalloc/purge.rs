@@ -1,6 +1,6 @@
 //! From lazy to ready: one flush for all that was given up.
 
-use super::node::{Node, POOLS, Piece};
+use super::node::{Node, Piece};
 use super::ranges::{Ranges, leaves};
 use super::slots::{NONE, SlotId};
 use super::{Vmalloc, block};
@@ -42,13 +42,16 @@ impl<H: Hardware> Mm<H> {
     /// Gives ready areas back to the gaps: a quarter of each size, or all.
     fn decay(&self, all: bool) {
         for node in &self.vmalloc.nodes {
-            for pool in 0..POOLS {
-                let surplus = node.lock(&self.hw).surplus(pool, all);
+            let mut from = 0;
+            loop {
+                let found = node.lock(&self.hw).surplus(from, all);
+                let Some((pool, surplus)) = found else { break };
                 for _ in 0..surplus {
                     let mut node = node.lock(&self.hw);
                     let Some(piece) = node.wither(pool) else { break };
                     self.vmalloc.gaps.lock(&self.hw).give(piece.start, piece.pages());
                 }
+                from = pool + 1;
             }
         }
     }

@@ -23,6 +23,9 @@ pub fn json(out: &mut dyn Write, outcome: &Outcome) -> fmt::Result {
             if let Some(excuse) = excuse {
                 write!(out, ", \"excuse\": \"{excuse}\"")?;
             }
+            if let Some(distance) = outcome.distance {
+                write!(out, ", \"distance\": \"{distance}\"")?;
+            }
             if let Some([first, second]) = measured.unsteady {
                 write!(out, ", \"unsteady\": [{}, {}]", first.exact(), second.exact())?;
             }

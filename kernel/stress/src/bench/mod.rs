@@ -164,6 +164,10 @@ fn measure<W: World>(
 ) -> Outcome {
     let mut outcome = Outcome::of(row, setting, bare);
     if let Some(op) = row.op {
+        // Free memory is whole again and no kernel address is lazy, whatever the rows before have left.
+        let mm = world.mm();
+        mm.unmap_aliases();
+        mm.frames.drain(&mm.hw);
         let rounds = options.rounds.unwrap_or(row.rounds);
         let table =
             Table::new(world, meter, op, Options { rounds: Some(rounds), ..options }, setting);

@@ -202,8 +202,8 @@ impl Display for Met<'_> {
             State::Measured(measured) => measured,
         };
         f.write_str(self.0.verdict().word())?;
-        if let Some(excuse) = self.0.excuse {
-            write!(f, " ({excuse})")?;
+        if let Some(why) = self.0.excuse.or(self.0.distance) {
+            write!(f, " ({why})")?;
         }
         match measured.unsteady {
             Some([first, second]) => write!(f, " UNSTEADY: {first}, then {second}"),

@@ -38,6 +38,8 @@ pub struct Outcome {
     pub aim: Option<Figure>,
     /// Why it need not keep the promise.
     pub excuse: Option<&'static str>,
+    /// What lies between it and its aim.
+    pub distance: Option<&'static str>,
     /// What one CPU alone takes, with preparing and cleaning up; for more than one.
     pub alone: Option<Figure>,
     /// What came of it.
@@ -192,6 +194,7 @@ impl Outcome {
             linux: row.linux,
             aim: row.aim.map(aim),
             excuse: row.excuse,
+            distance: row.distance,
             alone: None,
             state: State::NotBuilt,
         }

@@ -75,6 +75,8 @@ pub struct Row<W: World> {
     pub sharing: Sharing,
     /// Why it need not be three times better than Linux.
     pub excuse: Option<&'static str>,
+    /// What lies between it and its aim.
+    pub distance: Option<&'static str>,
 }
 
 impl<W: World> Row<W> {
@@ -93,6 +95,7 @@ impl<W: World> Row<W> {
             rounds: Self::ROUNDS,
             sharing: Sharing::Apart,
             excuse: None,
+            distance: None,
         }
     }
 
@@ -141,6 +144,12 @@ impl<W: World> Row<W> {
     /// Why it need not be three times better than Linux.
     pub const fn excused(mut self, why: &'static str) -> Self {
         self.excuse = Some(why);
+        self
+    }
+
+    /// What lies between it and its aim.
+    pub const fn short_by(mut self, what: &'static str) -> Self {
+        self.distance = Some(what);
         self
     }
 }

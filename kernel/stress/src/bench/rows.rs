@@ -26,6 +26,12 @@ pub const fn all<W: World>() -> [Row<W>; COUNT] {
         Row::new("copy_4k", "page").by(bare::copy_small),
         Row::new("copy_2m", "2 MiB").by(bare::copy_huge),
 
+        // The page allocator, without clearing.
+        Row::new("buddy_alloc_o0", "block").linux(616, 622).aim(Aim::of(40)).rounds(128).by(frames::alloc_small),
+        Row::new("buddy_free_o0", "block").linux(276, 203).aim(Aim::of(40)).rounds(128).by(frames::free_small),
+        Row::new("buddy_alloc_o9", "block").linux(4008, 2327).aim(Aim::of(200)).by(frames::alloc_huge),
+        Row::new("buddy_free_o9", "block").linux(14_875, 9828).aim(Aim::of(200)).by(frames::free_huge),
+
         // Faults: a real exception, but for populate.
         Row::new("fault_4k", "page").linux(3108, 6008).aim(Aim::of(600)).by_all(fault::small),
         Row::new("populate_4k", "page").linux(3219, 4963).aim(Aim::of(350)).by_all(fault::populate),
@@ -53,12 +59,14 @@ pub const fn all<W: World>() -> [Row<W>; COUNT] {
         Row::new("split_pmd", "THP").linux(25_663, 15_803).aim(Aim::of(2500)).by_all(split::entry),
         Row::new("split_folio", "THP").linux(672_504, 797_661).aim(Aim::of(60_000)).by(split::folio),
         Row::new("collapse_512of512", "THP").linux(1_375_926, 1_451_303).aim(Aim::beside("copy_2m", 25_000)).by(collapse::pages)
-            .excused("512 small folios are looked at, copied and given back one by one"),
+            .short_by("512 small folios are looked at, copied and given back one by one"),
         Row::new("collapse_ptemapped_thp", "THP").linux(1_093_050, 1_095_254).aim(Aim::of(20_000)).by(collapse::whole),
-        Row::new("migrate_4k", "page").linux(5090, 6772).aim(Aim::beside("copy_4k", 900)).by_all(migrate::small),
+        Row::new("migrate_4k", "page").linux(5090, 6772).aim(Aim::beside("copy_4k", 900)).by_all(migrate::small)
+            .short_by("besides its copy no part of it is large: found, frozen, copied, named anew, thawed, counted"),
         Row::new("migrate_2m", "THP").linux(384_440, 284_850).aim(Aim::beside("copy_2m", 4000)).by_all(migrate::huge)
             .excused("copying 2 MiB by 64 bytes a turn is more than two thirds of Linux's migration"),
-        Row::new("move_pages_4k", "page").linux(6244, 0).aim(Aim::beside("copy_4k", 1000)).by_all(migrate::small),
+        Row::new("move_pages_4k", "page").linux(6244, 0).aim(Aim::beside("copy_4k", 1000)).by_all(migrate::small)
+            .short_by("besides its copy no part of it is large: found, frozen, copied, named anew, thawed, counted"),
 
         // Copy-on-write and fork; the two large forks are less an empty one.
         Row::new("cow_4k", "page").linux(3708, 6932).aim(Aim::beside("copy_4k", 700)).by(fork::copy),
@@ -78,19 +86,23 @@ pub const fn all<W: World>() -> [Row<W>; COUNT] {
         Row::new("gup_2m_b1", "page").linux(439, 426).aim(Aim::of(60)).by_all(gup::huge_single)
             .excused("one call a page: the descent, the epoch and the fence are most of it"),
         Row::new("gup_2m_b512", "page").linux(10, 3).aim(Aim::tenths(15)).by_all(gup::huge_many),
-        Row::new("pin_4k_b512", "page").linux(258, 156).aim(Aim::of(16)).by_all(gup::pin_small),
-        Row::new("unpin_4k_b512", "page").linux(126, 70).aim(Aim::of(10)).by_all(gup::unpin_small),
+        Row::new("pin_4k_b512", "page").linux(258, 156).aim(Aim::of(16)).by_all(gup::pin_small)
+            .short_by("exclusive loads and stores: a count, two looks and a check of the descriptor for each page"),
+        Row::new("unpin_4k_b512", "page").linux(126, 70).aim(Aim::of(10)).by_all(gup::unpin_small)
+            .short_by("an exclusive load and store for each page, and its folio has to be found"),
         Row::new("unpin_2m_b512", "page").linux(11, 5).aim(Aim::tenths(5)).by_all(gup::unpin_huge),
 
         // The kernel's own mappings. Of what a purge or a table costs now and then, many rounds have the same share.
         Row::new("vmalloc_4k", "area").of("vmalloc").linux(2881, 3533).aim(Aim::of(500)).by_all(vmalloc::alloc_small),
-        Row::new("vfree_4k", "area").of("vmalloc").linux(2205, 2848).aim(Aim::of(300)).by_all(vmalloc::free_small),
+        Row::new("vfree_4k", "area").of("vmalloc").linux(2205, 2848).aim(Aim::of(300)).by_all(vmalloc::free_small)
+            .short_by("no part of it is large: an entry cleared, two locks, an area and a page put on lists, and counted"),
         Row::new("vmalloc_1m", "page").of("vmalloc").linux(495, 355).aim(Aim::of(60)).rounds(128).by_all(vmalloc::alloc_large),
         Row::new("vfree_1m", "page").of("vmalloc").linux(666, 561).aim(Aim::of(50)).rounds(128).by_all(vmalloc::free_large),
         Row::new("vmalloc_huge_2m", "area").of("vmalloc").linux(9328, 11_259).aim(Aim::of(900)).rounds(128).by_all(vmalloc::alloc_huge),
         Row::new("vfree_huge_2m", "area").of("vmalloc").linux(322_589, 309_962).aim(Aim::of(900)).rounds(128).by_all(vmalloc::free_huge),
         Row::new("vmap_256p", "page").of("vmalloc").linux(100, 69).aim(Aim::of(10)).rounds(16).by_all(vmalloc::map),
-        Row::new("vunmap_256p", "page").of("vmalloc").linux(20, 18).aim(Aim::of(5)).by_all(vmalloc::unmap),
+        Row::new("vunmap_256p", "page").of("vmalloc").linux(20, 18).aim(Aim::of(5)).by_all(vmalloc::unmap)
+            .short_by("four instructions a page clear it; the rest is its share of a purge"),
         Row::new("vm_map_ram_4p", "area").of("vmalloc").linux(690, 638).aim(Aim::of(250)).by_all(vmalloc::map_ram),
         Row::new("vm_unmap_ram_4p", "area").of("vmalloc").linux(551, 609).aim(Aim::of(150)).by_all(vmalloc::unmap_ram),
 
@@ -110,11 +122,5 @@ pub const fn all<W: World>() -> [Row<W>; COUNT] {
         Row::new("align_shift_alloc", "turn").of("test_vmalloc").rounds(4).by_series(test_vmalloc::align_shift),
         Row::new("pcpu_alloc", "turn").of("test_vmalloc").rounds(4).by_series(test_vmalloc::pcpu),
         Row::new("vm_map_ram", "turn").of("test_vmalloc").rounds(4).by_series(test_vmalloc::map_ram),
-
-        // The page allocator, without clearing.
-        Row::new("buddy_alloc_o0", "block").linux(616, 622).aim(Aim::of(40)).rounds(128).by(frames::alloc_small),
-        Row::new("buddy_free_o0", "block").linux(276, 203).aim(Aim::of(40)).rounds(128).by(frames::free_small),
-        Row::new("buddy_alloc_o9", "block").linux(4008, 2327).aim(Aim::of(200)).by(frames::alloc_huge),
-        Row::new("buddy_free_o9", "block").linux(14_875, 9828).aim(Aim::of(200)).by(frames::free_huge),
     ]
 }
