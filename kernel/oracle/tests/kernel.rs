@@ -19,6 +19,7 @@ const ROWS: &[Row] = &[
         "kernel-unseen",
     ),
     ("another is over meanwhile", "kernel; kmap 1 B; kdone 2; dsb.st; kdone 1", "silent"),
+    ("only the last is asked about", "kernel; kmap 1 B; kmap 2 C; kdone 1", "silent"),
     ("just that one is given out", "kernel; kmap 1 B; kdone 1", "kernel-unseen"),
     ("so is what a new table leads to", "kernel; take T; klink 1 T; kdone 513", "kernel-unseen"),
     ("without its lock", "kernel; unlock; kmap 1 B", "no-lock"),

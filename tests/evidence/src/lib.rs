@@ -1,7 +1,7 @@
 //! What a suite found out about a known bug: one line each, from the suites that arm bugs to `make mutants`,
 //! which makes a matrix of them.
 //!
-//! Suites run as processes of their own and side by side. Each appends whole lines to the file that [`FILE`]
+//! Programs of tests run as processes, and the tests of one side by side. Each appends whole lines to the file that [`FILE`]
 //! names; without it, nothing is written. A line says who judged ([`Judge`]), which bug, the verdict, the
 //! test, how long it took, and the judge's own words. Nothing here knows what is expected: a bug of which
 //! no suite says anything has an empty cell.
@@ -232,10 +232,11 @@ fn end(command: &mut Command, patience: Duration) -> End {
 /// The test that this thread runs.
 fn test() -> String {
     let binary = env::current_exe().ok();
-    let suite = binary.as_ref().and_then(|path| path.file_stem()?.to_str()).unwrap_or("a suite");
+    let program =
+        binary.as_ref().and_then(|path| path.file_stem()?.to_str()).unwrap_or("a program");
     // Cargo puts a hash behind the name.
-    let suite = suite.rsplit_once('-').map_or(suite, |(suite, _)| suite);
-    format!("{suite}::{}", thread::current().name().unwrap_or("main"))
+    let program = program.rsplit_once('-').map_or(program, |(program, _)| program);
+    format!("{program}::{}", thread::current().name().unwrap_or("main"))
 }
 
 /// Passes on what `look` says of `bug`, and notes it as the running test's finding.
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_is_named_with_its_suite() {
-        assert!(test().ends_with("::tests::a_test_is_named_with_its_suite"), "{}", test());
+    fn a_test_is_named_with_its_program() {
+        assert!(test().ends_with("::tests::a_test_is_named_with_its_program"), "{}", test());
     }
 }

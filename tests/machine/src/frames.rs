@@ -39,8 +39,8 @@ impl State {
         self.memory.set_use(pfn, order, Use::Free);
     }
 
-    /// Whether pages that say the same have come in the place of a block of the kernel's, as far as it leads to a block:
-    /// who has the leaf still has nothing that memory does not give.
+    /// Whether pages that say the same have come in the place of a leaf of 2 MiB of the kernel's, as far as it leads to the
+    /// frames that are freed: who has the leaf still has nothing that memory does not give.
     fn is_parted(&self, cached: &Cached, pfn: Pfn, order: Order) -> bool {
         let Some(leaf) = cached.leaf() else { return false };
         let first = leaf.pfn();

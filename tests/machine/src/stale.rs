@@ -14,6 +14,7 @@ use crate::stays::Stay;
 use abi::{Asid, Level, PhysAddr, VirtAddr};
 use oracle::tlb::{Cached, Keyed, RUN, Reach, Sets, SpaceId, levels};
 use pte::Tlbi;
+use std::collections::BTreeMap;
 
 /// A translation that one CPU may have.
 #[derive(Clone, Debug)]
@@ -67,12 +68,13 @@ const ANY: Asid = Asid(0);
 #[derive(Default)]
 pub(crate) struct StaleSet {
     all: Sets<Stale>,
-    /// Where those are that their CPU's walkers may still find; some of them may be gone.
-    waiting: Vec<(Level, VirtAddr)>,
+    /// Where those are that their CPU's walkers may still find, by the slot whose store took them away; some of them
+    /// may be gone.
+    waiting: BTreeMap<PhysAddr, Vec<(Level, VirtAddr)>>,
     /// How many lead to tables.
     walks: usize,
-    /// What a CPU that enters its space now may still find.
-    taken: Vec<Taken>,
+    /// What a CPU that enters its space now may still find, by the same slot.
+    taken: BTreeMap<PhysAddr, Vec<Taken>>,
 }
 
 impl StaleSet {
@@ -95,7 +97,7 @@ impl StaleSet {
         stays: impl Iterator<Item = Stay>,
     ) {
         let taken = Taken { cached: Cached { asid: ANY, ..cached }, slot, cause };
-        self.taken.push(taken);
+        self.taken.entry(cause.0).or_default().push(taken);
         for stay in stays {
             self.add(&taken, stay.cpu, stay.asid);
         }
@@ -108,14 +110,15 @@ impl StaleSet {
         };
         let known = self.all.near_mut(cached.level, cached.va).iter_mut().find(same);
         if let Some(known) = known {
+            let waits_there = known.visible.take().is_none() && known.cause.0 == cause.0;
             known.cause = cause;
             known.flushed = false;
-            if known.visible.take().is_some() {
-                self.waiting.push((cached.level, cached.va));
+            if !waits_there {
+                self.waiting.entry(cause.0).or_default().push((cached.level, cached.va));
             }
             return;
         }
-        self.waiting.push((cached.level, cached.va));
+        self.waiting.entry(cause.0).or_default().push((cached.level, cached.va));
         self.walks += usize::from(cached.reach == Reach::Walk);
         self.all.push(Stale {
             cached,
@@ -138,12 +141,11 @@ impl StaleSet {
         asid: Asid,
         hides: impl Fn(usize, PhysAddr, u64) -> bool,
     ) {
-        for at in 0..self.taken.len() {
-            let taken = self.taken[at];
-            if taken.cached.space == space && hides(cpu, taken.cause.0, taken.cause.1) {
-                self.add(&taken, cpu, asid);
-            }
-        }
+        let found = |taken: &&Taken| {
+            taken.cached.space == space && hides(cpu, taken.cause.0, taken.cause.1)
+        };
+        let found: Vec<_> = self.taken.values().flatten().filter(found).copied().collect();
+        found.iter().for_each(|taken| self.add(taken, cpu, asid));
     }
 
     /// Stores to `slot` can be seen now, or some to any: `hides` says which still cannot, by which CPU.
@@ -154,22 +156,42 @@ impl StaleSet {
         slot: Option<PhysAddr>,
         hides: impl Fn(usize, PhysAddr, u64) -> bool,
     ) {
-        let other = |cause: (PhysAddr, u64)| slot.is_some_and(|slot| slot != cause.0);
-        self.taken.retain(|Taken { cause, .. }| {
-            other(*cause) || (0..cpus).any(|cpu| hides(cpu, cause.0, cause.1))
-        });
-        let Self { all, waiting, .. } = self;
-        waiting.retain(|(level, va)| {
-            let mut waits = false;
-            for stale in all.near_mut(*level, *va).iter_mut().filter(|s| s.visible.is_none()) {
-                if other(stale.cause) || hides(stale.cpu, stale.cause.0, stale.cause.1) {
-                    waits = true;
-                } else {
-                    stale.visible = Some(now);
+        let Self { all, waiting, taken, .. } = self;
+        let mut settle = |at: PhysAddr, waiting: &mut Vec<(Level, VirtAddr)>| {
+            waiting.retain(|(level, va)| {
+                let mut waits = false;
+                let mut near = all.near_mut(*level, *va).iter_mut();
+                for stale in near.by_ref().filter(|s| s.visible.is_none() && s.cause.0 == at) {
+                    if hides(stale.cpu, at, stale.cause.1) {
+                        waits = true;
+                    } else {
+                        stale.visible = Some(now);
+                    }
+                }
+                waits
+            });
+            !waiting.is_empty()
+        };
+        let settle_taken = |taken: &mut Vec<Taken>| {
+            let is_hidden =
+                |cause: (PhysAddr, u64)| (0..cpus).any(|cpu| hides(cpu, cause.0, cause.1));
+            taken.retain(|taken| is_hidden(taken.cause));
+            !taken.is_empty()
+        };
+        match slot {
+            None => {
+                taken.retain(|_, taken| settle_taken(taken));
+                waiting.retain(|at, waiting| settle(*at, waiting));
+            }
+            Some(slot) => {
+                if taken.get_mut(&slot).is_some_and(|taken| !settle_taken(taken)) {
+                    taken.remove(&slot);
+                }
+                if waiting.get_mut(&slot).is_some_and(|waiting| !settle(slot, waiting)) {
+                    waiting.remove(&slot);
                 }
             }
-            waits
-        });
+        }
     }
 
     /// An operation issued at `issued` has been carried out on `cpus`. What it covers is gone, but for

@@ -139,6 +139,10 @@ impl<H: Hardware> DeferredBarriers<'_, H> {
         // A table has room for whole sets.
         let member = Leaf::kernel(Level::Pte, pfn + before, prot, mem).contiguous(true);
         self.map_like(va + before * PAGE_SIZE, member, to - from)?;
+        if behind == pages {
+            // There may be no frame behind.
+            return Ok(());
+        }
         self.map_pages(va + behind * PAGE_SIZE, pfn + behind, pages - behind, prot, mem)
     }
 

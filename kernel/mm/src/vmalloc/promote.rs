@@ -51,7 +51,7 @@ impl<H: Hardware> Mm<H> {
     #[cold]
     #[inline(never)]
     pub(super) fn make_way(&self, mut blocks: impl Iterator<Item = (VirtAddr, Level)>) {
-        // Mostly there is none at all.
+        // Mostly no table is in the way.
         let Some(first) = blocks.find(|(va, level)| self.table_at(*va, *level).is_some()) else {
             return;
         };

@@ -202,7 +202,8 @@ impl Display for Met<'_> {
             State::Measured(measured) => measured,
         };
         f.write_str(self.0.verdict().word())?;
-        if let Some(why) = self.0.excuse.or(self.0.distance) {
+        let is_met = matches!(self.0.verdict(), Verdict::Aim | Verdict::AimOnly);
+        if let Some(why) = self.0.excuse.or(self.0.distance.filter(|_| !is_met)) {
             write!(f, " ({why})")?;
         }
         match measured.unsteady {

@@ -3,7 +3,6 @@
 use crate::common::look::{self, Size, count, is_zeros, leaf, page, size};
 use crate::common::races::{at_each_step, misses};
 use crate::common::{Untouched, machines};
-#[allow(dead_code, reason = "each suite looks at something else")]
 use abi::{Access, Event, Level, Order, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
 use granule_machine::{Config, Machine, SimWorld};
 use mm::FaultOutcome::{self, Denied};

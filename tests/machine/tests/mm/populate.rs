@@ -3,7 +3,6 @@
 use crate::common::look::{Size, count, leaf, size};
 use crate::common::races::{at_each_step, misses, world, wrong};
 use crate::common::{Untouched, machines};
-#[allow(dead_code, reason = "each suite looks at something else")]
 use abi::{Access, Event, PAGE_SIZE, PMD_SIZE, Prot, VirtAddr, VirtRange};
 use granule_machine::{Config, Machine, SimWorld};
 use mm::mutant::Mutant;

@@ -1,4 +1,4 @@
-//! Where a known bug is looked for.
+//! How long a workload is run, and where a known bug is looked for.
 
 use granule_machine::SimWorld;
 use mm::mutant::Mutant;

@@ -1,7 +1,7 @@
 //! What a program says of its memory: madvise.
 
-use super::heap::refusing;
 use super::scene::*;
+use crate::common::heap::refusing;
 use crate::common::{Untouched, machines};
 use abi::{Access, Event, Level, PAGE_SIZE, Prot, VirtRange};
 use granule_machine::{Config, Machine, SimWorld};

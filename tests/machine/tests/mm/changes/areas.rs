@@ -1,8 +1,8 @@
 //! Areas: joined where nothing tells them apart, cut where something does, and found quickly where there
 //! is room.
 
-use super::heap::{Refused, refusing};
 use super::scene::*;
+use crate::common::heap::{Refused, refusing};
 use crate::common::{Untouched, machines};
 use abi::{Access, PAGE_SIZE, Prot, VirtAddr, VirtRange};
 use granule_machine::Config;

@@ -1,7 +1,7 @@
 //! A second space that begins as the first one is: fork.
 
-use super::heap::{Refused, refusing};
 use super::scene::*;
+use crate::common::heap::{Refused, refusing};
 use crate::common::{Untouched, machines};
 use abi::{Access, Event, Level, Order, PAGE_SIZE, Prot};
 use granule_machine::{Config, Machine, SimWorld};

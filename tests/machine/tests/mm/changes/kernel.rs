@@ -1,6 +1,6 @@
 //! The kernel's addresses where the heap refuses: each request once, in each operation, on addresses that nobody had yet.
 
-use super::heap::refusing_one;
+use crate::common::heap::refusing_one;
 use abi::{Order, PAGE_SIZE, PMD_SIZE, Pfn, PhysAddr, PhysRange};
 use granule_machine::{Config, SimWorld};
 use mm::vmalloc::{Backing, Io};

@@ -6,7 +6,6 @@ mod advise;
 mod areas;
 mod fork;
 mod frames;
-mod heap;
 mod kernel;
 mod lazy;
 mod moves;

@@ -2,8 +2,8 @@
 //! each of the heap's in turn, and each of the page allocator's. Then everything is as it was, and the same
 //! again succeeds.
 
-use super::heap::refusing_one;
 use super::scene::*;
+use crate::common::heap::refusing_one;
 use crate::common::{Untouched, machines};
 use abi::{Access, Event, Order, PAGE_SIZE, Pfn, VirtAddr, VirtRange};
 use granule_machine::{Config, Machine, SimWorld};

@@ -1,7 +1,7 @@
 //! Other places and sizes: mremap.
 
-use super::heap::refusing;
 use super::scene::*;
+use crate::common::heap::refusing;
 use crate::common::{Untouched, machines};
 use abi::{Access, Event, Level, Order, PAGE_SIZE, Prot, VirtAddr, VirtRange};
 use granule_machine::{Config, Machine, SimWorld};

@@ -1,6 +1,6 @@
 //! What these tests play with: memory of each size, with content that says where it is.
 
-use super::heap;
+use crate::common::heap;
 use abi::{Access, Event, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use granule_machine::{Config, Machine, SimWorld};
 use mm::mutant::Mutant;

@@ -1,7 +1,7 @@
 //! What the memory manager's tests on the simulated machine share: machines, and the check that
 //! everything is back.
 
-pub(crate) mod huge;
+pub(crate) mod heap;
 pub(crate) mod look;
 pub(crate) mod races;
 

@@ -209,7 +209,7 @@ fn pages_that_are_freed_meanwhile() {
                 reached.then_some(verdict)
             })
         };
-        // That a table was unlinked is asked as for one page: `gup_races`.
+        // That a table was unlinked is asked as for one page: `races`.
         let bug = if whole { Mutant::GupNoEpoch } else { Mutant::GupNoRecheck };
         misses(scenario, &[bug]);
     }

@@ -1,7 +1,7 @@
 //! Every kind of huge entry is split on one CPU while another does something else to the same 2 MiB: at
 //! the end the memory is what it should be, and every rule holds.
 
-use crate::common::huge::{RW, VA, entry, page, stamped};
+use super::huge::{RW, VA, entry, page, stamped};
 use crate::common::{Untouched, machines};
 use abi::{Access, Level, Order, PAGE_SIZE, PMD_SIZE, Prot, VirtRange};
 use granule_machine::{Config, Machine, SimWorld};

@@ -1,7 +1,7 @@
 //! Splitting a folio: what becomes of its pages, of its counts and of what the entries said, and that a
 //! split which fails has changed nothing.
 
-use crate::common::huge::{RW, VA, entry, page, stamped};
+use super::huge::{RW, VA, entry, page, stamped};
 use crate::common::{Untouched, machines, owned};
 use abi::{Access, Event, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, VirtAddr, VirtRange};
 use granule_machine::{Machine, SimWorld};

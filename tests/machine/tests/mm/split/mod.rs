@@ -3,4 +3,5 @@
 mod against;
 mod entries;
 mod folios;
+mod huge;
 mod storms;

@@ -1,6 +1,6 @@
 //! Splits while several CPUs use what is split; and that each known bug of it is noticed.
 
-use crate::common::huge::{RW, VA, entry, page, stamped};
+use super::huge::{RW, VA, entry, page, stamped};
 use crate::common::{Untouched, machines};
 use abi::{Access, Order, PAGE_SIZE, PMD_SIZE, VirtRange};
 use granule_machine::{Config, Machine, SimWorld};

@@ -2,7 +2,7 @@
 //! taken out, flushed once, and only then freed.
 
 use crate::common::machines;
-use abi::{Event, Level, Order, PAGE_SIZE, PMD_SIZE, PUD_SIZE, PhysAddr, PhysRange, VirtAddr};
+use abi::{Event, Level, Order, PAGE_SIZE, PMD_SIZE, PUD_SIZE, Pfn, PhysAddr, PhysRange, VirtAddr};
 use evidence::Judge;
 use granule_machine::{Config, Known, Machine, SimWorld, Simulated};
 use mm::dump::{Half, Region};
@@ -41,7 +41,7 @@ fn wrong<H: Simulated>(world: &SimWorld<H>) -> Option<String> {
     world.verdict().or_else(machine)
 }
 
-fn root<H: Simulated>(world: &SimWorld<H>) -> abi::Pfn {
+fn root<H: Simulated>(world: &SimWorld<H>) -> Pfn {
     world.mm().vmalloc_root()
 }
 
@@ -176,6 +176,21 @@ fn what_is_no_physical_range_is_refused() {
     }
     assert!(matches!(map(0, 1 << 40), Err(VmallocError::NoRoom { .. })));
     assert_eq!(mm.vmalloc_in_use(), (0, 0));
+}
+
+/// Behind the last frame that a descriptor can name there is none to be asked about.
+#[test]
+fn the_last_frames_are_mapped() {
+    for pages in [1, 16, 17, 512] {
+        let world = opened(Config::default());
+        let mm = world.mm();
+        let end = 1 << 48;
+        let range = PhysRange::new(PhysAddr(end - pages * PAGE_SIZE), PhysAddr(end));
+        let area = mm.ioremap(range, Io::DEVICE).expect("room");
+        let last = area.range().end - PAGE_SIZE;
+        assert_eq!(mm.vmalloc_frame(last), Some(Pfn(end / PAGE_SIZE - 1)), "{pages} pages");
+        mm.iounmap(area);
+    }
 }
 
 /// What a promotion costs: one flush for all tables together, whatever their number, and one barrier that shows
@@ -574,7 +589,7 @@ fn what_is_written_and_executed_is_found() {
         mm.hw.store(Slot::new(table, level.index(VirtAddr(0))), pte::Table::new(below).word());
         table = below;
     }
-    let page = pte::Leaf::kernel(Level::Pte, abi::Pfn(7), pte::KernelProt::Data, MemType::Normal);
+    let page = pte::Leaf::kernel(Level::Pte, Pfn(7), pte::KernelProt::Data, MemType::Normal);
     let cases = [
         (page.word(), false),
         (page.word() & !PXN, true),

@@ -1,4 +1,4 @@
-//! The host's heap, which refuses requests of one kind when a test says so. The machine's model asks the
+//! The host's heap of all suites of this program, which refuses requests of one kind when a test says so. The machine's model asks the
 //! same heap and would not bear a refusal, so what it asks for is left out of the count, and where a kind is
 //! named by its layout it must be one that only the memory manager asks for.
 
@@ -26,24 +26,36 @@ thread_local! {
 #[global_allocator]
 static HEAP: Heap = Heap;
 
+/// Whether a request is refused.
+fn refuses(layout: Layout) -> bool {
+    match REFUSED.get() {
+        None => false,
+        Some(Refused::Size(size)) => layout.size() == size,
+        Some(Refused::Align(align)) => layout.align() >= align,
+        Some(Refused::After(_)) if is_at_work() => false,
+        Some(Refused::After(more)) => {
+            REFUSED.set(more.checked_sub(1).map(Refused::After));
+            more == 0
+        }
+    }
+}
+
 // SAFETY: the system's allocator, or nothing.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let refused = match REFUSED.get() {
-            None => false,
-            Some(Refused::Size(size)) => layout.size() == size,
-            Some(Refused::Align(align)) => layout.align() >= align,
-            Some(Refused::After(_)) if is_at_work() => false,
-            Some(Refused::After(more)) => {
-                REFUSED.set(more.checked_sub(1).map(Refused::After));
-                more == 0
-            }
-        };
-        if refused {
+        if refuses(layout) {
             return std::ptr::null_mut();
         }
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if refuses(layout) {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
