@@ -160,8 +160,8 @@ impl StaleSet {
         let mut settle = |at: PhysAddr, waiting: &mut Vec<(Level, VirtAddr)>| {
             waiting.retain(|(level, va)| {
                 let mut waits = false;
-                let mut near = all.near_mut(*level, *va).iter_mut();
-                for stale in near.by_ref().filter(|s| s.visible.is_none() && s.cause.0 == at) {
+                let near = all.near_mut(*level, *va).iter_mut();
+                for stale in near.filter(|s| s.visible.is_none() && s.cause.0 == at) {
                     if hides(stale.cpu, at, stale.cause.1) {
                         waits = true;
                     } else {

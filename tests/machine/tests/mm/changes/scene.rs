@@ -1,12 +1,12 @@
 //! What these tests play with: memory of each size, with content that says where it is.
 
 use crate::common::heap;
-use abi::{Access, Event, Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
+pub(crate) use crate::common::look::{entry, leaf, page as frame};
+use abi::{Access, Event, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use granule_machine::{Config, Machine, SimWorld};
 use mm::mutant::Mutant;
 use mm::thp::Policy;
-use mm::{FaultOutcome, Hardware, Huge, Place, Slot, Space, Vma};
-use pte::{Entry, Leaf};
+use mm::{FaultOutcome, Hardware, Huge, Place, Space, Vma};
 use stress::World;
 
 /// Where the memory is: a boundary of every level.
@@ -130,23 +130,6 @@ pub(crate) fn access(
         };
     });
     result
-}
-
-/// Where a walk for `va` ends: the level, the slot, and what is in it.
-pub(crate) fn entry(space: &Space<'_, Machine>, va: VirtAddr) -> (Level, Slot, Entry) {
-    let mut found = None;
-    space.mm().walk(space.root(), va, |level, slot, entry, _| found = Some((level, slot, entry)));
-    found.expect("a root")
-}
-
-/// The leaf that maps `va`, if one does.
-pub(crate) fn leaf(space: &Space<'_, Machine>, va: VirtAddr) -> Option<Leaf> {
-    entry(space, va).2.leaf()
-}
-
-/// The frame behind `va`, if there is one.
-pub(crate) fn frame(space: &Space<'_, Machine>, va: VirtAddr) -> Option<Pfn> {
-    leaf(space, va).map(|leaf| leaf.pfn() + va.0 % leaf.level().span() / PAGE_SIZE)
 }
 
 pub(crate) fn areas(space: &Space<'_, Machine>) -> Vec<Vma> {

@@ -1,15 +1,15 @@
 //! Where the invariants are played: every kind of machine, memory in every size of entry, an onlooker, and a
 //! verdict.
 
+pub(crate) use crate::common::look::{entry, leaf, page as frame};
 use crate::common::machines;
 use crate::common::races;
-use abi::{Level, Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
+use abi::{Order, PAGE_SIZE, PMD_SIZE, Pfn, Prot, VirtAddr, VirtRange};
 use granule_machine::{Config, Machine, SimWorld};
 use mm::audit::{Broken, EntryRule, FolioRule};
 use mm::mutant::Mutant;
 use mm::thp::Policy;
 use mm::{Hardware, Huge, Place, Slot, Space};
-use pte::{Entry, Leaf};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use stress::World;
 
@@ -162,22 +162,6 @@ pub(crate) fn folio_rule(broken: Option<Broken>) -> Option<FolioRule> {
 /// A space that stays for ever.
 pub(crate) fn kept(space: Space<'_, Machine>) -> &Space<'_, Machine> {
     Box::leak(Box::new(space))
-}
-
-/// Where a walk for `va` ends: the level, the slot, and what is in it.
-pub(crate) fn entry(space: &Space<'_, Machine>, va: VirtAddr) -> (Level, Slot, Entry) {
-    let mut found = None;
-    space.mm().walk(space.root(), va, |level, slot, entry, _| found = Some((level, slot, entry)));
-    found.expect("a space has a root")
-}
-
-pub(crate) fn leaf(space: &Space<'_, Machine>, va: VirtAddr) -> Option<Leaf> {
-    entry(space, va).2.leaf()
-}
-
-/// The frame behind `va`, whatever the entry permits.
-pub(crate) fn frame(space: &Space<'_, Machine>, va: VirtAddr) -> Option<Pfn> {
-    leaf(space, va).map(|leaf| leaf.pfn() + va.0 % leaf.level().span() / PAGE_SIZE)
 }
 
 /// The head of the folio behind `va`.
